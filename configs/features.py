@@ -1,0 +1,13 @@
+"""Features of your own: `--config.data.path=features.npz`, see the README for the arrays in it."""
+
+from dmlp_jax.config import default_config
+
+
+def get_config():
+    config = default_config()
+    config.name = "features"
+    config.data.name = "npz"
+    config.noise.name = "none"
+    config.stages = "purify,retrain,report"
+    config.retrain.labels = "given,purified"
+    return config

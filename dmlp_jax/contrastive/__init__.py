@@ -1,0 +1,1 @@
+"""Features without labels: contrastive pretraining, extraction, probes."""

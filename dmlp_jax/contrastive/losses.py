@@ -1,0 +1,60 @@
+"""Contrastive losses, as pure functions."""
+
+import jax
+import jax.numpy as jnp
+
+
+def nt_xent(
+    first: jax.Array, second: jax.Array, temperature: float, *, axis_name: str | None = None
+) -> jax.Array:
+    """Normalised temperature-scaled cross-entropy of two views (NT-Xent; Chen et al. 2020, Eq. 1).
+
+    Row i of `first` and row i of `second` are a positive pair; all other rows of both views, on all devices,
+    are its negatives. Similarity is the cosine. The mean is over the 2b anchors of this device, half of
+    google-research/simclr's sum of two means; the mean over devices is the loss of the whole batch.
+
+    Args:
+        first: projections [b, d] of the first views.
+        second: projections [b, d] of the second views.
+        temperature: positive.
+        axis_name: pmap axis over which negatives are gathered; None for this device's own.
+
+    Returns:
+        The loss, a float32 scalar, in nats.
+
+    Raises:
+        ValueError: the views have different shapes.
+    """
+    if first.ndim != 2 or first.shape != second.shape:
+        raise ValueError(
+            f"views must be two arrays [b, d] of one shape, got {first.shape} and {second.shape}"
+        )
+    rows = first.shape[0]
+    first, second = _unit_rows(first), _unit_rows(second)
+    all_first, all_second, offset = first, second, 0
+    if axis_name is not None:
+        all_first = jax.lax.all_gather(first, axis_name, tiled=True)
+        all_second = jax.lax.all_gather(second, axis_name, tiled=True)
+        offset = jax.lax.axis_index(axis_name) * rows
+    own = offset + jnp.arange(rows)
+    itself = own[:, None] == jnp.arange(all_first.shape[0])[None, :]
+
+    def one_way(anchors, same_view, other_view):
+        across = _similarity(anchors, other_view) / temperature
+        within = jnp.where(itself, -jnp.inf, _similarity(anchors, same_view) / temperature)
+        positive = jnp.take_along_axis(across, own[:, None], axis=1)[:, 0]
+        return jax.nn.logsumexp(jnp.concatenate([across, within], axis=1), axis=1) - positive
+
+    losses = one_way(first, all_first, all_second) + one_way(second, all_second, all_first)
+    return 0.5 * jnp.mean(losses)
+
+
+def _unit_rows(rows: jax.Array) -> jax.Array:
+    """Rows of length 1, float32; the gradient at a zero row is finite."""
+    rows = rows.astype(jnp.float32)
+    return rows * jax.lax.rsqrt(jnp.sum(rows**2, axis=-1, keepdims=True) + 1e-12)
+
+
+def _similarity(a: jax.Array, b: jax.Array) -> jax.Array:
+    # TF32 and bfloat16 would round the logits of near-identical views, which the temperature amplifies.
+    return jnp.matmul(a, b.T, precision=jax.lax.Precision.HIGHEST)

@@ -1,0 +1,87 @@
+"""Random views inside jit, for pretraining and retraining alike.
+
+Images are float32 in [0, 1], [b, h, w, channels], before and after. Every image has a key of its own, so a
+view does not depend on the batch or the device that it is made in. `make` gives a policy by name; a policy
+is a function of keys [b] and images.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+
+from dmlp_jax.data import color, geometry
+from dmlp_jax.errors import UserError
+
+Policy = Callable[[jax.Array, jax.Array], jax.Array]
+NAMES = ("simclr", "affine", "crop_flip", "none")
+
+
+def make(
+    name: str, *, crop_min_area: float = 0.2, color_strength: float = 0.5, gray_prob: float = 0.2
+) -> Policy:
+    """The policy `name`.
+
+    Args:
+        name: 'simclr' (random resized crop, flip, colour jitter, greyscale; Chen et al. 2020, without
+            blur, as on CIFAR), 'affine' (rotation, scale, shear, shift, elastic bend, contrast, noise and a
+            cut-out for small grey images such as digits, which must not be flipped), 'crop_flip' (shift by up
+            to an eighth of the side, flip; the usual one of CIFAR classifiers), or 'none'.
+        crop_min_area: 'simclr': smallest crop as a share of the image.
+        color_strength: 'simclr': strength s of the jitter: brightness, contrast and saturation .8 s,
+            hue .2 s.
+        gray_prob: 'simclr': probability of greyscale.
+
+    Raises:
+        UserError: no such policy.
+    """
+    if name == "none":
+        return lambda keys, images: images
+    policies = {
+        "simclr": partial(
+            _simclr, crop_min_area=crop_min_area, color_strength=color_strength, gray_prob=gray_prob
+        ),
+        "affine": _affine,
+        "crop_flip": _crop_flip,
+    }
+    if name not in policies:
+        raise UserError(f"augment is {name!r}; it must be one of {', '.join(NAMES)}")
+    return jax.vmap(policies[name])
+
+
+def to_float(images: jax.Array) -> jax.Array:
+    """uint8 images as float32 in [0, 1]; anything else as float32."""
+    floats = images.astype(jnp.float32)
+    return floats / 255.0 if images.dtype == jnp.uint8 else floats
+
+
+def _simclr(
+    key: jax.Array,
+    image: jax.Array,
+    *,
+    crop_min_area: float,
+    color_strength: float,
+    gray_prob: float,
+) -> jax.Array:
+    crop_key, flip_key, jitter_key, gray_key = jax.random.split(key, 4)
+    image = geometry.random_resized_crop(crop_key, image, min_area=crop_min_area)
+    image = geometry.random_flip(flip_key, image)
+    image = color.random_jitter(jitter_key, image, color_strength)
+    return color.random_gray(gray_key, image, gray_prob)
+
+
+def _crop_flip(key: jax.Array, image: jax.Array) -> jax.Array:
+    shift_key, flip_key = jax.random.split(key)
+    image = geometry.random_shift(shift_key, image, padding=image.shape[0] // 8)
+    return geometry.random_flip(flip_key, image)
+
+
+def _affine(key: jax.Array, image: jax.Array) -> jax.Array:
+    warp_key, contrast_key, noise_key, cut_key = jax.random.split(key, 4)
+    image = geometry.random_affine(
+        warp_key, image, degrees=10.0, scale=(0.8, 1.2), shear=0.15, shift=0.12, bend=0.04
+    )
+    gain = jax.random.uniform(contrast_key, (), minval=0.6, maxval=1.4)
+    image = image * gain + 0.05 * jax.random.normal(noise_key, image.shape)
+    return jnp.clip(geometry.random_cutout(cut_key, image, side=0.3, prob=0.5), 0.0, 1.0)

@@ -1,0 +1,62 @@
+"""Colour augmentation of one image [h, w, 3] in [0, 1], float32; vmap gives each image its own key."""
+
+import jax
+import jax.numpy as jnp
+
+# Rec. 601 luma, as in torchvision and Pillow.
+_LUMA = (0.299, 0.587, 0.114)
+
+
+def luma(image: jax.Array) -> jax.Array:
+    """Brightness of an RGB image [..., 3] as seen, [..., 1]."""
+    return image[..., :1] * _LUMA[0] + image[..., 1:2] * _LUMA[1] + image[..., 2:] * _LUMA[2]
+
+
+def random_gray(key: jax.Array, image: jax.Array, prob: float) -> jax.Array:
+    """Greyscale, still three channels, with probability `prob`."""
+    return jnp.where(jax.random.bernoulli(key, prob), luma(image) * jnp.ones_like(image), image)
+
+
+def random_jitter(key: jax.Array, image: jax.Array, strength: float, prob: float = 0.8) -> jax.Array:
+    """Random brightness, contrast, saturation and hue with probability `prob` (ColorJitter of torchvision).
+
+    Factors are uniform in [1 - .8 s, 1 + .8 s], the hue turns by up to .2 s of the circle; clipped to [0, 1]
+    after each. The order is fixed: a random one would compute all four at every place under vmap.
+    """
+    use_key, *keys = jax.random.split(key, 5)
+
+    def factor(key):
+        low = max(0.0, 1 - 0.8 * strength)
+        return jax.random.uniform(key, minval=low, maxval=1 + 0.8 * strength)
+
+    jittered = jnp.clip(image * factor(keys[0]), 0.0, 1.0)
+    mean = jnp.mean(luma(jittered))
+    jittered = jnp.clip(mean + factor(keys[1]) * (jittered - mean), 0.0, 1.0)
+    gray = luma(jittered)
+    jittered = jnp.clip(gray + factor(keys[2]) * (jittered - gray), 0.0, 1.0)
+    turn = jax.random.uniform(keys[3], minval=-0.2 * strength, maxval=0.2 * strength)
+    jittered = shift_hue(jittered, turn)
+    return jnp.where(jax.random.bernoulli(use_key, prob), jittered, image)
+
+
+def shift_hue(image: jax.Array, turn: jax.Array | float) -> jax.Array:
+    """The image [..., 3] with its HSV hue turned by `turn` of the full circle.
+
+    Works on hue, value and chroma directly; a channel is value minus chroma times a trapezoid of the hue.
+    """
+    red, green, blue = image[..., 0], image[..., 1], image[..., 2]
+    value = jnp.max(image, axis=-1)
+    chroma = value - jnp.min(image, axis=-1)
+    safe = jnp.where(chroma > 0, chroma, 1.0)
+    sector = jnp.where(
+        value == red,
+        (green - blue) / safe,
+        jnp.where(value == green, 2.0 + (blue - red) / safe, 4.0 + (red - green) / safe),
+    )
+    sector = jnp.where(chroma > 0, sector, 0.0) + 6.0 * turn
+
+    def channel(offset):
+        place = jnp.mod(sector + offset, 6.0)
+        return value - chroma * jnp.clip(jnp.minimum(place, 4.0 - place), 0.0, 1.0)
+
+    return jnp.stack([channel(5.0), channel(3.0), channel(1.0)], axis=-1)

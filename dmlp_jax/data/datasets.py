@@ -1,0 +1,94 @@
+"""Data sets by name, as arrays in memory.
+
+`load` returns a `Dataset`. Clean data sets (digits, CIFAR) carry true labels, and noise and clean set are
+drawn from them; data sets of the user's own (folder, npz) carry given labels and a clean set.
+"""
+
+import zlib
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from dmlp_jax.config import nearest
+from dmlp_jax.data import cifar, folder, own_features
+from dmlp_jax.data.types import Dataset
+from dmlp_jax.errors import UserError
+
+NAMES = ("digits", "cifar10", "cifar100", "folder", "npz")
+
+
+class Description(NamedTuple):
+    """What is known of a data set by its name alone."""
+
+    brings_labels: bool  # given labels and clean set come with it, no noise is added
+    has_images: bool
+
+
+def describe(name: str) -> Description:
+    """What kind of data set `name` is.
+
+    Raises:
+        UserError: no such data set.
+    """
+    if name not in NAMES:
+        raise UserError(
+            f"data.name is {name!r}, which is none of {', '.join(NAMES)}{nearest(name, list(NAMES))}"
+        )
+    return Description(brings_labels=name in ("folder", "npz"), has_images=name != "npz")
+
+
+def load(data: ConfigDict, seed: int) -> Dataset:
+    """Loads the data set that `data.name` names.
+
+    Args:
+        data: the `data` part of the configuration.
+        seed: draws the test images of data sets that have no test split of their own.
+
+    Raises:
+        UserError: no such data set, or its files are missing or damaged.
+    """
+    describe(data.name)
+    if data.name == "digits":
+        return _digits(data.test_share, seed)
+    if data.name == "npz":
+        return own_features.load(Path(data.path).expanduser() if data.path else None)
+    root = Path(data.dir).expanduser()
+    if data.name == "folder":
+        return folder.load(root, data.image_size)
+    return cifar.load(data.name, root)
+
+
+def fingerprint(dataset: Dataset) -> str:
+    """A checksum of everything in the data set, to tell whether it is the same as before."""
+    checksum = 0
+    for name, field in zip(dataset._fields, dataset, strict=True):
+        if field is not None:
+            array = np.ascontiguousarray(field)
+            checksum = zlib.crc32(f"{name}{array.dtype}{array.shape}".encode(), checksum)
+            checksum = zlib.crc32(array.reshape(-1).view(np.uint8), checksum)
+    return f"{checksum:08x}"
+
+
+def _digits(test_share: float, seed: int) -> Dataset:
+    """scikit-learn's copy of the UCI optical digits test set: 1,797 images, 8x8, 17 grey levels."""
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    if not 0 < test_share < 1:
+        raise UserError(f"data.test_share is {test_share}; it must lie between 0 and 1")
+    raw = load_digits()
+    images = np.round(raw.images * (255 / 16)).astype(np.uint8)[..., None]
+    labels = raw.target.astype(np.int32)
+    train, test = train_test_split(
+        np.arange(len(labels)), test_size=test_share, random_state=seed, stratify=labels
+    )
+    train, test = np.sort(train), np.sort(test)
+    return Dataset(
+        inputs=images[train],
+        labels=labels[train],
+        test_inputs=images[test],
+        test_labels=labels[test],
+        class_names=tuple(map(str, range(10))),
+    )

@@ -1,0 +1,117 @@
+"""Geometric augmentation of one image [h, w, channels], float32; vmap gives each image its own key."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from jax.scipy.ndimage import map_coordinates
+
+
+def random_flip(key: jax.Array, image: jax.Array) -> jax.Array:
+    """Left-right flip with probability 1/2."""
+    return jnp.where(jax.random.bernoulli(key), image[:, ::-1], image)
+
+
+def random_shift(key: jax.Array, image: jax.Array, padding: int) -> jax.Array:
+    """A window of the image's own size out of the image padded with zeros."""
+    padded = jnp.pad(image, ((padding, padding), (padding, padding), (0, 0)))
+    top, left = jax.random.randint(key, (2,), 0, 2 * padding + 1)
+    return jax.lax.dynamic_slice(padded, (top, left, 0), image.shape)
+
+
+def random_resized_crop(
+    key: jax.Array,
+    image: jax.Array,
+    min_area: float,
+    aspect: tuple[float, float] = (3 / 4, 4 / 3),
+) -> jax.Array:
+    """A random window resized to the image's own size, bilinearly (RandomResizedCrop of torchvision).
+
+    Area is uniform in [min_area, 1] of the image, the aspect ratio log-uniform in `aspect`; a side that
+    would stick out is cut to the image's, where torchvision draws again.
+
+    Args:
+        key: typed PRNG key.
+        image: [h, w, channels].
+        min_area: smallest area, in (0, 1].
+        aspect: smallest and largest ratio of width to height.
+    """
+    area_key, aspect_key, place_key = jax.random.split(key, 3)
+    area = jax.random.uniform(area_key, minval=min_area, maxval=1.0)
+    log_aspect = jax.random.uniform(aspect_key, minval=math.log(aspect[0]), maxval=math.log(aspect[1]))
+    ratio = jnp.exp(0.5 * log_aspect)
+    height = jnp.minimum(jnp.sqrt(area) / ratio, 1.0)
+    width = jnp.minimum(jnp.sqrt(area) * ratio, 1.0)
+    place = jax.random.uniform(place_key, (2,))
+    rows = _window_weights(image.shape[0], place[0] * (1 - height), height)
+    columns = _window_weights(image.shape[1], place[1] * (1 - width), width)
+    # Two small matrix products, which accelerators do faster than a gather.
+    return jnp.einsum("yh,xw,hwc->yxc", rows, columns, image)
+
+
+def _window_weights(size: int, start: jax.Array, length: jax.Array) -> jax.Array:
+    """Bilinear interpolation from `size` pixels to `size` samples of the window, [size, size].
+
+    Args:
+        size: pixels of the side.
+        start: where the window starts, as a share of the side.
+        length: its length, as a share of the side.
+    """
+    centres = (start + length * (jnp.arange(size) + 0.5) / size) * size - 0.5
+    centres = jnp.clip(centres, 0.0, size - 1.0)
+    return jnp.maximum(1.0 - jnp.abs(centres[:, None] - jnp.arange(size)[None, :]), 0.0)
+
+
+def random_affine(
+    key: jax.Array,
+    image: jax.Array,
+    degrees: float,
+    scale: tuple[float, float],
+    shear: float,
+    shift: float,
+    bend: float,
+) -> jax.Array:
+    """Rotation, anisotropic scale, shear, sub-pixel shift and a smooth bend; bilinear, zeros outside.
+
+    Args:
+        key: typed PRNG key.
+        image: [h, w, channels].
+        degrees: rotation within plus or minus this.
+        scale: smallest and largest factor, drawn for each axis.
+        shear: horizontal shear within plus or minus this.
+        shift: within plus or minus this share of the side, for each axis.
+        bend: amplitude of the bend as a share of the side: one sine wave along each axis.
+    """
+    turn_key, scale_key, shear_key, shift_key, bend_key, phase_key = jax.random.split(key, 6)
+    angle = jnp.deg2rad(jax.random.uniform(turn_key, minval=-degrees, maxval=degrees))
+    factors = jax.random.uniform(scale_key, (2,), minval=scale[0], maxval=scale[1])
+    slant = jax.random.uniform(shear_key, minval=-shear, maxval=shear)
+    offset = jax.random.uniform(shift_key, (2,), minval=-shift, maxval=shift)
+    waves = bend * jax.random.uniform(bend_key, (2,), minval=-1.0)
+    phases = 2 * jnp.pi * jax.random.uniform(phase_key, (2,))
+
+    height, width = image.shape[:2]
+    y, x = jnp.meshgrid(
+        (jnp.arange(height) + 0.5) / height - 0.5,
+        (jnp.arange(width) + 0.5) / width - 0.5,
+        indexing="ij",
+    )
+    cos, sin = jnp.cos(angle), jnp.sin(angle)
+    source_y = (cos * y - sin * x) / factors[0] + offset[0]
+    source_x = (sin * y + cos * x) / factors[1] + slant * y + offset[1]
+    source_y = source_y + waves[0] * jnp.sin(2 * jnp.pi * x + phases[0])
+    source_x = source_x + waves[1] * jnp.sin(2 * jnp.pi * y + phases[1])
+    where = [(source_y + 0.5) * height - 0.5, (source_x + 0.5) * width - 0.5]
+    sample = jax.vmap(lambda plane: map_coordinates(plane, where, order=1, cval=0.0), in_axes=2, out_axes=2)
+    return sample(image)
+
+
+def random_cutout(key: jax.Array, image: jax.Array, side: float, prob: float) -> jax.Array:
+    """With probability `prob`, zeros in a square of `side` (a share of the image's) around a random pixel."""
+    use_key, place_key = jax.random.split(key)
+    height, width = image.shape[:2]
+    centre = jax.random.uniform(place_key, (2,))
+    y = jnp.abs((jnp.arange(height) + 0.5) / height - centre[0]) < side / 2
+    x = jnp.abs((jnp.arange(width) + 0.5) / width - centre[1]) < side / 2
+    hole = jax.random.bernoulli(use_key, prob) & (y[:, None] & x[None, :])
+    return jnp.where(hole[..., None], 0.0, image)

@@ -1,0 +1,146 @@
+"""Label corruption protocols, by name, seeded and exact.
+
+`corrupt` draws noisy labels; `transition_matrix` says what it draws in expectation. Rates are exact: the
+number of corrupted rows is the rounded product of rate and count (per class where the protocol is per
+class), not a draw. With 'symmetric' the new label may be the true one, as in DivideMix (Li et al. 2020) and
+the baselines of the paper, so that a rate r flips r (1 - 1/c) of the labels; `exclude_true_class` gives the
+other reading (Co-teaching, Han et al. 2018), which flips r.
+"""
+
+import numpy as np
+
+from dmlp_jax.config import nearest
+from dmlp_jax.errors import UserError
+
+NAMES = ("none", "symmetric", "asymmetric", "pair", "superclass", "instance", "human")
+
+# truck -> automobile, bird -> airplane, deer -> horse, cat <-> dog (Patrini et al. 2017).
+CIFAR10_MAP = {9: 1, 2: 0, 4: 7, 3: 5, 5: 3}
+
+
+def transition_matrix(
+    name: str,
+    rate: float,
+    num_classes: int,
+    *,
+    exclude_true_class: bool = False,
+    superclasses: np.ndarray | None = None,
+) -> np.ndarray:
+    """T[y, g] = p(given g | true y) in expectation, [c, c] float64, of a class-conditional protocol.
+
+    Args:
+        name: 'none', 'symmetric', 'asymmetric' (CIFAR-10 only), 'pair' (to the next class) or 'superclass'.
+        rate: in [0, 1].
+        num_classes: c.
+        exclude_true_class: 'symmetric' only.
+        superclasses: 'superclass' only: the superclass of every class, [c].
+
+    Raises:
+        UserError: an unknown protocol, or one that does not fit the classes.
+    """
+    if not 0 <= rate <= 1:
+        raise UserError(f"noise.rate is {rate}; it must lie in [0, 1]")
+    identity = np.eye(num_classes)
+    if name == "none":
+        return identity
+    if name == "symmetric":
+        if exclude_true_class:
+            spread = (1 - identity) / (num_classes - 1)
+        else:
+            spread = np.full((num_classes, num_classes), 1 / num_classes)
+        return (1 - rate) * identity + rate * spread
+    if name == "pair":
+        return (1 - rate) * identity + rate * np.roll(identity, 1, axis=1)
+    if name == "asymmetric":
+        if num_classes != 10:
+            raise UserError(
+                "noise.name 'asymmetric' is the CIFAR-10 map; use 'superclass' on CIFAR-100, 'pair' elsewhere"
+            )
+        matrix = identity.copy()
+        for source, target in CIFAR10_MAP.items():
+            matrix[source, source] -= rate
+            matrix[source, target] += rate
+        return matrix
+    if name == "superclass":
+        if superclasses is None:
+            raise UserError("noise.name 'superclass' needs a data set with superclasses, which is cifar100")
+        siblings = (superclasses[:, None] == superclasses[None, :]) & (identity == 0)
+        return (1 - rate) * identity + rate * siblings / siblings.sum(axis=1, keepdims=True)
+    raise UserError(
+        f"noise.name is {name!r}, which is none of {', '.join(NAMES)}{nearest(name, list(NAMES))}"
+    )
+
+
+def corrupt(
+    labels: np.ndarray,
+    name: str,
+    rate: float,
+    num_classes: int,
+    rng: np.random.Generator,
+    *,
+    exclude_true_class: bool = False,
+    superclasses: np.ndarray | None = None,
+) -> np.ndarray:
+    """Noisy labels [n], int32, of a class-conditional protocol; arguments as in `transition_matrix`.
+
+    'symmetric' re-draws exactly round(rate * n) rows; the others flip exactly round(rate * n_y) rows of
+    every class y that the protocol flips.
+    """
+    matrix = transition_matrix(
+        name, rate, num_classes, exclude_true_class=exclude_true_class, superclasses=superclasses
+    )
+    noisy = labels.astype(np.int32).copy()
+    if name == "symmetric":
+        rows = rng.choice(len(labels), size=round(rate * len(labels)), replace=False)
+        if exclude_true_class:
+            noisy[rows] = (labels[rows] + rng.integers(1, num_classes, len(rows))) % num_classes
+        else:
+            noisy[rows] = rng.integers(num_classes, size=len(rows))
+        return noisy
+    for source in range(num_classes):
+        targets = np.flatnonzero((matrix[source] > 0) & (np.arange(num_classes) != source))
+        members = np.flatnonzero(labels == source)
+        if targets.size:
+            rows = rng.choice(members, size=round(rate * len(members)), replace=False)
+            noisy[rows] = rng.choice(targets, size=len(rows))
+    return noisy
+
+
+def corrupt_by_instance(
+    inputs: np.ndarray, labels: np.ndarray, rate: float, num_classes: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Instance-dependent noisy labels [n], int32 (Xia et al. 2020, Algorithm 2).
+
+    Row i flips with its own rate q_i, normal around `rate` with deviation .1 truncated to [0, 1], to a class
+    drawn from the softmax of x_i W_y over the wrong classes, W_y normal and one for each true class. Rows are
+    standardised first (the authors feed images scaled to mean 0 and deviation about 1).
+
+    Args:
+        inputs: images or features [n, ...], flattened here.
+        labels: true labels [n].
+        rate: mean flip rate, in [0, 1].
+        num_classes: c.
+        rng: the source of randomness.
+    """
+    from scipy.stats import truncnorm
+
+    if not 0 <= rate <= 1:
+        raise UserError(f"noise.rate is {rate}; it must lie in [0, 1]")
+    rows = inputs.reshape(len(inputs), -1).astype(np.float32)
+    rows = (rows - rows.mean()) / max(float(rows.std()), 1e-6)
+    deviation = 0.1
+    flip = truncnorm.rvs(
+        -rate / deviation, (1 - rate) / deviation, rate, deviation, size=len(rows), random_state=rng
+    )
+    noisy = labels.astype(np.int32).copy()
+    for label in range(num_classes):
+        members = np.flatnonzero(labels == label)
+        scores = rows[members] @ rng.standard_normal((rows.shape[1], num_classes), np.float32)
+        scores[:, label] = -np.inf
+        shifted = np.exp(scores - scores.max(axis=1, keepdims=True))
+        probs = flip[members, None] * shifted / shifted.sum(axis=1, keepdims=True)
+        probs[:, label] = 1 - flip[members]
+        edges = np.cumsum(probs, axis=1)
+        draws = rng.random(len(members))[:, None] * edges[:, -1:]
+        noisy[members] = (draws >= edges).sum(axis=1)
+    return noisy

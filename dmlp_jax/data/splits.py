@@ -1,0 +1,153 @@
+"""From a data set to a labelling problem: clean set, noisy training set, test set; seeded and saved."""
+
+from pathlib import Path
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from dmlp_jax import files
+from dmlp_jax.data import human, noise
+from dmlp_jax.data.types import Dataset, Problem
+from dmlp_jax.errors import UserError
+
+# Streams of randomness under one seed.
+_SPLIT, _TRAIN_NOISE, _VAL_NOISE = range(3)
+
+
+def make_split(dataset: Dataset, config: ConfigDict) -> dict[str, np.ndarray]:
+    """Who is trained on, who is clean, and which labels are given.
+
+    Args:
+        dataset: from `datasets.load`.
+        config: the whole configuration; `seed`, `val` and `noise` are read.
+
+    Returns:
+        Arrays for split.npz: 'train_index' [n] and 'val_index' [m] into the pool (the data set's own clean
+        set where it has one), 'test_index' [t], 'given_labels' [n], 'val_labels' [m], and
+        'val_given_labels' [m] where `val.given_labels` asks for them.
+
+    Raises:
+        UserError: an impossible clean set or noise.
+    """
+    count = len(dataset.inputs)
+    test_index = np.arange(0 if dataset.test_inputs is None else len(dataset.test_inputs))
+    if dataset.given_labels is not None:
+        split = {
+            "train_index": np.arange(count),
+            "val_index": np.arange(len(dataset.val_inputs)),
+            "test_index": test_index,
+            "given_labels": dataset.given_labels,
+            "val_labels": dataset.val_labels,
+        }
+        if config.val.given_labels:
+            if dataset.val_given_labels is None:
+                raise UserError(
+                    "val.given_labels is set, but the data do not say which labels the clean rows were given"
+                )
+            split["val_given_labels"] = dataset.val_given_labels
+        return split
+    classes = len(dataset.class_names)
+    rng = np.random.default_rng([config.seed, _SPLIT])
+    val_index = draw_clean_set(dataset.labels, config.val.size, classes, config.val.stratified, rng)
+    train_index = np.setdiff1d(np.arange(count), val_index)
+    split = {
+        "train_index": train_index,
+        "val_index": val_index,
+        "test_index": test_index,
+        "given_labels": _noisy(dataset, train_index, config, _TRAIN_NOISE),
+        "val_labels": dataset.labels[val_index],
+    }
+    if config.val.given_labels:
+        split["val_given_labels"] = _noisy(dataset, val_index, config, _VAL_NOISE)
+    return split
+
+
+def draw_clean_set(
+    labels: np.ndarray, size: int, num_classes: int, stratified: bool, rng: np.random.Generator
+) -> np.ndarray:
+    """Sorted indices [size] of the clean rows.
+
+    Args:
+        labels: true labels [n].
+        size: how many rows, at least one per class and fewer than n.
+        num_classes: c.
+        stratified: size // c rows of every class, what is left over from classes drawn at random;
+            otherwise uniformly at random.
+        rng: the source of randomness.
+    """
+    if not num_classes <= size < len(labels):
+        raise UserError(
+            f"val.size is {size}; it must be at least one per class ({num_classes}) and leave rows to "
+            f"train on ({len(labels)} in all)"
+        )
+    if not stratified:
+        chosen = rng.choice(len(labels), size, replace=False)
+        absent = np.setdiff1d(np.arange(num_classes), labels[chosen])
+        if absent.size:
+            raise UserError(
+                f"the random clean set of {size} has no row of class {absent[0]}; take a larger "
+                "val.size, another seed or --config.val.stratified=True"
+            )
+        return np.sort(chosen)
+    quota = np.full(num_classes, size // num_classes)
+    quota[rng.permutation(num_classes)[: size % num_classes]] += 1
+    chosen = []
+    for label in range(num_classes):
+        members = np.flatnonzero(labels == label)
+        if len(members) < quota[label]:
+            raise UserError(
+                f"class {label} has {len(members)} rows, fewer than the {quota[label]} that val.size {size} "
+                "asks of it"
+            )
+        chosen.append(rng.choice(members, quota[label], replace=False))
+    return np.sort(np.concatenate(chosen))
+
+
+def save_split(path: Path, split: dict[str, np.ndarray]) -> None:
+    """Writes split.npz."""
+    files.save_npz(path, split)
+
+
+def load_split(path: Path) -> dict[str, np.ndarray]:
+    """Reads split.npz."""
+    return files.load_npz(path, ("train_index", "val_index", "test_index", "given_labels", "val_labels"))
+
+
+def make_problem(dataset: Dataset, split: dict[str, np.ndarray]) -> Problem:
+    """The arrays that a split selects from its data set."""
+    own_val = dataset.val_inputs is not None
+    return Problem(
+        train_inputs=dataset.inputs[split["train_index"]],
+        given_labels=split["given_labels"],
+        true_labels=None if dataset.labels is None else dataset.labels[split["train_index"]],
+        val_inputs=(dataset.val_inputs if own_val else dataset.inputs)[split["val_index"]],
+        val_labels=split["val_labels"],
+        val_given_labels=split.get("val_given_labels"),
+        test_inputs=dataset.test_inputs,
+        test_labels=dataset.test_labels,
+        class_names=dataset.class_names,
+    )
+
+
+def _noisy(dataset: Dataset, index: np.ndarray, config: ConfigDict, stream: int) -> np.ndarray:
+    """Given labels of the pool's rows `index` under the configured noise."""
+    settings = config.noise
+    classes = len(dataset.class_names)
+    rng = np.random.default_rng([config.seed, stream])
+    if settings.name == "human":
+        if not settings.path:
+            raise UserError("noise.name 'human' needs noise.path, the authors' .pt file, and noise.column")
+        path = Path(settings.path).expanduser()
+        return human.load(path, settings.column, dataset.labels)[index]
+    labels = dataset.labels[index]
+    if settings.name == "instance":
+        return noise.corrupt_by_instance(dataset.inputs[index], labels, settings.rate, classes, rng)
+    return noise.corrupt(
+        labels,
+        settings.name,
+        settings.rate,
+        classes,
+        rng,
+        exclude_true_class=settings.exclude_true_class,
+        superclasses=dataset.superclasses,
+    )

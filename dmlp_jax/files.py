@@ -1,0 +1,107 @@
+"""Files that appear whole or not at all: written under a temporary name, synced, then renamed."""
+
+import contextlib
+import json
+import os
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from dmlp_jax.errors import UserError
+
+
+@contextlib.contextmanager
+def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
+    """A binary file that replaces `path` when the block ends well and vanishes when it does not."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    except OSError as error:
+        raise UserError(
+            f"cannot write {path}: {error.strerror}; choose a folder that you may write to"
+        ) from error
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(name, 0o666 & ~umask)
+        os.replace(name, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(name)
+        raise
+
+
+def remove_temporary(folder: Path) -> None:
+    """Removes what killed writers left behind in `folder`."""
+    for path in folder.glob(".*.tmp"):
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
+def save_text(path: Path, text: str) -> None:
+    """Writes `text` to `path` in UTF-8."""
+    with atomic_writer(path) as file:
+        file.write(text.encode())
+
+
+def save_json(path: Path, value: Any) -> None:
+    """Writes a JSON document to `path`, indented; NaN is refused, since it is no JSON."""
+    save_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def load_json(path: Path) -> Any:
+    """Reads a JSON document.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"{path} does not exist") from error
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read as JSON ({error}); delete it to have it made anew") from error
+
+
+def save_npz(path: Path, arrays: Mapping[str, Any]) -> None:
+    """Writes named arrays to `path` in NumPy's npz format, without pickle."""
+    with atomic_writer(path) as file:
+        np.savez(file, allow_pickle=False, **{name: np.asarray(a) for name, a in arrays.items()})
+
+
+def load_npz(path: Path, required: tuple[str, ...] = ()) -> dict[str, np.ndarray]:
+    """Reads all arrays of an npz file, never unpickling.
+
+    Args:
+        path: the file.
+        required: names that must be there.
+
+    Raises:
+        UserError: the file is missing, damaged, holds Python objects or lacks a required array.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            if not isinstance(stored, np.lib.npyio.NpzFile):
+                raise ValueError("it is not an npz archive")
+            arrays = {name: stored[name] for name in stored.files}
+    except FileNotFoundError as error:
+        raise UserError(f"{path} does not exist") from error
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zipfile.LargeZipFile) as error:
+        raise UserError(
+            f"{path} cannot be read ({error}); it may be truncated: copy it again or make it anew"
+        ) from error
+    missing = [name for name in required if name not in arrays]
+    if missing:
+        raise UserError(
+            f"{path} lacks the array{'s' * (len(missing) > 1)} {', '.join(missing)}; it holds "
+            f"{', '.join(sorted(arrays)) or 'nothing'}"
+        )
+    return arrays

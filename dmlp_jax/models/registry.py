@@ -1,0 +1,125 @@
+"""Encoders by name, and the heads that go on top of them."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from dmlp_jax.config import nearest
+from dmlp_jax.errors import UserError
+from dmlp_jax.models.resnet import ResNet
+from dmlp_jax.models.small import MLP, SmallCNN
+
+IMAGE_ENCODERS = ("small_cnn", "resnet18", "resnet34", "resnet50")
+FEATURE_ENCODERS = ("mlp", "linear")
+
+
+def make_encoder(name: str, *, dtype: str = "float32", axis_name: str | None = None) -> nn.Module:
+    """The encoder `name`: a module from inputs and `train` to features [b, d].
+
+    Args:
+        name: one of IMAGE_ENCODERS for images, of FEATURE_ENCODERS for features.
+        dtype: 'float32' or 'bfloat16', of the computation.
+        axis_name: pmap axis of batch norm, None for the device's own statistics.
+
+    Raises:
+        UserError: no such encoder or type.
+    """
+    if dtype not in ("float32", "bfloat16"):
+        raise UserError(f"dtype is {dtype!r}; it must be float32 or bfloat16")
+    common = {"dtype": jnp.dtype(dtype), "axis_name": axis_name}
+    if name == "small_cnn":
+        return SmallCNN(**common)
+    if name == "resnet18":
+        return ResNet((2, 2, 2, 2), **common)
+    if name == "resnet34":
+        return ResNet((3, 4, 6, 3), **common)
+    if name == "resnet50":
+        return ResNet((3, 4, 6, 3), bottleneck=True, **common)
+    if name == "mlp":
+        return MLP(**common)
+    if name == "linear":
+        return MLP(layers=0, **common)
+    known = [*IMAGE_ENCODERS, *FEATURE_ENCODERS]
+    raise UserError(f"model is {name!r}, which is none of {', '.join(known)}{nearest(name, known)}")
+
+
+class Classifier(nn.Module):
+    """An encoder and a linear layer.
+
+    Attributes:
+        encoder: from `make_encoder`.
+        num_classes: width of the output.
+    """
+
+    encoder: nn.Module
+    num_classes: int
+
+    @nn.compact
+    def __call__(self, inputs: jax.Array, train: bool) -> jax.Array:
+        """Logits [b, num_classes]."""
+        return nn.Dense(self.num_classes, name="head")(self.encoder(inputs, train))
+
+
+class Projector(nn.Module):
+    """The projection head of contrastive learning, thrown away after pretraining.
+
+    Attributes:
+        layers: dense layers, at least 1.
+        width: of the hidden ones; 0 for the input's.
+        out: width of the output.
+        norm: batch norm in the hidden layers.
+        axis_name: pmap axis of batch norm.
+    """
+
+    layers: int
+    width: int
+    out: int
+    norm: bool = True
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, features: jax.Array, train: bool) -> jax.Array:
+        """Projections [b, out] of features [b, d]."""
+        x = features
+        for _ in range(self.layers - 1):
+            x = nn.Dense(self.width or features.shape[-1], use_bias=not self.norm)(x)
+            if self.norm:
+                x = nn.BatchNorm(use_running_average=not train, momentum=0.9, axis_name=self.axis_name)(x)
+            x = nn.relu(x)
+        return nn.Dense(self.out, use_bias=False)(x)
+
+
+class ContrastiveModel(nn.Module):
+    """An encoder and a projection head.
+
+    Attributes:
+        encoder: from `make_encoder`.
+        projector: the head.
+    """
+
+    encoder: nn.Module
+    projector: Projector
+
+    def __call__(self, inputs: jax.Array, train: bool) -> jax.Array:
+        """Projections [b, out]."""
+        return self.projector(self.encoder(inputs, train), train)
+
+
+def resolve_model(name: str, input_shape: tuple[int, ...]) -> str:
+    """What 'auto' means for inputs of this shape: 'mlp' for features, by size for images.
+
+    Args:
+        name: a configured model name.
+        input_shape: of one input, (d,) or (h, w, channels).
+
+    Raises:
+        UserError: a model for images with features, or the reverse.
+    """
+    is_features = len(input_shape) == 1
+    if name == "auto":
+        return "mlp" if is_features else "small_cnn" if max(input_shape[:2]) <= 16 else "resnet18"
+    fitting = FEATURE_ENCODERS if is_features else IMAGE_ENCODERS
+    if name in (*IMAGE_ENCODERS, *FEATURE_ENCODERS) and name not in fitting:
+        kind = "features" if is_features else "images"
+        raise UserError(f"model {name!r} does not take {kind}; use one of auto, {', '.join(fitting)}")
+    return name

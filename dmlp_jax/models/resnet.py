@@ -1,0 +1,93 @@
+"""ResNet-18/34/50 (He et al. 2016) without their classifier: images in, pooled features out."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+conv = partial(
+    nn.Conv, use_bias=False, kernel_init=nn.initializers.variance_scaling(2.0, "fan_out", "normal")
+)
+
+
+class ResNet(nn.Module):
+    """A post-activation ResNet.
+
+    Attributes:
+        stage_sizes: residual blocks in each of the four stages.
+        bottleneck: three-layer blocks of four times the width, as from ResNet-50 on.
+        stem: 'cifar' (3x3, stride 1, no pooling) or 'imagenet' (7x7, stride 2, max-pooling).
+        dtype: of the computation; parameters and batch statistics stay float32.
+        axis_name: pmap axis over which batch norm takes its statistics, None for the device's own.
+    """
+
+    stage_sizes: Sequence[int]
+    bottleneck: bool = False
+    stem: str = "cifar"
+    dtype: Any = jnp.float32
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, images: jax.Array, train: bool) -> jax.Array:
+        """Features [b, 512] (or [b, 2048] with bottlenecks), float32, of images [b, h, w, channels]."""
+        norm = partial(
+            nn.BatchNorm,
+            use_running_average=not train,
+            momentum=0.9,
+            epsilon=1e-5,
+            dtype=self.dtype,
+            axis_name=self.axis_name,
+        )
+        x = images.astype(self.dtype)
+        if self.stem == "cifar":
+            x = conv(64, (3, 3), padding=1, dtype=self.dtype, name="stem")(x)
+        else:
+            x = conv(64, (7, 7), (2, 2), padding=3, dtype=self.dtype, name="stem")(x)
+        x = nn.relu(norm(name="stem_norm")(x))
+        if self.stem == "imagenet":
+            x = nn.max_pool(x, (3, 3), (2, 2), padding=((1, 1), (1, 1)))
+        block = _Bottleneck if self.bottleneck else _Basic
+        for stage, size in enumerate(self.stage_sizes):
+            for index in range(size):
+                stride = 2 if stage > 0 and index == 0 else 1
+                x = block(64 * 2**stage, stride, norm, self.dtype)(x)
+        return jnp.mean(x.astype(jnp.float32), axis=(1, 2))
+
+
+class _Basic(nn.Module):
+    width: int
+    stride: int
+    norm: Any
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        step = (self.stride, self.stride)
+        y = conv(self.width, (3, 3), step, padding=1, dtype=self.dtype)(x)
+        y = nn.relu(self.norm()(y))
+        y = conv(self.width, (3, 3), padding=1, dtype=self.dtype)(y)
+        y = self.norm()(y)
+        if x.shape != y.shape:
+            x = self.norm()(conv(self.width, (1, 1), step, dtype=self.dtype)(x))
+        return nn.relu(x + y)
+
+
+class _Bottleneck(nn.Module):
+    width: int
+    stride: int
+    norm: Any
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        step = (self.stride, self.stride)
+        y = nn.relu(self.norm()(conv(self.width, (1, 1), dtype=self.dtype)(x)))
+        y = conv(self.width, (3, 3), step, padding=1, dtype=self.dtype)(y)
+        y = nn.relu(self.norm()(y))
+        y = self.norm()(conv(4 * self.width, (1, 1), dtype=self.dtype)(y))
+        if x.shape != y.shape:
+            x = self.norm()(conv(4 * self.width, (1, 1), step, dtype=self.dtype)(x))
+        return nn.relu(x + y)

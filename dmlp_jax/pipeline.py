@@ -1,0 +1,109 @@
+"""The table of contents: pretrain, extract, purify, retrain, report."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from dmlp_jax import files, stages
+from dmlp_jax.config import STAGES, nearest
+from dmlp_jax.data import augment, datasets
+from dmlp_jax.errors import UserError
+from dmlp_jax.models import registry
+from dmlp_jax.retrain import arms, method
+from dmlp_jax.training.metrics import MetricsLog, format_seconds
+from dmlp_jax.workdir import Workdir
+
+
+def run(config: ConfigDict, root: Path) -> dict[str, Any] | None:
+    """Runs the configured stages on the workdir `root`, resuming what an earlier run left.
+
+    Args:
+        config: from `config.default_config` or a file in configs/.
+        root: the workdir.
+
+    Returns:
+        The contents of summary.json if the stage report ran, else None.
+
+    Raises:
+        UserError: something that the user can put right.
+    """
+    start = time.perf_counter()
+    names = check(config)
+    workdir = Workdir(root)
+    dataset = datasets.load(config.data, config.seed)
+    config = resolve(config, dataset.inputs.shape[1:])
+    log = MetricsLog(workdir.metrics, config.tensorboard)
+    try:
+        current = stages.Run(config, workdir, dataset, log)
+        flipped = current.measured_flip_rate()
+        known = "unknown" if flipped is None else f"{flipped:.1%}"
+        print(
+            f"{config.data.name}: {len(current.split['given_labels']):,} rows, "
+            f"{len(current.split['val_labels']):,} clean ones; share of wrong labels {known}; workdir {root}",
+            flush=True,
+        )
+        files.save_json(workdir.config, config.to_dict())
+        for name in names:
+            stages.STAGES[name](current)
+    finally:
+        log.close()
+    print(f"done in {format_seconds(time.perf_counter() - start)}", flush=True)
+    return files.load_json(workdir.summary) if "report" in names else None
+
+
+def check(config: ConfigDict) -> list[str]:
+    """Finds mistakes that would otherwise come to light hours later; returns the stages to run.
+
+    Raises:
+        UserError: an unknown name, or stages that the data set cannot go through.
+    """
+    names = [name.strip() for name in config.stages.split(",") if name.strip()]
+    for name in names or [""]:
+        if name not in STAGES:
+            raise UserError(
+                f"stages holds {name!r}, which is none of {', '.join(STAGES)}{nearest(name, list(STAGES))}"
+            )
+    names = [name for name in STAGES if name in names]
+    data = datasets.describe(config.data.name)
+    if not data.has_images and set(names) & {"pretrain", "extract"}:
+        raise UserError(
+            f"data.name {config.data.name!r} holds features, which need no encoder; use "
+            "--config.stages=purify,retrain,report"
+        )
+    if config.pretrain.method != "simclr":
+        raise UserError(f"pretrain.method is {config.pretrain.method!r}; it must be simclr")
+    stages.purify_config(config.purify)
+    method.check_name(config.retrain.method)
+    arms.parse(config.retrain.labels)
+    augment.make(config.pretrain.augment)
+    if config.retrain.augment != "auto":
+        augment.make(config.retrain.augment)
+    for settings in (config.pretrain, config.retrain):
+        if settings.model != "auto":
+            registry.make_encoder(settings.model, dtype=settings.dtype)
+    if config.retrain.init not in ("scratch", "encoder"):
+        raise UserError(f"retrain.init is {config.retrain.init!r}; it must be scratch or encoder")
+    return names
+
+
+def resolve(config: ConfigDict, input_shape: tuple[int, ...]) -> ConfigDict:
+    """A copy of the configuration with every 'auto' replaced by what fits inputs of `input_shape`.
+
+    Raises:
+        UserError: a model that does not take such inputs.
+    """
+    config = config.copy_and_resolve_references()
+    images = len(input_shape) == 3
+    if images:
+        config.pretrain.model = registry.resolve_model(config.pretrain.model, input_shape)
+    config.retrain.model = registry.resolve_model(config.retrain.model, input_shape)
+    if config.retrain.augment == "auto":
+        small = images and max(input_shape[:2]) <= 16
+        config.retrain.augment = "affine" if small else "crop_flip" if images else "none"
+    if not images and config.retrain.augment != "none":
+        raise UserError(
+            f"retrain.augment {config.retrain.augment!r} is for images, but the inputs are features; use none"
+        )
+    return config

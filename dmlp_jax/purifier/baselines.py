@@ -1,0 +1,143 @@
+"""Trivial baselines: linear probes that a purifier must beat, tuned by held-out clean rows.
+
+- `val_only_probe`: softmax regression on the clean rows alone; also where the purifier starts.
+- `noisy_probe`: ridge regression on the training rows and their given labels.
+- `noisy_plus_val_probe`: ridge regression on both, with the clean rows weighted.
+
+Each is tuned (L2 strength, weight of the clean rows) by the cross-entropy on held-out clean folds, after one
+fitted temperature: label noise shrinks ridge predictions towards the class prior.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from dmlp_jax.purifier import eac, ridge, selection
+from dmlp_jax.purifier.ridge import matmul
+from dmlp_jax.purifier.selection import HeldOutScore
+
+SOFTMAX_PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
+RIDGE_PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
+# Total weight of the clean rows over total weight of the training rows.
+VAL_SHARES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
+
+
+class Probe(NamedTuple):
+    """A tuned linear probe.
+
+    Attributes:
+        weights: [k + 1, d, c], logits on standardised features: member j < k trained without clean fold j,
+            the last member on every clean row.
+        held_out: logits [m, c] of each clean row from the member that did not train on it.
+        score: of `held_out`.
+    """
+
+    weights: jax.Array
+    held_out: jax.Array
+    score: HeldOutScore
+
+
+class CleanSet(NamedTuple):
+    """The clean rows, ready for held-out scoring.
+
+    Attributes:
+        features: standardised, [m, d].
+        targets: one-hot [m, c].
+        folds: [m], see `selection.stratified_folds`.
+        masks: [k + 1, m], see `selection.train_masks`.
+    """
+
+    features: jax.Array
+    targets: jax.Array
+    folds: jax.Array
+    masks: jax.Array
+
+
+def clean_set(
+    features: jax.Array, labels: jax.Array, num_classes: int, num_folds: int, key: jax.Array
+) -> CleanSet:
+    """Clean rows of standardised features [m, d] and labels [m], dealt into `num_folds` folds by `key`."""
+    folds = selection.stratified_folds(key, labels, num_folds)
+    targets = jax.nn.one_hot(labels, num_classes, dtype=features.dtype)
+    return CleanSet(features, targets, folds, selection.train_masks(folds, num_folds))
+
+
+def val_only_probe(clean: CleanSet, steps: int = 100) -> Probe:
+    """Softmax regression on the clean rows, its L2 strength chosen by held-out cross-entropy.
+
+    Args:
+        clean: the clean rows.
+        steps: Nesterov steps, preconditioned, from zero.
+    """
+
+    def fit(mask, penalty):
+        gram = ridge.gram(clean.features, mask)
+        decay = penalty * ridge.mean_eigenvalue(gram)
+        bound = ridge.factor(0.5 * gram, decay)
+
+        def body(_, state):
+            probs = jax.nn.softmax(matmul(clean.features, state.lookahead))
+            gradient = eac.cross_entropy_gradient(clean.features, probs, clean.targets, mask)
+            return eac.nesterov_step(state, gradient + decay * state.lookahead, bound)
+
+        zeros = jnp.zeros((clean.features.shape[1], clean.targets.shape[1]), clean.features.dtype)
+        return jax.lax.fori_loop(0, steps, body, eac.init_nesterov(zeros)).weights
+
+    def members(penalty):
+        return jax.vmap(fit, in_axes=(0, None))(clean.masks, penalty)
+
+    weights = jax.lax.map(members, jnp.asarray(SOFTMAX_PENALTIES, jnp.float32))
+    return _best(weights, clean)
+
+
+def ridge_probes(
+    features: jax.Array, given: jax.Array, weight: jax.Array, clean: CleanSet
+) -> tuple[Probe, Probe]:
+    """The noisy probe and the noisy-plus-val probe, closed-form ridge regressions.
+
+    Args:
+        features: standardised training features [n, d].
+        given: given labels as distributions [n, c].
+        weight: row weights [n].
+        clean: the clean rows.
+    """
+    gram = ridge.gram(features, weight)
+    moment = matmul(features.T, weight[:, None] * given)
+    gram_val = jax.vmap(ridge.gram, in_axes=(None, 0))(clean.features, clean.masks)
+    moment_val = matmul(clean.features.T, clean.masks[:, :, None] * clean.targets)
+    count_val = jnp.sum(clean.masks, axis=1)
+    unit = ridge.mean_eigenvalue(gram)
+
+    def members(setting):
+        penalty, share = setting
+        val_weight = share * jnp.sum(weight) / count_val
+
+        def fit(gram_val, moment_val, val_weight):
+            bound = ridge.factor(gram + val_weight * gram_val, penalty * unit)
+            return ridge.apply_inverse(bound, moment + val_weight * moment_val)
+
+        return jax.vmap(fit)(gram_val, moment_val, val_weight)
+
+    def noisy(penalty):
+        weights = ridge.apply_inverse(ridge.factor(gram, penalty * unit), moment)
+        return jnp.broadcast_to(weights, (clean.masks.shape[0], *weights.shape))
+
+    penalties = jnp.asarray(RIDGE_PENALTIES, jnp.float32)
+    grid = [(p, s) for p in RIDGE_PENALTIES for s in VAL_SHARES]
+    both = jax.lax.map(members, tuple(jnp.asarray(grid, jnp.float32).T))
+    return _best(jax.lax.map(noisy, penalties), clean), _best(both, clean)
+
+
+def _best(weights: jax.Array, clean: CleanSet) -> Probe:
+    """The setting of least held-out loss out of weights [s, k + 1, d, c], its temperature folded in."""
+
+    def evaluate(members):
+        logits = selection.held_out_logits(matmul(clean.features, members[:-1]), clean.folds)
+        return logits, selection.score(logits, clean.targets)
+
+    logits, scores = jax.lax.map(evaluate, weights)
+    best = jnp.argmin(jnp.where(jnp.isfinite(scores.cross_entropy), scores.cross_entropy, jnp.inf))
+    temperature = selection.fit_temperature(logits[best], clean.targets)
+    score = jax.tree.map(lambda leaf: leaf[best], scores)
+    return Probe(weights[best] / temperature, logits[best] / temperature, score)

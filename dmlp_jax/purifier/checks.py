@@ -1,0 +1,213 @@
+"""Checks of `purify`'s arguments: which one, what is wrong, where, and how to mend it.
+
+Shapes and types are checked always. Values are checked where they are concrete; under `jax.jit` or
+`jax.vmap` they are not known and the checks are skipped.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dmlp_jax.purifier.config import LABEL_OPTIMIZERS, PRESETS, PurifyConfig
+
+
+class InputError(ValueError):
+    """An argument of `purify` that it cannot work with."""
+
+
+def is_traced(*arrays: Any) -> bool:
+    """Whether a value is unknown because a jax transformation is tracing it."""
+    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(arrays))
+
+
+def check_features(name: str, features: Any) -> jax.Array:
+    """Features as a float array [n, d]; finite, where concrete."""
+    array = _array(name, features)
+    if array.ndim != 2 or 0 in array.shape:
+        raise InputError(
+            f"{name} must be a matrix [rows, features] with at least one of each, got shape "
+            f"{tuple(array.shape)}; flatten each example to one row"
+        )
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        raise InputError(
+            f"{name} must hold floating-point numbers, got {array.dtype}; convert them to float32"
+        )
+    if not is_traced(array):
+        finite = jnp.isfinite(array)
+        if not bool(jnp.all(finite)):
+            row, column = (int(i) for i in np.argwhere(~np.asarray(finite))[0])
+            bad = int(jnp.sum(~jnp.all(finite, axis=1)))
+            raise InputError(
+                f"{name}[{row}, {column}] is {float(array[row, column])} ({bad} of {array.shape[0]} rows "
+                "hold NaN or infinity); remove those rows or repair the features"
+            )
+    return array
+
+
+def check_labels(name: str, labels: Any, rows: int, num_classes: int | None) -> jax.Array:
+    """Labels as class indices [rows], or as distributions [rows, c] where 2-d; in range, where concrete."""
+    array = _array(name, labels)
+    if array.ndim == 2:
+        return _check_distributions(name, array, rows, num_classes)
+    if array.ndim != 1:
+        raise InputError(
+            f"{name} must be class indices [n] or class probabilities [n, c], got shape {tuple(array.shape)}"
+        )
+    if not jnp.issubdtype(array.dtype, jnp.integer):
+        raise InputError(
+            f"{name} must hold integer class indices, got {array.dtype}; map the classes to 0, 1, 2, ..."
+        )
+    _check_rows(name, array, rows)
+    if not is_traced(array):
+        _check_range(name, array, num_classes)
+    return array
+
+
+def check_num_classes(num_classes: int | None, *labels: Any) -> int:
+    """The number of classes: as given, or the largest index plus one, or the width of distributions."""
+    if num_classes is None:
+        widths = [array.shape[1] for array in labels if array.ndim == 2]
+        if widths:
+            return widths[0]
+        if is_traced(*labels):
+            raise InputError(
+                "num_classes must be given under jax.jit and jax.vmap, where labels have no values yet"
+            )
+        num_classes = 1 + max(int(jnp.max(array)) for array in labels)
+    if isinstance(num_classes, bool) or not isinstance(num_classes, (int, np.integer)):
+        raise InputError(f"num_classes must be an integer, got {num_classes!r}")
+    if num_classes < 2:
+        raise InputError(f"num_classes is {num_classes}: purification needs at least two classes")
+    return int(num_classes)
+
+
+def check_every_class(name: str, labels: jax.Array, num_classes: int) -> None:
+    """Every class has a row among concrete class indices."""
+    if is_traced(labels):
+        return
+    counts = np.bincount(np.asarray(labels), minlength=num_classes)
+    absent = np.flatnonzero(counts == 0)
+    if absent.size:
+        shown = ", ".join(map(str, absent[:10])) + (", ..." if absent.size > 10 else "")
+        raise InputError(
+            f"{name} has no row of class {shown} ({absent.size} of {num_classes} classes are absent); add at "
+            "least one clean example of each, or leave the class out of the training set"
+        )
+
+
+def check_width(name: str, features: jax.Array, other: str, reference: jax.Array) -> None:
+    """Two feature matrices have the same number of columns."""
+    if features.shape[1] != reference.shape[1]:
+        raise InputError(
+            f"{name} has {features.shape[1]} columns but {other} has {reference.shape[1]}; both must come "
+            "from the same encoder"
+        )
+
+
+def check_weight(name: str, weight: Any, rows: int) -> jax.Array:
+    """Row weights [rows], not negative and not all zero, where concrete."""
+    array = _array(name, weight)
+    if array.ndim != 1:
+        raise InputError(f"{name} must have shape [{rows}], got {tuple(array.shape)}")
+    _check_rows(name, array, rows)
+    if not is_traced(array):
+        bad = ~(jnp.isfinite(array) & (array >= 0))
+        if bool(jnp.any(bad)):
+            row = int(jnp.argmax(bad))
+            raise InputError(f"{name}[{row}] is {array[row]}; weights must be finite and not negative")
+        if not bool(jnp.any(array > 0)):
+            raise InputError(f"{name} is zero for every row; at least one row must count")
+    return array.astype(jnp.float32)
+
+
+def check_config(config: PurifyConfig) -> None:
+    """The settings are possible; numbers are checked where concrete."""
+    if not isinstance(config, PurifyConfig):
+        raise InputError(f"config must be a PurifyConfig, got {type(config).__name__}")
+    _one_of("config.preset", config.preset, PRESETS)
+    _one_of("config.label_optimizer", config.label_optimizer, LABEL_OPTIMIZERS)
+    for name, least in (
+        ("steps", 1),
+        ("num_folds", 2),
+        ("eac_period", 1),
+        ("ipc_batch_size", 1),
+        ("eac_batch_size", 1),
+        ("num_members", 1),
+    ):
+        if getattr(config, name) < least:
+            raise InputError(f"config.{name} is {getattr(config, name)}; it must be at least {least}")
+    lengths = {name: len(_tuple(config, name)) for name in ("weight_decay", "val_weight", "label_lr")}
+    if len(set(lengths.values()) - {1}) > 1 or 0 in lengths.values():
+        raise InputError(
+            f"config.weight_decay, val_weight and label_lr describe the candidates and must have one length, "
+            f"or length 1, got {lengths}"
+        )
+    if config.preset == "paper" and (lengths["label_lr"] != 1 or config.label_lr[0] is None):
+        raise InputError("config.label_lr must be one number in the 'paper' preset, like (0.01,)")
+    for name in ("ridge_penalty", "weight_decay"):
+        for value in jax.tree.leaves(getattr(config, name)):
+            if not is_traced(value) and not np.all(np.asarray(value) > 0):
+                raise InputError(f"config.{name} is {value}; it must be positive")
+
+
+def _tuple(config: PurifyConfig, name: str) -> tuple:
+    value = getattr(config, name)
+    if not isinstance(value, tuple):
+        raise InputError(f"config.{name} must be a tuple with an entry per candidate, got {value!r}")
+    return value
+
+
+def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise InputError(f"{name} is {value!r}; it must be one of {', '.join(map(repr, allowed))}")
+
+
+def _array(name: str, value: Any) -> jax.Array:
+    if isinstance(value, jax.Array):
+        return value
+    array = np.asarray(value)
+    if array.dtype.kind not in "biuf" and array.dtype.name != "bfloat16":
+        raise InputError(
+            f"{name} must be an array of numbers, got {array.dtype}; map names to numbers first, for "
+            f"instance with numpy.unique({name}, return_inverse=True)"
+        )
+    return array
+
+
+def _check_rows(name: str, array: jax.Array, rows: int) -> None:
+    if array.shape[0] != rows:
+        raise InputError(f"{name} has {array.shape[0]} rows but its features have {rows}")
+
+
+def _check_range(name: str, array: jax.Array, num_classes: int | None) -> None:
+    bad = np.asarray(array) < 0
+    if num_classes is not None:
+        bad |= np.asarray(array) >= num_classes
+    if bad.any():
+        row = int(np.argmax(bad))
+        top = "" if num_classes is None else f" to {num_classes - 1}"
+        raise InputError(
+            f"{name}[{row}] is {int(array[row])}, outside the classes 0{top} ({int(bad.sum())} such rows); "
+            "correct it, or remove the row"
+        )
+
+
+def _check_distributions(name: str, array: jax.Array, rows: int, num_classes: int | None) -> jax.Array:
+    _check_rows(name, array, rows)
+    if num_classes is not None and array.shape[1] != num_classes:
+        raise InputError(f"{name} has {array.shape[1]} columns but num_classes is {num_classes}")
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        raise InputError(f"{name} [n, c] must hold probabilities, got {array.dtype}; pass class indices [n]")
+    if not is_traced(array):
+        values = np.asarray(array, np.float32)
+        with np.errstate(invalid="ignore"):
+            bad = ~((values >= 0).all(axis=1) & (np.abs(values.sum(axis=1) - 1.0) < 1e-3))
+        if bad.any():
+            row = int(np.argmax(bad))
+            raise InputError(
+                f"{name}[{row}] is no distribution ({int(bad.sum())} such rows): entries must not be "
+                "negative and must sum to 1"
+            )
+    return array

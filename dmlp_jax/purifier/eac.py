@@ -1,0 +1,134 @@
+"""External Accompanied Classifier: a linear softmax classifier trained on the current labels (Eq. 8-9).
+
+Two updates: one preconditioned Nesterov step per round (default preset), which keeps the classifier from
+memorising wrong labels, and the paper's Adam on the mean of cross-entropy and entropy. Both are written
+for one classifier; the schedules vmap them over their members.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from dmlp_jax.purifier import ridge as ridge_lib
+from dmlp_jax.purifier.ridge import RidgeFactor, matmul
+
+
+class NesterovState(NamedTuple):
+    """State of one classifier under Nesterov's accelerated gradient.
+
+    Attributes:
+        weights: [d, c]; the features carry a constant column, so there is no bias.
+        lookahead: [d, c], the point at which predictions and gradients are taken.
+        momentum: scalar t_k of the sequence t_(k+1) = (1 + sqrt(1 + 4 t_k^2)) / 2.
+    """
+
+    weights: jax.Array
+    lookahead: jax.Array
+    momentum: jax.Array
+
+
+def init_nesterov(weights: jax.Array) -> NesterovState:
+    """State at `weights` [d, c] with no momentum."""
+    return NesterovState(weights, weights, jnp.ones((), weights.dtype))
+
+
+def preconditioner(
+    gram_matrix: jax.Array,
+    gram_val: jax.Array,
+    val_weight: jax.Array | float,
+    weight_decay: jax.Array | float,
+) -> RidgeFactor:
+    """Factor of 1/2 (F^T F + val_weight F_v^T F_v) + weight_decay I, [d, d].
+
+    It bounds the Hessian of the summed cross-entropy (Bohning 1992), so a step of length 1 never
+    overshoots.
+
+    Args:
+        gram_matrix: F^T F of the training rows, [d, d].
+        gram_val: F_v^T F_v of the clean rows, [d, d].
+        val_weight: weight of a clean row beside a training row.
+        weight_decay: absolute L2 strength.
+    """
+    return ridge_lib.factor(0.5 * (gram_matrix + val_weight * gram_val), weight_decay)
+
+
+def nesterov_step(state: NesterovState, gradient: jax.Array, bound: RidgeFactor) -> NesterovState:
+    """One preconditioned step of Nesterov's accelerated gradient (Beck and Teboulle 2009) of length 1.
+
+    Args:
+        state: the classifier.
+        gradient: of the summed loss at `state.lookahead`, [d, c].
+        bound: factor of an upper bound of the Hessian, see `preconditioner`.
+    """
+    return nesterov_pull(state, state.lookahead - ridge_lib.apply_inverse(bound, gradient))
+
+
+def nesterov_pull(state: NesterovState, weights: jax.Array) -> NesterovState:
+    """The state at the new `weights`, with the lookahead that momentum carries past them."""
+    momentum = 0.5 * (1.0 + jnp.sqrt(1.0 + 4.0 * state.momentum**2))
+    pull = (state.momentum - 1.0) / momentum
+    return NesterovState(weights, weights + pull * (weights - state.weights), momentum)
+
+
+def cross_entropy_gradient(
+    features: jax.Array, probs: jax.Array, targets: jax.Array, weight: jax.Array
+) -> jax.Array:
+    """Gradient of sum_i weight_i CE(targets_i, softmax(F_i W)) in W, [d, c], given its predictions.
+
+    Args:
+        features: [n, d].
+        probs: softmax(F W), [n, c].
+        targets: soft labels [n, c] with rows that sum to 1.
+        weight: row weights [n].
+    """
+    return matmul(features.T, weight[:, None] * (probs - targets))
+
+
+def classifier_loss(
+    weights: jax.Array,
+    features: jax.Array,
+    labels: jax.Array,
+    row_weight: jax.Array,
+    entropy_weight: jax.Array | float,
+) -> jax.Array:
+    """Cross-entropy to the current labels plus entropy of the predictions (Eq. 8), a scalar mean.
+
+    Args:
+        weights: [d, c].
+        features: [n, d].
+        labels: soft labels [n, c].
+        row_weight: [n]; rows of weight 0 are padding.
+        entropy_weight: weight of the entropy; the paper's is 1.
+    """
+    log_probs = jax.nn.log_softmax(matmul(features, weights))
+    cross_entropy = -jnp.sum(labels * log_probs, axis=-1)
+    entropy = -jnp.sum(jnp.exp(log_probs) * log_probs, axis=-1)
+    total = jnp.sum(row_weight * (cross_entropy + entropy_weight * entropy))
+    return total / jnp.maximum(jnp.sum(row_weight), 1.0)
+
+
+def adam() -> optax.GradientTransformation:
+    """Adam without a learning rate (beta_1 .5 as in the authors' script); the schedule scales its steps."""
+    return optax.scale_by_adam(b1=0.5, b2=0.999)
+
+
+def adam_step(
+    weights: jax.Array,
+    optimizer_state: optax.OptState,
+    features: jax.Array,
+    labels: jax.Array,
+    row_weight: jax.Array,
+    learning_rate: jax.Array | float,
+    entropy_weight: jax.Array | float,
+) -> tuple[jax.Array, optax.OptState]:
+    """One Adam step on `classifier_loss`; arguments as there. Returns weights [d, c] and Adam's state."""
+    gradient = jax.grad(classifier_loss)(weights, features, labels, row_weight, entropy_weight)
+    direction, optimizer_state = adam().update(gradient, optimizer_state)
+    return weights - learning_rate * direction, optimizer_state
+
+
+def write_labels(labels: jax.Array, predictions: jax.Array, momentum: jax.Array | float) -> jax.Array:
+    """Y <- (1 - alpha_E) Y + alpha_E C(F), Eq. 9, for labels and predictions [n, c]."""
+    return (1.0 - momentum) * labels + momentum * predictions

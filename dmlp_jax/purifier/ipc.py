@@ -1,0 +1,100 @@
+"""Intrinsic Primary Correction: labels move down the gradient of the clean set's loss (Eq. 6-7).
+
+The loss of a labelling is what its closed-form ridge solution does on the clean set. `jax.grad`
+differentiates through that solution: the Cholesky solve has an analytic derivative, nothing is unrolled.
+With A = F^T F + lambda I and G = dL/dV at V = F_v A^-1 F^T P the gradient is F A^-1 F_v^T G, the oracle
+of the tests.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from dmlp_jax.purifier import ridge as ridge_lib
+from dmlp_jax.purifier.ridge import RidgeFactor, matmul
+
+
+def validation_loss(
+    predictions: jax.Array, targets: jax.Array, weight: jax.Array, entropy_weight: jax.Array | float
+) -> jax.Array:
+    """Mean squared error plus entropy of the predictions on the clean set (Eq. 6), a scalar.
+
+    A ridge prediction is no distribution; the entropy is taken of its softmax, which the paper leaves open.
+
+    Args:
+        predictions: V, [m, c].
+        targets: one-hot clean labels [m, c].
+        weight: row weights [m]; 0 leaves a held-out row out.
+        entropy_weight: weight of the entropy.
+    """
+    squared = jnp.sum((predictions - targets) ** 2, axis=-1)
+    log_q = jax.nn.log_softmax(predictions)
+    entropy = -jnp.sum(jnp.exp(log_q) * log_q, axis=-1)
+    return jnp.sum(weight * (squared + entropy_weight * entropy)) / jnp.maximum(jnp.sum(weight), 1.0)
+
+
+def label_loss(
+    labels: jax.Array,
+    features: jax.Array,
+    weight: jax.Array,
+    ridge: RidgeFactor,
+    val_features: jax.Array,
+    val_targets: jax.Array,
+    val_weight: jax.Array,
+    entropy_weight: jax.Array | float,
+) -> jax.Array:
+    """Validation loss of the ridge solution of `labels`, a scalar; differentiable in the labels.
+
+    Args:
+        labels: soft labels [n, c].
+        features: [n, d].
+        weight: row weights [n].
+        ridge: factor of F^T diag(weight) F + lambda I for these features.
+        val_features: [m, d].
+        val_targets: [m, c].
+        val_weight: [m].
+        entropy_weight: weight of the entropy in `validation_loss`.
+    """
+    kernel = ridge_lib.solve(ridge, features, weight[:, None] * labels)
+    return validation_loss(matmul(val_features, kernel), val_targets, val_weight, entropy_weight)
+
+
+label_gradient = jax.grad(label_loss)
+
+
+def to_simplex(labels: jax.Array) -> jax.Array:
+    """Labels [n, c] clipped at 0 and scaled to rows that sum to 1; a row with nothing left is uniform."""
+    clipped = jnp.maximum(labels, 0.0)
+    total = jnp.sum(clipped, axis=-1, keepdims=True)
+    return jnp.where(total > 0, clipped / jnp.where(total > 0, total, 1.0), 1.0 / labels.shape[-1])
+
+
+def curvature(
+    gram_matrix: jax.Array, ridge: RidgeFactor, val_features: jax.Array, iterations: int = 30
+) -> jax.Array:
+    """Curvature of sum_i ||V_i - Y_i||^2 / 2 in the labels: the top eigenvalue of K K^T, K = F_v A^-1 F^T.
+
+    A plain gradient step on that sum is stable up to 2 / curvature. K K^T [m, m] shares its non-zero
+    eigenvalues with a [d, d] product, on which power iteration runs.
+
+    Args:
+        gram_matrix: F^T F, [d, d].
+        ridge: factor of F^T F + lambda I.
+        val_features: [m, d].
+        iterations: power iterations.
+    """
+    gram_val = ridge_lib.gram(val_features)
+
+    def multiply(vector):
+        inner = ridge_lib.apply_inverse(ridge, matmul(gram_matrix, vector))
+        return ridge_lib.apply_inverse(ridge, matmul(gram_val, inner))
+
+    def body(_, vector):
+        return _unit(multiply(vector))
+
+    start = _unit(jnp.sum(jnp.abs(val_features), axis=0)[:, None])
+    top = jax.lax.fori_loop(0, iterations, body, start)
+    return jnp.sum(top * multiply(top))
+
+
+def _unit(vector: jax.Array) -> jax.Array:
+    return vector / jnp.maximum(jnp.linalg.norm(vector), jnp.finfo(vector.dtype).tiny)

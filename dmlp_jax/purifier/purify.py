@@ -1,0 +1,195 @@
+"""`purify`: noisy labels and a small clean set in, purified labels out."""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from dmlp_jax.purifier import baselines, checks, paper, scaling
+from dmlp_jax.purifier import verdict as verdict_lib
+from dmlp_jax.purifier.config import PurifyConfig
+from dmlp_jax.purifier.ridge import matmul
+from dmlp_jax.purifier.scaling import LinearClassifier
+from dmlp_jax.purifier.selection import HeldOutScore
+from dmlp_jax.purifier.state import Training
+
+PROBES = ("val_only_probe", "noisy_probe", "noisy_plus_val_probe")
+
+
+class PurifyResult(NamedTuple):
+    """What `purify` returns; every field is an array or a pytree of arrays.
+
+    Attributes:
+        labels: purified hard labels [n], int32.
+        probs: purified label distributions [n, c], float32, rows on the simplex.
+        confidence: probability of the purified label [n], in [0, 1].
+        changed: whether the purified label differs from the given one [n], bool.
+        classifier: linear head for new features, see `predict`.
+        transition: estimate of p(given label | true label) [c, c], row = true class.
+        history: arrays [steps]: 'val_loss' (loss on all clean rows), 'changed' (share of changed labels),
+            in the default preset also 'held_out_loss' and 'held_out_accuracy' of the chosen candidate; with
+            `keep_label_history` 'labels' [steps, n].
+        scores: by name ('given', 'purified' and the trivial baselines) a dict of scalars: 'cross_entropy'
+            and 'accuracy' on held-out clean rows, NaN where they cannot be known, and 'estimated_accuracy'
+            of the training labels ('given' and 'purified' only), the model's own opinion.
+        baselines: labels [n], int32, that each trivial baseline would give.
+        chosen: 'candidate' and 'step' that held-out selection took, int32. With s candidates the indices
+            s, s + 1, s + 2 stand for the probes of `PROBES`, which no candidate beat then; step 0 is the
+            start. In the paper preset candidate 0 at the last step.
+    """
+
+    labels: jax.Array
+    probs: jax.Array
+    confidence: jax.Array
+    changed: jax.Array
+    classifier: LinearClassifier
+    transition: jax.Array
+    history: dict[str, jax.Array]
+    scores: dict[str, dict[str, jax.Array]]
+    baselines: dict[str, jax.Array]
+    chosen: dict[str, jax.Array]
+
+
+def purify(
+    features: ArrayLike,
+    labels: ArrayLike,
+    val: tuple[ArrayLike, ArrayLike],
+    *,
+    num_classes: int | None = None,
+    val_given_labels: ArrayLike | None = None,
+    sample_weight: ArrayLike | None = None,
+    config: PurifyConfig | None = None,
+    key: jax.Array | None = None,
+) -> PurifyResult:
+    """Repairs the labels of a training set with the help of a small clean validation set.
+
+    A pure function: no files, no printing, no global state; the same arguments give the same result. It can
+    be called inside `jax.jit` and `jax.vmap` (then `num_classes` is required and values are not checked).
+
+    Args:
+        features: features of the training rows [n, d], from an encoder trained without labels, any
+            floating-point type and scale.
+        labels: their given, partly wrong labels: class indices [n] or distributions [n, c].
+        val: the clean set: features [m, d] from the same encoder and true class indices [m], every class
+            present.
+        num_classes: c; by default the largest label plus one.
+        val_given_labels: class indices [m] that the noisy source gave to the clean rows, where known. They
+            make the given labels comparable with the purified ones; see `PurifyResult.scores`.
+        sample_weight: weight of each training row [n], not negative; 1 by default.
+        config: settings; `PurifyConfig()` is the recommended purifier, `PurifyConfig.paper()` the paper's.
+        key: typed PRNG key (`jax.random.key`) for the folds of the clean set; `jax.random.key(0)` by default.
+
+    Returns:
+        A `PurifyResult`.
+
+    Raises:
+        InputError: (a ValueError) an argument is malformed; the message names it, the first offending
+            index and the remedy.
+    """
+    config = PurifyConfig() if config is None else config
+    checks.check_config(config)
+    features = checks.check_features("features", features)
+    val_features, val_labels = _unpack(val)
+    val_features = checks.check_features("val features", val_features)
+    checks.check_width("val features", val_features, "features", features)
+    labels = checks.check_labels("labels", labels, features.shape[0], num_classes)
+    val_labels = checks.check_labels("val labels", val_labels, val_features.shape[0], num_classes)
+    if val_labels.ndim != 1:
+        raise checks.InputError("val labels must be class indices [m]: clean labels are certain")
+    num_classes = checks.check_num_classes(num_classes, labels, val_labels)
+    checks.check_labels("val labels", val_labels, val_features.shape[0], num_classes)
+    checks.check_every_class("val labels", val_labels, num_classes)
+    if val_given_labels is not None:
+        val_given_labels = checks.check_labels(
+            "val_given_labels", val_given_labels, val_features.shape[0], num_classes
+        )
+        if val_given_labels.ndim != 1:
+            raise checks.InputError("val_given_labels must be class indices [m]")
+    if sample_weight is not None:
+        sample_weight = checks.check_weight("sample_weight", sample_weight, features.shape[0])
+    key = jax.random.key(0) if key is None else key
+    return _purify(
+        features, labels, val_features, val_labels, val_given_labels, sample_weight, config, key, num_classes
+    )  # fmt: skip
+
+
+def _unpack(val: Any) -> tuple[Any, Any]:
+    if not isinstance(val, (tuple, list)) or len(val) != 2:
+        raise checks.InputError("val must be a pair (val_features, val_labels)")
+    return val[0], val[1]
+
+
+@partial(jax.jit, static_argnames="num_classes")
+def _purify(
+    features: jax.Array,
+    labels: jax.Array,
+    val_features: jax.Array,
+    val_labels: jax.Array,
+    val_given_labels: jax.Array | None,
+    sample_weight: jax.Array | None,
+    config: PurifyConfig,
+    key: jax.Array,
+    num_classes: int,
+) -> PurifyResult:
+    # Everything is float32, also where the caller has switched on 64-bit types.
+    config = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), config)
+    features = jnp.asarray(features, jnp.float32)
+    val_features = jnp.asarray(val_features, jnp.float32)
+    given = labels if labels.ndim == 2 else jax.nn.one_hot(labels, num_classes)
+    given = given.astype(jnp.float32)
+    weight = jnp.ones(features.shape[0], jnp.float32) if sample_weight is None else sample_weight
+    fold_key, start_key = jax.random.split(key)
+
+    mean = scaling.feature_mean(features, weight)
+    train = Training(scaling.standardize(features, mean), given, weight)
+    clean = baselines.clean_set(
+        scaling.standardize(val_features, mean), val_labels, num_classes, config.num_folds, fold_key
+    )
+    probes = (baselines.val_only_probe(clean), *baselines.ridge_probes(*train, clean))
+    if config.preset == "paper":
+        outcome = paper.run(features, given, weight, val_features, clean.targets, config, start_key)
+        verdict = verdict_lib.of_paper(outcome, train, config)
+    else:
+        verdict = verdict_lib.of_default(train, clean, probes, mean, val_given_labels, config)
+
+    probs = verdict.probs
+    hard = jnp.argmax(probs, axis=-1).astype(jnp.int32)
+    confidence = jnp.take_along_axis(probs, hard[:, None], axis=1)[:, 0]
+    scores = {name: _score(probe.score) for name, probe in zip(PROBES, probes, strict=True)}
+    scores["purified"] = _score(verdict.score) | {"estimated_accuracy": _mean(confidence, weight)}
+    scores["given"] = _given_score(val_given_labels, val_labels) | {
+        "estimated_accuracy": _mean(jnp.sum(probs * given, axis=-1), weight)
+    }
+    return PurifyResult(
+        labels=hard,
+        probs=probs,
+        confidence=confidence,
+        changed=hard != jnp.argmax(given, axis=-1),
+        classifier=verdict.classifier,
+        transition=verdict.transition,
+        history=verdict.history,
+        scores=scores,
+        baselines={
+            name: jnp.argmax(matmul(train.features, probe.weights[-1]), axis=-1).astype(jnp.int32)
+            for name, probe in zip(PROBES, probes, strict=True)
+        },
+        chosen=verdict.chosen,
+    )
+
+
+def _score(score: HeldOutScore) -> dict[str, jax.Array]:
+    return score._asdict()
+
+
+def _given_score(val_given_labels: jax.Array | None, val_labels: jax.Array) -> dict[str, jax.Array]:
+    unknown = jnp.float32(jnp.nan)
+    accuracy = unknown
+    if val_given_labels is not None:
+        accuracy = jnp.mean((val_given_labels == val_labels).astype(jnp.float32))
+    return {"cross_entropy": unknown, "accuracy": accuracy}
+
+
+def _mean(values: jax.Array, weight: jax.Array) -> jax.Array:
+    return jnp.sum(values * weight) / jnp.sum(weight)

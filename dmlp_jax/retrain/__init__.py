@@ -1,0 +1,1 @@
+"""Networks retrained from purified labels."""

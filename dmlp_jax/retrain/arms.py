@@ -1,0 +1,72 @@
+"""The arms of a comparison: one training set per source of labels, all with the same clean images."""
+
+import numpy as np
+
+from dmlp_jax.data.types import Problem
+from dmlp_jax.errors import UserError
+
+SOURCES = (
+    "given",
+    "val_only_probe",
+    "noisy_probe",
+    "noisy_plus_val_probe",
+    "purified",
+    "true",
+)
+
+
+def parse(labels: str) -> list[str]:
+    """The sources in `retrain.labels`, comma-separated.
+
+    Raises:
+        UserError: an unknown source, or none.
+    """
+    names = [name.strip() for name in labels.split(",") if name.strip()]
+    for name in names or [""]:
+        if name not in SOURCES:
+            raise UserError(f"retrain.labels holds {name!r}, which is none of {', '.join(SOURCES)}")
+    return list(dict.fromkeys(names))
+
+
+def split_clean(labels: np.ndarray, share: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Clean rows to train on and clean rows kept out to pick the epoch, indices into `labels`.
+
+    Args:
+        labels: of the clean rows [m].
+        share: of each class that is kept out; at least one row of each class with two or more, none for 0.
+        rng: the source of randomness.
+    """
+    if not 0 <= share < 1:
+        raise UserError(f"retrain.select_share is {share}; it must lie in [0, 1)")
+    kept_out = []
+    for label in np.unique(labels) if share else []:
+        members = np.flatnonzero(labels == label)
+        if len(members) > 1:
+            kept_out.append(rng.choice(members, max(1, round(share * len(members))), replace=False))
+    select = np.sort(np.concatenate(kept_out)) if kept_out else np.zeros(0, int)
+    return np.setdiff1d(np.arange(len(labels)), select), select
+
+
+def training_set(
+    problem: Problem,
+    labels: np.ndarray,
+    clean_rows: np.ndarray,
+    num_classes: int,
+) -> dict[str, np.ndarray]:
+    """Inputs and targets of one arm: the noisy rows with its labels, then the clean rows with theirs.
+
+    Args:
+        problem: the rows.
+        labels: of the noisy rows, class indices [n] or distributions [n, c].
+        clean_rows: which clean rows join, indices.
+        num_classes: c.
+
+    Returns:
+        'inputs' [n + k, ...] and 'targets' [n + k, c], float32.
+    """
+    identity = np.eye(num_classes, dtype=np.float32)
+    targets = identity[labels] if labels.ndim == 1 else labels.astype(np.float32)
+    return {
+        "inputs": np.concatenate([problem.train_inputs, problem.val_inputs[clean_rows]]),
+        "targets": np.concatenate([targets, identity[problem.val_labels[clean_rows]]]),
+    }

@@ -1,0 +1,139 @@
+"""Trains one network per source of labels, and scores it after every epoch."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from dmlp_jax import files
+from dmlp_jax.data.types import Problem
+from dmlp_jax.retrain import arms, method, naive  # noqa: F401  (naive registers itself)
+from dmlp_jax.retrain.method import Task
+from dmlp_jax.training import loop
+from dmlp_jax.training.loop import LoopOptions
+from dmlp_jax.training.metrics import MetricsLog
+
+EVAL_BATCH = 1000
+
+
+def retrain(
+    problem: Problem,
+    labels: dict[str, np.ndarray],
+    settings: ConfigDict,
+    *,
+    folder: Path,
+    key: jax.Array,
+    seed: int,
+    encoder: dict[str, Any] | None,
+    devices: list[jax.Device],
+    log: MetricsLog,
+    log_seconds: float,
+) -> dict[str, dict[str, Any]]:
+    """Trains and scores an arm per entry of `labels`.
+
+    The arms share their compiled step, their start and their order of the data, so that they differ by
+    their labels only.
+
+    Args:
+        problem: the rows; inputs as the model takes them.
+        labels: by source, class indices [n] or distributions [n, c].
+        settings: the `retrain` settings.
+        folder: retrain/ of the workdir; `<method>-<source>/` in it holds checkpoints and result.json.
+        key: typed PRNG key.
+        seed: draws the clean rows that are kept out.
+        encoder: variables of the pretrained encoder, None to start from scratch.
+        devices: to train on.
+        log: receives the metrics.
+        log_seconds: at most one progress line in this time.
+
+    Returns:
+        By source: test accuracies 'best', 'last' (of all epochs, as the paper reports them) and 'selected'
+        (at the epoch that is best on the clean rows kept out, which needs no test set), None where unknown.
+    """
+    classes = len(problem.class_names)
+    train_rows, select_rows = arms.split_clean(
+        problem.val_labels, settings.select_share, np.random.default_rng([seed, 3])
+    )
+    if not settings.with_val:
+        train_rows = train_rows[:0]
+    rows = len(problem.train_inputs) + len(train_rows)
+    per_epoch = loop.steps_per_epoch(rows, settings.batch_size, len(devices), "retrain")
+    chosen = method.make(settings.method, settings, Task(classes, per_epoch, encoder))
+    held = {"select": (problem.val_inputs[select_rows], problem.val_labels[select_rows])}
+    if problem.test_inputs is not None:
+        held["test"] = (problem.test_inputs, problem.test_labels)
+    evaluate = _evaluator(chosen.predict, held)
+
+    init_key, fit_key = jax.random.split(key)
+    compiled: dict = {}
+    results = {}
+    for source, values in labels.items():
+        place = folder / f"{settings.method}-{source}"
+        result_path = place / "result.json"
+        if result_path.exists():
+            results[source] = files.load_json(result_path)
+            continue
+        data = arms.training_set(problem, values, train_rows, classes)
+        options = LoopOptions(
+            f"retrain/{source}", settings.epochs, settings.batch_size, settings.checkpoint_epochs, place,
+            devices, log_seconds,
+        )  # fmt: skip
+        state = chosen.init(init_key, jnp.asarray(data["inputs"][:2]))
+        outcome = loop.fit(
+            chosen.train_step,
+            state,
+            data,
+            options,
+            key=fit_key,
+            log=log,
+            evaluate=evaluate,
+            compiled=compiled,
+        )
+        results[source] = _summarize(outcome.curve)
+        files.save_json(result_path, results[source])
+    return results
+
+
+def _evaluator(
+    predict: Callable[[Any, jax.Array], jax.Array], held: dict[str, tuple[np.ndarray, np.ndarray]]
+) -> Callable[[Any], dict[str, float]]:
+    """Accuracy on every non-empty held set, as a function of the state; one pass over all of them."""
+    held = {name: rows for name, rows in held.items() if len(rows[0])}
+    if not held:
+        return lambda state: {}
+    inputs = np.concatenate([rows for rows, _ in held.values()])
+    labels = np.concatenate([labels for _, labels in held.values()])
+    owner = np.repeat(list(held), [len(rows) for rows, _ in held.values()])
+    size = min(EVAL_BATCH, len(inputs))
+    padded = np.concatenate([inputs, np.repeat(inputs[-1:], -len(inputs) % size, axis=0)])
+    batches = jnp.asarray(padded).reshape(-1, size, *inputs.shape[1:])
+    classify = jax.jit(lambda state, rows: jnp.argmax(predict(state, rows), axis=-1))
+
+    def evaluate(state):
+        state = jax.device_put(state)
+        predicted = np.concatenate([np.asarray(classify(state, rows)) for rows in batches])
+        hits = predicted[: len(labels)] == labels
+        return {f"{name}_accuracy": float(np.mean(hits[owner == name])) for name in held}
+
+    return evaluate
+
+
+def _summarize(curve: list[dict[str, float]]) -> dict[str, Any]:
+    """Best, last and selected test accuracy of a curve; the latest of equally good epochs is selected."""
+    test = [scores.get("test_accuracy") for scores in curve]
+    select = [scores.get("select_accuracy") for scores in curve]
+    known = bool(test) and test[0] is not None
+    epoch = None
+    if select and select[0] is not None:
+        epoch = max(range(len(select)), key=lambda index: (select[index], index))
+    return {
+        "best": max(test) if known else None,
+        "last": test[-1] if known else None,
+        "selected": test[epoch] if known and epoch is not None else None,
+        "selected_epoch": None if epoch is None else epoch + 1,
+        "curve": curve,
+    }

@@ -1,0 +1,306 @@
+"""The five stages, each from the workdir to the workdir."""
+
+from functools import cached_property
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from dmlp_jax import files, summary
+from dmlp_jax.contrastive import features, probe, simclr
+from dmlp_jax.data import datasets, splits
+from dmlp_jax.data.types import Dataset, Problem
+from dmlp_jax.errors import UserError
+from dmlp_jax.models import registry
+from dmlp_jax.purifier import PurifyConfig, purify
+from dmlp_jax.report import page
+from dmlp_jax.retrain import arms
+from dmlp_jax.retrain import run as retraining
+from dmlp_jax.training import parallel
+from dmlp_jax.training.metrics import MetricsLog
+from dmlp_jax.training.timing import stopwatch
+from dmlp_jax.workdir import Workdir
+
+# A history of hard labels up to this many entries is kept for the report.
+LABEL_HISTORY = 200_000_000
+
+
+class Run:
+    """A configuration on a workdir, with what several stages share.
+
+    Args:
+        config: resolved, see `pipeline.resolve`.
+        workdir: where everything lies.
+        dataset: the data set.
+        log: receives the metrics.
+    """
+
+    def __init__(self, config: ConfigDict, workdir: Workdir, dataset: Dataset, log: MetricsLog):
+        self.config, self.workdir, self.dataset, self.log = config, workdir, dataset, log
+        self.devices = parallel.local_devices(config.num_devices)
+        # One stream of keys per stage, whichever stages run.
+        keys = jax.random.split(jax.random.key(config.seed), 3)
+        self.pretrain_key, self.purify_key, self.retrain_key = keys
+
+    @cached_property
+    def split(self) -> dict[str, np.ndarray]:
+        """Indices and given labels, from split.npz, which is made if absent.
+
+        Raises:
+            UserError: the data have changed since.
+        """
+        found = datasets.fingerprint(self.dataset)
+        if self.workdir.is_complete("split", self.config):
+            known = self.workdir.details("split")["fingerprint"]
+            if known != found:
+                raise UserError(
+                    f"the data are not those that {self.workdir.root} was made from (checksum {found}, there "
+                    f"{known}); use another --workdir"
+                )
+        else:
+            self.workdir.begin("split", self.config)
+            splits.save_split(self.workdir.split, splits.make_split(self.dataset, self.config))
+            self.workdir.finish("split", self.config, fingerprint=found)
+        return splits.load_split(self.workdir.split)
+
+    @cached_property
+    def problem(self) -> Problem:
+        """The rows of the split."""
+        return splits.make_problem(self.dataset, self.split)
+
+    def measured_flip_rate(self) -> float | None:
+        """Share of given labels that are wrong; None where the truth is unknown."""
+        return summary.flip_rate(self.problem)
+
+    def pretraining_images(self) -> np.ndarray:
+        """All images but the test set; no label is looked at."""
+        images = self.dataset.inputs
+        if self.dataset.val_inputs is not None:
+            images = np.concatenate([images, self.dataset.val_inputs])
+        return images
+
+    def feature_problem(self) -> Problem:
+        """The problem with features for inputs.
+
+        Raises:
+            UserError: the features have not been extracted.
+        """
+        if self.dataset.inputs.ndim == 2:
+            return self.problem
+        if not self.workdir.is_complete("extract", self.config):
+            raise UserError(
+                f"{self.workdir.features} is not there or not finished; run the stages pretrain and extract "
+                "first"
+            )
+        stored = files.load_npz(self.workdir.features, ("train", "val"))
+        return self.problem._replace(
+            train_inputs=stored["train"], val_inputs=stored["val"], test_inputs=stored.get("test")
+        )
+
+
+def pretrain(run: Run) -> None:
+    """Images to encoder checkpoints."""
+    config, workdir = run.config, run.workdir
+    if workdir.is_complete("pretrain", config):
+        return _skip("pretrain")
+    images = run.pretraining_images()
+    _say("pretrain", f"{config.pretrain.method} on {len(images):,} images, {config.pretrain.model}")
+    workdir.begin("pretrain", config)
+    with stopwatch() as seconds:
+        simclr.pretrain(
+            images,
+            config.pretrain,
+            folder=workdir.pretrain,
+            key=run.pretrain_key,
+            devices=run.devices,
+            log=run.log,
+            log_seconds=config.log_seconds,
+        )
+    workdir.finish("pretrain", config, seconds=seconds)
+
+
+def extract(run: Run) -> None:
+    """Encoder and images to features.npz, with probes of the frozen encoder where the truth is known."""
+    config, workdir, problem = run.config, run.workdir, run.problem
+    if workdir.is_complete("extract", config):
+        return _skip("extract")
+    if not workdir.is_complete("pretrain", config):
+        raise UserError(f"{workdir.pretrain} holds no finished encoder; run the stage pretrain first")
+    workdir.begin("extract", config)
+    with stopwatch() as seconds:
+        encoder = registry.make_encoder(config.pretrain.model, dtype=config.pretrain.dtype)
+        variables = simclr.load_encoder(problem.train_inputs, config.pretrain, workdir.pretrain)
+        parts = {"train": problem.train_inputs, "val": problem.val_inputs}
+        if problem.test_inputs is not None:
+            parts["test"] = problem.test_inputs
+        arrays = {
+            name: features.extract(encoder, variables, inputs, config.extract.batch_size)
+            for name, inputs in parts.items()
+        }
+        probes = _probe(problem, arrays, config.extract)
+        files.save_npz(workdir.features, arrays)
+    width = arrays["train"].shape[1]
+    known = "".join(f", {name} probe {value:.1%}" for name, value in probes.items() if value is not None)
+    _say("extract", f"{sum(map(len, arrays.values())):,} rows of {width} features{known}")
+    if probes["linear"] is not None:
+        run.log.write("extract", 0, probes)
+    workdir.finish("extract", config, seconds=seconds, probe=probes)
+
+
+def _probe(problem: Problem, arrays: dict[str, np.ndarray], settings: ConfigDict) -> dict[str, float | None]:
+    """Test accuracy of a linear and a kNN probe trained on true labels; None where they are unknown."""
+    if problem.true_labels is None or problem.test_labels is None:
+        return {"linear": None, "knn": None}
+    data = (
+        np.concatenate([arrays["train"], arrays["val"]]),
+        np.concatenate([problem.true_labels, problem.val_labels]),
+        arrays["test"],
+        problem.test_labels,
+    )
+    classes = len(problem.class_names)
+    return {
+        "linear": probe.linear_probe(*data, num_classes=classes, iterations=settings.probe_iterations),
+        "knn": probe.knn_probe(*data, num_classes=classes, neighbors=settings.knn),
+    }
+
+
+def purify_stage(run: Run) -> None:
+    """Features and given labels to purified.npz."""
+    config, workdir = run.config, run.workdir
+    if workdir.is_complete("purify", config):
+        return _skip("purify")
+    problem = run.feature_problem()
+    settings = purify_config(config.purify)
+    if problem.true_labels is not None and config.purify.keep_label_history is None:
+        entries = settings.steps * len(problem.given_labels) * len(settings.label_lr)
+        settings = purify_config(config.purify, keep_label_history=entries <= LABEL_HISTORY)
+    _say(
+        "purify",
+        f"{len(problem.given_labels):,} rows with {len(problem.val_labels):,} clean ones, preset "
+        f"{settings.preset}, {settings.steps} steps",
+    )
+    workdir.begin("purify", config)
+    with stopwatch() as seconds:
+        result = purify(
+            problem.train_inputs,
+            problem.given_labels,
+            (problem.val_inputs, problem.val_labels),
+            num_classes=len(problem.class_names),
+            val_given_labels=problem.val_given_labels,
+            config=settings,
+            key=run.purify_key,
+        )
+        result = jax.tree.map(np.asarray, result)
+    summary.save_purified(workdir, result)
+    summary.log_history(run.log, result, problem.true_labels)
+    _say("purify", f"changed {np.mean(result.changed):.1%} of the labels")
+    workdir.finish("purify", config, seconds=seconds)
+
+
+def purify_config(settings: ConfigDict, **overrides: object) -> PurifyConfig:
+    """The PurifyConfig that the `purify` settings describe: a preset and what differs from it.
+
+    Args:
+        settings: the `purify` part of the configuration.
+        **overrides: further fields.
+
+    Raises:
+        UserError: an unknown preset.
+    """
+    presets = {"default": PurifyConfig, "paper": PurifyConfig.paper}
+    if settings.preset not in presets:
+        raise UserError(f"purify.preset is {settings.preset!r}; it must be one of {', '.join(presets)}")
+    chosen = {key: value for key, value in settings.items() if key != "preset" and value is not None}
+    return presets[settings.preset](**{**chosen, **overrides})
+
+
+def retrain(run: Run) -> None:
+    """Labels of every source to retrained networks and their test accuracy."""
+    config, workdir = run.config, run.workdir
+    settings = config.retrain
+    stage = f"retrain/{settings.method}"
+    complete = workdir.is_complete(stage, config)
+    if not workdir.is_complete("purify", config):
+        raise UserError(f"{workdir.purified} is not there or not finished; run the stage purify first")
+    problem, labels = run.problem, {}
+    for source in arms.parse(settings.labels):
+        values = summary.labels_of(source, workdir, problem, soft=settings.soft_labels)
+        if values is None:
+            _say("retrain", f"no network on {source} labels: nobody knows them")
+        else:
+            labels[source] = values
+    done = [s for s in labels if (workdir.retrain / f"{settings.method}-{s}" / "result.json").exists()]
+    if complete and len(done) == len(labels):
+        return _skip("retrain")
+    encoder = None
+    if settings.init == "encoder":
+        encoder = simclr.load_encoder(problem.train_inputs, config.pretrain, workdir.pretrain)
+    if problem.train_inputs.ndim == 2:
+        problem = _standardized(problem)
+    _say("retrain", f"{settings.method} with {settings.model} on labels: {', '.join(labels)}")
+    workdir.begin(stage, config)
+    with stopwatch() as seconds:
+        retraining.retrain(
+            problem,
+            labels,
+            settings,
+            folder=workdir.retrain,
+            key=run.retrain_key,
+            seed=config.seed,
+            encoder=encoder,
+            devices=run.devices,
+            log=run.log,
+            log_seconds=config.log_seconds,
+        )
+    workdir.finish(stage, config, seconds=seconds)
+
+
+def _standardized(problem: Problem) -> Problem:
+    """Features with the mean and deviation of the training rows taken out, for networks."""
+    mean = problem.train_inputs.mean(axis=0, dtype=np.float64)
+    scale = problem.train_inputs.std(axis=0, dtype=np.float64) + 1e-6
+
+    def standard(rows):
+        return None if rows is None else ((rows - mean) / scale).astype(np.float32)
+
+    return problem._replace(
+        train_inputs=standard(problem.train_inputs),
+        val_inputs=standard(problem.val_inputs),
+        test_inputs=standard(problem.test_inputs),
+    )
+
+
+def report(run: Run) -> None:
+    """Everything to summary.json and report.html, and a table on the screen."""
+    with stopwatch() as seconds:
+        result, curves = summary.summarize(run.config, run.workdir, run.problem)
+        page.write(
+            run.workdir.report,
+            result,
+            run.config,
+            run.problem,
+            files.load_npz(run.workdir.purified),
+            files.load_npz(run.workdir.purifier),
+            curves,
+        )
+    result["seconds"]["report"] = seconds
+    files.save_json(run.workdir.summary, result)
+    print("\n" + summary.table(result), flush=True)
+    print(f"\nreport: {run.workdir.report.resolve()}", flush=True)
+
+
+def _say(stage: str, text: str) -> None:
+    print(f"{stage}  {text}", flush=True)
+
+
+def _skip(stage: str) -> None:
+    _say(stage, "done before")
+
+
+STAGES = {
+    "pretrain": pretrain,
+    "extract": extract,
+    "purify": purify_stage,
+    "retrain": retrain,
+    "report": report,
+}

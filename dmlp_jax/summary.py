@@ -1,0 +1,206 @@
+"""What a run found: the purifier's artefacts, summary.json, the table on the screen."""
+
+import functools
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from dmlp_jax import files
+from dmlp_jax.data import datasets
+from dmlp_jax.data.types import Problem
+from dmlp_jax.errors import UserError
+from dmlp_jax.purifier import PROBES, PurifyResult
+from dmlp_jax.training.metrics import MetricsLog
+from dmlp_jax.workdir import Workdir
+
+LABEL_SOURCES = ("given", *PROBES, "purified")
+PACKAGES = ("dmlp_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+
+
+def save_purified(workdir: Workdir, result: PurifyResult) -> None:
+    """Writes purifier.npz (history, scores, baselines, classifier) and purified.npz (the labels)."""
+    nested = {
+        "history": result.history,
+        "baselines": result.baselines,
+        "chosen": result.chosen,
+        "classifier": result.classifier._asdict(),
+        **{f"scores/{name}": scores for name, scores in result.scores.items()},
+    }
+    arrays = {f"{group}/{key}": value for group, values in nested.items() for key, value in values.items()}
+    files.save_npz(workdir.purifier, {**arrays, "transition": result.transition})
+    names = ("probs", "labels", "confidence", "changed")
+    files.save_npz(workdir.purified, {name: getattr(result, name) for name in names})
+
+
+def log_history(log: MetricsLog, result: PurifyResult, true_labels: np.ndarray | None) -> None:
+    """Writes the purifier's steps to the metrics, with label accuracy where it can be known."""
+    log.rewind("purify", 0)
+    history = {name: values for name, values in result.history.items() if name != "labels"}
+    if true_labels is not None and "labels" in result.history:
+        history["label_accuracy"] = np.mean(result.history["labels"] == true_labels, axis=1)
+    for step in range(len(history["changed"])):
+        log.write("purify", step + 1, {name: values[step] for name, values in history.items()})
+
+
+def labels_of(source: str, workdir: Workdir, problem: Problem, *, soft: bool) -> np.ndarray | None:
+    """Labels of the training rows by `source`, indices [n] or distributions [n, c]; None where unknown.
+
+    Args:
+        source: one of `retrain.arms.SOURCES`.
+        workdir: with the purifier's artefacts.
+        problem: the rows.
+        soft: purified labels as distributions.
+    """
+    if source == "given":
+        return problem.given_labels
+    if source == "true":
+        return problem.true_labels
+    if source == "purified":
+        return files.load_npz(workdir.purified, ("probs", "labels"))["probs" if soft else "labels"]
+    return files.load_npz(workdir.purifier)[f"baselines/{source}"]
+
+
+def flip_rate(problem: Problem) -> float | None:
+    """Share of given labels that are wrong; None where the truth is unknown."""
+    if problem.true_labels is None:
+        return None
+    return float(np.mean(problem.given_labels != problem.true_labels))
+
+
+def summarize(
+    config: ConfigDict, workdir: Workdir, problem: Problem
+) -> tuple[dict[str, Any], dict[str, list[float]]]:
+    """The contents of summary.json, and the test accuracy per epoch of each retrained network.
+
+    Raises:
+        UserError: the purifier has not run.
+    """
+    if not workdir.is_complete("purify", config):
+        raise UserError(f"{workdir.purified} is not there or not finished; run the stage purify first")
+    stored = files.load_npz(workdir.purifier)
+    scores = {
+        name: {
+            key.rsplit("/", 1)[1]: _number(value)
+            for key, value in stored.items()
+            if key.startswith(f"scores/{name}/")
+        }
+        for name in LABEL_SOURCES
+    }
+    own_labels = datasets.describe(config.data.name).brings_labels
+    method = config.retrain.method
+    results = {
+        path.parent.name.removeprefix(f"{method}-"): files.load_json(path)
+        for path in sorted(workdir.retrain.glob(f"{method}-*/result.json"))
+    }
+    stages = ("pretrain", "extract", "purify", f"retrain/{method}")
+    curves = {
+        name: [epoch["test_accuracy"] for epoch in result["curve"]]
+        for name, result in results.items()
+        if result["last"] is not None
+    }
+    contents = {
+        "dataset": config.data.name,
+        "rows": {
+            "train": len(problem.given_labels),
+            "val": len(problem.val_labels),
+            "test": 0 if problem.test_labels is None else len(problem.test_labels),
+        },
+        "noise": {
+            "name": "given" if own_labels else config.noise.name,
+            "rate": None if own_labels else config.noise.rate,
+            "measured_flip_rate": flip_rate(problem),
+        },
+        "seed": config.seed,
+        "preset": config.purify.preset,
+        "labels": {
+            name: None
+            if problem.true_labels is None
+            else float(np.mean(_hard(name, workdir, problem) == problem.true_labels))
+            for name in LABEL_SOURCES
+        },
+        "changed": float(np.mean(files.load_npz(workdir.purified)["changed"])),
+        "held_out": {name: values["accuracy"] for name, values in scores.items()},
+        "scores": scores,
+        "chosen": {name: int(stored[f"chosen/{name}"]) for name in ("candidate", "step")},
+        "retrain": {
+            "method": method,
+            "model": config.retrain.model,
+            "with_val": config.retrain.with_val,
+        },
+        "test": {
+            name: {key: result[key] for key in ("best", "last", "selected")}
+            for name, result in results.items()
+        },
+        "probe": workdir.details("extract").get("probe", {"linear": None, "knn": None}),
+        "seconds": {
+            stage.split("/")[0]: workdir.details(stage)["seconds"]
+            for stage in stages
+            if "seconds" in workdir.details(stage)
+        },
+        "device": _device(),
+        "versions": {"python": platform.python_version()} | {p: metadata.version(p) for p in PACKAGES},
+        "commit": _commit(),
+    }
+    return contents, curves
+
+
+def table(result: dict[str, Any]) -> str:
+    """The summary as a small table for the screen."""
+    flipped = result["noise"]["measured_flip_rate"]
+    lines = [
+        f"{result['dataset']}, {result['rows']['train']:,} rows, {result['rows']['val']:,} clean ones, "
+        + ("" if flipped is None else f"{flipped:.1%} of the given labels wrong, ")
+        + f"purifier preset {result['preset']}",
+        "",
+        f"{'labels':<22}{'accuracy of':>14}{'on held-out':>14}{'test accuracy of a network':>30}",
+        f"{'':<22}{'the labels':>14}{'clean rows':>14}{'trained on them (last epoch)':>30}",
+    ]
+    for name in dict.fromkeys([*LABEL_SOURCES, "true"]):
+        labels = 1.0 if name == "true" and flipped is not None else result["labels"].get(name)
+        test = result["test"].get(name, {}).get("last")
+        if name == "true" and test is None:
+            continue
+        cells = [_percent(labels), _percent(result["held_out"].get(name)), _percent(test)]
+        lines.append(f"{name:<22}{cells[0]:>14}{cells[1]:>14}{cells[2]:>30}")
+    return "\n".join(lines)
+
+
+def _hard(name: str, workdir: Workdir, problem: Problem) -> np.ndarray:
+    return labels_of(name, workdir, problem, soft=False)
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1%}"
+
+
+def _number(value: np.ndarray) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def _device() -> str:
+    devices = jax.local_devices()
+    return f"{len(devices)} x {devices[0].device_kind}"
+
+
+@functools.cache
+def _commit() -> str | None:
+    """The checked-out commit that this package runs from, None outside a git checkout."""
+    here = Path(__file__).resolve().parent
+    try:
+        found = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
+            cwd=here,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip() or None

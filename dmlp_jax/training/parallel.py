@@ -1,0 +1,76 @@
+"""How a training step meets the devices: jit on one, pmap over several.
+
+State is kept unreplicated everywhere else: `replicate` before a loop, `unreplicate` after it, so that
+checkpoints and results do not depend on the number of devices.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from dmlp_jax.errors import UserError
+
+AXIS = "batch"
+
+
+def local_devices(count: int) -> list[jax.Device]:
+    """The first `count` local devices, all of them for 0.
+
+    Raises:
+        UserError: there are fewer.
+    """
+    devices = jax.local_devices()
+    if not 0 <= count <= len(devices):
+        raise UserError(
+            f"num_devices is {count}, but this machine has {len(devices)} ({devices[0].platform})"
+        )
+    return devices[: count or None]
+
+
+def axis_name(devices: list[jax.Device]) -> str | None:
+    """The pmap axis that steps reduce over, None on a single device."""
+    return AXIS if len(devices) > 1 else None
+
+
+def map_step(step: Callable[..., Any], devices: list[jax.Device]) -> Callable[..., Any]:
+    """`step(state, data, indices, key, first)` over the devices; state buffers are donated.
+
+    State and data come replicated, indices with a leading device axis (`shard`); key and first are the same
+    everywhere. On one device there is no device axis at all.
+    """
+    if len(devices) == 1:
+        return jax.jit(step, donate_argnums=0)
+    return jax.pmap(step, axis_name=AXIS, devices=devices, in_axes=(0, 0, 0, None, None), donate_argnums=0)
+
+
+def replicate(tree: Any, devices: list[jax.Device]) -> Any:
+    """A copy on every device, with a leading device axis if there are several."""
+    if len(devices) == 1:
+        # A copy, so that donating it leaves the caller's arrays alone.
+        return jax.tree.map(lambda leaf: jax.device_put(np.asarray(leaf), devices[0]), tree)
+    sharding = NamedSharding(Mesh(np.array(devices), (AXIS,)), PartitionSpec(AXIS))
+
+    def copy(leaf):
+        leaf = np.asarray(leaf)
+        return jax.device_put(np.broadcast_to(leaf, (len(devices), *leaf.shape)), sharding)
+
+    return jax.tree.map(copy, tree)
+
+
+def unreplicate(tree: Any, devices: list[jax.Device]) -> Any:
+    """The first device's copy on the host, as NumPy arrays."""
+    if len(devices) == 1:
+        return jax.tree.map(np.asarray, tree)
+    # Reading one shard costs nothing; indexing leaf[0] would run a gather over all devices.
+    return jax.tree.map(lambda leaf: np.asarray(leaf.addressable_shards[0].data)[0], tree)
+
+
+def shard(indices: np.ndarray, devices: list[jax.Device]) -> np.ndarray:
+    """Row indices [steps, batch] dealt out to the devices, [devices, steps, batch / devices]."""
+    if len(devices) == 1:
+        return indices
+    steps, batch = indices.shape
+    return np.swapaxes(indices.reshape(steps, len(devices), batch // len(devices)), 0, 1)

@@ -1,0 +1,51 @@
+"""Seconds of a stage, compilation apart."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import jax
+
+# Tracing, lowering and compiling, as jax reports them.
+_EVENTS = (
+    "/jax/core/compile/jaxpr_trace_duration",
+    "/jax/core/compile/jaxpr_to_mlir_module_duration",
+    "/jax/core/compile/backend_compile_duration",
+)
+
+
+class _CompileClock(threading.local):
+    def __init__(self):
+        self.seconds = 0.0
+
+
+_clock = _CompileClock()
+_listening = False
+
+
+def _listen() -> None:
+    """Jax offers no way to take a single listener back, so there is one for the process."""
+    global _listening
+    if not _listening:
+        jax.monitoring.register_event_duration_secs_listener(_on_event)
+        _listening = True
+
+
+def _on_event(event: str, duration: float, **_: object) -> None:
+    if event in _EVENTS:
+        _clock.seconds += duration
+
+
+@contextmanager
+def stopwatch() -> Iterator[dict[str, float]]:
+    """Fills a dict with 'compile' and 'run' seconds when the block ends; their sum is the wall time."""
+    _listen()
+    seconds: dict[str, float] = {}
+    start, compiled = time.perf_counter(), _clock.seconds
+    try:
+        yield seconds
+    finally:
+        total = time.perf_counter() - start
+        seconds["compile"] = min(_clock.seconds - compiled, total)
+        seconds["run"] = total - seconds["compile"]
