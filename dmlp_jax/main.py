@@ -66,7 +66,7 @@ def _fail(message: str, status: int = 2) -> None:
 
 
 def console() -> None:
-    """Entry point of `python -m dmlp_jax` and of the console script."""
+    """Entry point of `python -m dmlp_jax.main` and `python -m dmlp_jax`."""
     app.run(main, flags_parser=parse_flags)
 
 

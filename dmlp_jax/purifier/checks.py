@@ -138,18 +138,23 @@ def check_config(config: PurifyConfig) -> None:
     ):
         if getattr(config, name) < least:
             raise InputError(f"config.{name} is {getattr(config, name)}; it must be at least {least}")
-    lengths = {name: len(_tuple(config, name)) for name in ("weight_decay", "val_weight", "label_lr")}
-    if len(set(lengths.values()) - {1}) > 1 or 0 in lengths.values():
-        raise InputError(
-            f"config.weight_decay, val_weight and label_lr describe the candidates and must have one length, "
-            f"or length 1, got {lengths}"
-        )
-    if config.preset == "paper" and (lengths["label_lr"] != 1 or config.label_lr[0] is None):
-        raise InputError("config.label_lr must be one number in the 'paper' preset, like (0.01,)")
+    _check_candidates(config)
     for name in ("ridge_penalty", "weight_decay"):
         for value in jax.tree.leaves(getattr(config, name)):
             if not is_traced(value) and not np.all(np.asarray(value) > 0):
                 raise InputError(f"config.{name} is {value}; it must be positive")
+
+
+def _check_candidates(config: PurifyConfig) -> None:
+    lengths = {name: len(_tuple(config, name)) for name in ("weight_decay", "val_weight", "label_lr")}
+    if config.preset == "paper":
+        if lengths["label_lr"] != 1 or config.label_lr[0] is None:
+            raise InputError("config.label_lr must be one number in the 'paper' preset, like (0.01,)")
+    elif len(set(lengths.values()) - {1}) > 1 or 0 in lengths.values():
+        raise InputError(
+            f"config.weight_decay, val_weight and label_lr describe the candidates and must have one length, "
+            f"or length 1, got {lengths}"
+        )
 
 
 def _tuple(config: PurifyConfig, name: str) -> tuple:

@@ -89,30 +89,46 @@ def purify(
             index and the remedy.
     """
     config = PurifyConfig() if config is None else config
-    checks.check_config(config)
-    features = checks.check_features("features", features)
-    val_features, val_labels = _unpack(val)
-    val_features = checks.check_features("val features", val_features)
-    checks.check_width("val features", val_features, "features", features)
-    labels = checks.check_labels("labels", labels, features.shape[0], num_classes)
-    val_labels = checks.check_labels("val labels", val_labels, val_features.shape[0], num_classes)
-    if val_labels.ndim != 1:
-        raise checks.InputError("val labels must be class indices [m]: clean labels are certain")
-    num_classes = checks.check_num_classes(num_classes, labels, val_labels)
-    checks.check_labels("val labels", val_labels, val_features.shape[0], num_classes)
-    checks.check_every_class("val labels", val_labels, num_classes)
-    if val_given_labels is not None:
-        val_given_labels = checks.check_labels(
-            "val_given_labels", val_given_labels, val_features.shape[0], num_classes
-        )
-        if val_given_labels.ndim != 1:
-            raise checks.InputError("val_given_labels must be class indices [m]")
-    if sample_weight is not None:
-        sample_weight = checks.check_weight("sample_weight", sample_weight, features.shape[0])
+    arguments = _check(features, labels, val, num_classes, val_given_labels, sample_weight, config)
     key = jax.random.key(0) if key is None else key
-    return _purify(
-        features, labels, val_features, val_labels, val_given_labels, sample_weight, config, key, num_classes
-    )  # fmt: skip
+    return _purify(*arguments, config, key)
+
+
+def _check(
+    features: ArrayLike,
+    labels: ArrayLike,
+    val: tuple[ArrayLike, ArrayLike],
+    num_classes: int | None,
+    val_given_labels: ArrayLike | None,
+    sample_weight: ArrayLike | None,
+    config: PurifyConfig,
+) -> tuple[Any, ...]:
+    """The arguments of `purify` as arrays, in the order of `_purify`'s."""
+    # Values of concrete arrays can be looked at even while a caller's jit traces around them.
+    with jax.ensure_compile_time_eval():
+        checks.check_config(config)
+        if num_classes is not None:
+            num_classes = checks.check_num_classes(num_classes)
+        features = checks.check_features("features", features)
+        val_features, val_labels = _unpack(val)
+        val_features = checks.check_features("val features", val_features)
+        checks.check_width("val features", val_features, "features", features)
+        labels = checks.check_labels("labels", labels, features.shape[0], num_classes)
+        val_labels = checks.check_labels("val labels", val_labels, val_features.shape[0], num_classes)
+        if val_labels.ndim != 1:
+            raise checks.InputError("val labels must be class indices [m]: clean labels are certain")
+        num_classes = checks.check_num_classes(num_classes, labels, val_labels)
+        checks.check_labels("val labels", val_labels, val_features.shape[0], num_classes)
+        checks.check_every_class("val labels", val_labels, num_classes)
+        if val_given_labels is not None:
+            val_given_labels = checks.check_labels(
+                "val_given_labels", val_given_labels, val_features.shape[0], num_classes
+            )
+            if val_given_labels.ndim != 1:
+                raise checks.InputError("val_given_labels must be class indices [m]")
+        if sample_weight is not None:
+            sample_weight = checks.check_weight("sample_weight", sample_weight, features.shape[0])
+    return features, labels, val_features, val_labels, val_given_labels, sample_weight, num_classes
 
 
 def _unpack(val: Any) -> tuple[Any, Any]:
@@ -129,9 +145,9 @@ def _purify(
     val_labels: jax.Array,
     val_given_labels: jax.Array | None,
     sample_weight: jax.Array | None,
+    num_classes: int,
     config: PurifyConfig,
     key: jax.Array,
-    num_classes: int,
 ) -> PurifyResult:
     # Everything is float32, also where the caller has switched on 64-bit types.
     config = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), config)

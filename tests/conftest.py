@@ -1,0 +1,37 @@
+"""Shared by all tests: one compilation cache, one small labelling problem."""
+
+import os
+
+# Fake devices of the multi-device tests share two cores; with fewer threads collectives can hang.
+os.environ.setdefault("NPROC", "16")
+
+import jax
+import numpy as np
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compilation_cache(tmp_path_factory):
+    """Lets the processes that tests start reuse what was compiled before; see `child_environment`."""
+    folder = os.environ.get("DMLP_TEST_CACHE") or str(tmp_path_factory.mktemp("compiled"))
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = folder
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    jax.config.update("jax_compilation_cache_dir", folder)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+
+
+def make_blobs(seed, rows=300, val_rows=30, width=16, classes=3, spread=3.0, noise=0.5):
+    """Gaussian clusters with symmetric label noise: features, given, (val features, val labels), true."""
+    rng = np.random.default_rng(seed)
+    true = rng.integers(classes, size=rows + val_rows)
+    true[rows:] = np.arange(val_rows) % classes
+    centres = spread * np.linalg.qr(rng.normal(size=(width, classes)))[0].T
+    features = (rng.normal(size=(rows + val_rows, width)) + centres[true]).astype(np.float32)
+    redrawn = rng.random(rows) < noise
+    given = np.where(redrawn, rng.integers(classes, size=rows), true[:rows]).astype(np.int32)
+    return features[:rows], given, (features[rows:], true[rows:].astype(np.int32)), true[:rows]
+
+
+@pytest.fixture(scope="session")
+def blobs():
+    return make_blobs(0)

@@ -1,0 +1,90 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression, Ridge
+
+from dmlp_jax.purifier import baselines, scaling, selection
+
+
+@pytest.fixture(scope="module")
+def prepared(blobs):
+    features, given, (val_features, val_labels), _ = blobs
+    weight = jnp.ones(len(features))
+    mean = scaling.feature_mean(jnp.asarray(features), weight)
+    rows = scaling.standardize(jnp.asarray(features), mean)
+    clean = baselines.clean_set(
+        scaling.standardize(jnp.asarray(val_features), mean), jnp.asarray(val_labels), 3, 3, jax.random.key(0)
+    )
+    return rows, jnp.eye(3)[given], weight, clean
+
+
+def best_by_hand(fits, clean):
+    """Index of the setting with the least held-out loss; fits[setting][fold](rows) gives scores."""
+    losses = []
+    for folds in fits:
+        held = np.zeros((30, 3))
+        for fold, predict in enumerate(folds):
+            rows = np.asarray(clean.folds) == fold
+            held[rows] = predict(np.asarray(clean.features)[rows])
+        losses.append(float(selection.score(jnp.asarray(held, jnp.float32), clean.targets).cross_entropy))
+    return int(np.argmin(losses)), min(losses)
+
+
+def test_noisy_plus_val_probe_is_scikit_learns_best_ridge(prepared):
+    features, given, weight, clean = prepared
+    _, probe = baselines.ridge_probes(features, given, weight, clean)
+    unit = float(np.trace(np.asarray(features).T @ np.asarray(features)) / features.shape[1])
+    labels = np.asarray(clean.targets)
+
+    def fit(penalty, share, mask):
+        val_weight = share * len(features) / mask.sum()
+        model = Ridge(alpha=penalty * unit, fit_intercept=False)
+        model.fit(
+            np.concatenate([features, clean.features]),
+            np.concatenate([given, labels]),
+            sample_weight=np.r_[np.ones(len(features)), val_weight * mask],
+        )
+        return model.predict
+
+    masks = np.asarray(clean.masks)
+    grid = [(p, s) for p in baselines.RIDGE_PENALTIES for s in baselines.VAL_SHARES]
+    fits = [[fit(p, s, masks[fold]) for fold in range(3)] for p, s in grid]
+    best, loss = best_by_hand(fits, clean)
+    np.testing.assert_allclose(probe.score.cross_entropy, loss, rtol=1e-3)
+    oracle = fit(*grid[best], masks[3])(np.asarray(features))
+    agreement = np.mean(np.argmax(features @ probe.weights[-1], axis=1) == oracle.argmax(axis=1))
+    assert agreement > 0.99
+
+
+def test_noisy_probe_never_trains_on_clean_rows(prepared):
+    features, given, weight, clean = prepared
+    probe, _ = baselines.ridge_probes(features, given, weight, clean)
+    members = np.asarray(probe.weights)
+    np.testing.assert_array_equal(members[0], members[-1])
+
+
+def test_val_only_probe_is_scikit_learns_best_logistic_regression(prepared):
+    features, _, _, clean = prepared
+    probe = baselines.val_only_probe(clean, steps=400)
+    masks, labels = np.asarray(clean.masks).astype(bool), np.asarray(clean.targets).argmax(axis=1)
+    rows = np.asarray(clean.features, np.float64)
+
+    def fit(penalty, mask):
+        unit = np.trace(rows[mask].T @ rows[mask]) / rows.shape[1]
+        model = LogisticRegression(C=1 / (penalty * unit), fit_intercept=False, max_iter=5000, tol=1e-6)
+        return model.fit(rows[mask], labels[mask]).decision_function
+
+    fits = [[fit(p, masks[fold]) for fold in range(3)] for p in baselines.SOFTMAX_PENALTIES]
+    best, loss = best_by_hand(fits, clean)
+    np.testing.assert_allclose(probe.score.cross_entropy, loss, rtol=2e-2)
+    oracle = fit(baselines.SOFTMAX_PENALTIES[best], masks[3])(np.asarray(features))
+    assert np.mean(np.argmax(features @ probe.weights[-1], axis=1) == oracle.argmax(axis=1)) > 0.98
+
+
+def test_held_out_logits_are_those_of_the_fold_members(prepared):
+    _, _, _, clean = prepared
+    probe = baselines.val_only_probe(clean)
+    for row in range(30):
+        member = probe.weights[int(clean.folds[row])]
+        np.testing.assert_allclose(probe.held_out[row], clean.features[row] @ member, atol=1e-4)

@@ -1,0 +1,91 @@
+import jax
+import numpy as np
+import pytest
+
+from dmlp_jax import InputError, PurifyConfig, purify
+from tests.conftest import make_blobs
+
+
+def broken(**changes):
+    features, given, (val_features, val_labels), _ = make_blobs(0)
+    arguments = {
+        "features": features,
+        "labels": given,
+        "val_features": val_features,
+        "val_labels": val_labels,
+        **changes,
+    }
+    val = (arguments.pop("val_features"), arguments.pop("val_labels"))
+    return purify(arguments.pop("features"), arguments.pop("labels"), val, **arguments)
+
+
+def with_value(array, place, value):
+    array = np.array(array)
+    array[place] = value
+    return array
+
+
+FEATURES, GIVEN, (VAL_FEATURES, VAL_LABELS), _ = make_blobs(0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"features": with_value(FEATURES, (7, 2), np.nan)}, ["features[7, 2]", "nan", "1 of 300"]),
+        ({"features": with_value(FEATURES, (0, 0), -np.inf)}, ["features[0, 0]", "-inf"]),
+        ({"features": FEATURES[:, 0]}, ["features", "matrix", "(300,)"]),
+        ({"features": FEATURES[:0], "labels": GIVEN[:0]}, ["features", "(0, 16)"]),
+        ({"features": GIVEN[:, None]}, ["features", "floating-point", "int32"]),
+        ({"features": [["a", "b"]] * 300}, ["features", "numbers"]),
+        ({"val_features": VAL_FEATURES[:, :5]}, ["val features", "5 columns", "16", "same encoder"]),
+        ({"val_features": with_value(VAL_FEATURES, (3, 1), np.inf)}, ["val features[3, 1]"]),
+        ({"labels": GIVEN[:-1]}, ["labels", "299", "300"]),
+        ({"labels": with_value(GIVEN, 4, -1)}, ["labels[4]", "-1"]),
+        ({"labels": with_value(GIVEN, 9, 7), "num_classes": 3}, ["labels[9]", "7", "0 to 2"]),
+        ({"labels": GIVEN.astype(float)}, ["labels", "integer", "float64"]),
+        ({"labels": GIVEN.astype(str)}, ["labels", "numpy.unique"]),
+        ({"labels": np.full((300, 3), 0.5)}, ["labels[0]", "sum to 1"]),
+        ({"labels": np.full((300, 3), np.nan)}, ["labels[0]", "distribution"]),
+        ({"labels": np.full((300, 4), 0.25), "num_classes": 3}, ["4 columns", "num_classes is 3"]),
+        ({"val_labels": VAL_LABELS[:-2]}, ["val labels", "28", "30"]),
+        ({"val_labels": np.where(VAL_LABELS == 2, 0, VAL_LABELS)}, ["val labels", "class 2", "1 of 3"]),
+        ({"val_labels": np.full((30, 3), 1 / 3)}, ["val labels", "certain"]),
+        ({"labels": with_value(GIVEN, 0, 5)}, ["val labels", "class 3, 4, 5"]),
+        ({"num_classes": 1}, ["num_classes is 1", "two classes"]),
+        ({"num_classes": "3"}, ["num_classes", "integer"]),
+        ({"val_given_labels": VAL_LABELS[:3]}, ["val_given_labels", "3", "30"]),
+        ({"sample_weight": -np.ones(300)}, ["sample_weight[0]", "-1"]),
+        ({"sample_weight": np.zeros(300)}, ["sample_weight", "zero"]),
+        ({"sample_weight": np.ones(5)}, ["sample_weight", "5", "300"]),
+        ({"config": {"steps": 3}}, ["config", "PurifyConfig", "dict"]),
+        ({"config": PurifyConfig(preset="best")}, ["config.preset", "'default', 'paper'"]),
+        ({"config": PurifyConfig(steps=0)}, ["config.steps", "at least 1"]),
+        ({"config": PurifyConfig(num_folds=1)}, ["config.num_folds", "at least 2"]),
+        ({"config": PurifyConfig(weight_decay=(0.1, 0.2))}, ["weight_decay", "one length"]),
+        ({"config": PurifyConfig(weight_decay=0.1)}, ["weight_decay", "tuple"]),
+        ({"config": PurifyConfig(weight_decay=(0.0,))}, ["weight_decay", "positive"]),
+        ({"config": PurifyConfig(ridge_penalty=-1.0)}, ["ridge_penalty", "positive"]),
+        ({"config": PurifyConfig.paper(label_lr=(0.1, 0.2))}, ["label_lr", "paper"]),
+        ({"config": PurifyConfig.paper(label_optimizer="rmsprop")}, ["label_optimizer", "'sgd', 'adam'"]),
+    ],
+)
+def test_message_says_which_what_where(changes, words):
+    with pytest.raises(InputError) as caught:
+        broken(**changes)
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_val_must_be_a_pair():
+    with pytest.raises(InputError, match="pair"):
+        purify(FEATURES, GIVEN, VAL_FEATURES)
+
+
+def test_number_of_classes_is_asked_for_under_jit():
+    with pytest.raises(InputError, match="num_classes must be given"):
+        jax.jit(lambda labels: purify(FEATURES, labels, (VAL_FEATURES, VAL_LABELS)))(GIVEN)
+
+
+def test_shapes_are_checked_under_jit():
+    with pytest.raises(InputError, match="299"):
+        jax.jit(lambda g: purify(FEATURES, g, (VAL_FEATURES, VAL_LABELS), num_classes=3))(GIVEN[:-1])

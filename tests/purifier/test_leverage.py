@@ -1,0 +1,82 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dmlp_jax.purifier import eac, leverage, ridge
+
+
+def test_response_is_the_optimisers_own():
+    """On a quadratic the recursion must give exactly what the steps do to the weights."""
+    rng = np.random.default_rng(0)
+    spectrum = jnp.asarray(np.sort(rng.random(5) * 50), jnp.float32)
+    information, decay = jnp.float32(0.1), jnp.float32(2.0)
+    curvature = jnp.diag(information * spectrum + decay)
+    bound = ridge.factor(jnp.diag(0.5 * spectrum), decay)
+
+    state = eac.init_nesterov(jnp.zeros((5, 1)))
+    response = eac.init_nesterov(jnp.zeros(5))
+    for _ in range(12):
+        state = eac.nesterov_step(state, curvature @ state.lookahead - jnp.ones((5, 1)), bound)
+        response = leverage.respond(response, information, spectrum, decay)
+    np.testing.assert_allclose(response.weights, state.weights[:, 0], rtol=1e-4)
+    assert np.all(response.weights <= 1.01 / np.diagonal(curvature))
+
+
+def test_converged_response_is_the_inverse_curvature():
+    spectrum = jnp.asarray([1.0, 10.0, 100.0])
+    response = eac.init_nesterov(jnp.zeros(3))
+    for _ in range(300):
+        response = leverage.respond(response, jnp.float32(0.2), spectrum, jnp.float32(1.0))
+    np.testing.assert_allclose(response.weights, 1 / (0.2 * spectrum + 1.0), rtol=1e-3)
+
+
+def test_fisher_is_the_mean_square_per_direction():
+    probs = jnp.asarray([[0.7, 0.2, 0.1], [0.1, 0.1, 0.8]])
+    labels = jnp.asarray([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+    squares = [(0.3**2 + 0.2**2 + 0.1**2) / 2, (0.1**2 + 0.1**2 + 0.2**2) / 2]
+    weight = jnp.asarray([1.0, 3.0])
+    np.testing.assert_allclose(
+        leverage.fisher(probs, labels, weight), (squares[0] + 3 * squares[1]) / 4, rtol=1e-6
+    )
+
+
+def test_it_predicts_what_leaving_a_row_out_does():
+    """Against really leaving rows out: the correction must remove most of the optimism, without bias."""
+    rng = np.random.default_rng(1)
+    rows, width, decay = 60, 8, jnp.float32(1.0)
+    features = rng.normal(size=(rows, width)).astype(np.float32)
+    features *= np.sqrt(width) / np.linalg.norm(features, axis=1, keepdims=True)
+    targets = jnp.eye(3)[rng.integers(3, size=rows)]
+    gram = ridge.gram(features)
+    bound = eac.preconditioner(gram, jnp.zeros((width, width)), 0.0, decay)
+    spectrum = jnp.linalg.eigvalsh(gram)
+
+    def train(weight):
+        def body(_, carry):
+            state, response = carry
+            probs = jax.nn.softmax(features @ state.lookahead)
+            gradient = eac.cross_entropy_gradient(features, probs, targets, weight)
+            information = leverage.fisher(probs, targets, weight)
+            return (
+                eac.nesterov_step(state, gradient + decay * state.lookahead, bound),
+                leverage.respond(response, information, spectrum, decay),
+            )
+
+        start = eac.init_nesterov(jnp.zeros((width, 3))), eac.init_nesterov(jnp.zeros(width))
+        return jax.lax.fori_loop(0, 40, body, start)
+
+    state, response = train(jnp.ones(rows))
+    logits = features @ state.weights
+    probs = jax.nn.softmax(logits)
+    share = leverage.of(
+        response.weights, leverage.fisher(probs, targets, jnp.ones(rows)), spectrum, jnp.ones(rows)
+    )
+    without = jax.vmap(lambda weight: train(weight)[0].weights)(1.0 - jnp.eye(rows))
+    exact = jnp.einsum("nd,ndc->nc", features, without)
+    corrected = logits + share * (probs - targets)
+
+    def optimism(values):
+        return float(jnp.mean(jnp.sum(targets * (values - exact), axis=1)))
+
+    assert optimism(logits) > 0.2
+    assert abs(optimism(corrected)) < 0.35 * optimism(logits)

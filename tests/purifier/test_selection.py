@@ -1,0 +1,91 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dmlp_jax.purifier import selection
+
+
+@pytest.mark.parametrize(("rows", "classes", "folds"), [(30, 10, 3), (31, 4, 3), (7, 7, 3), (100, 3, 5)])
+def test_folds_are_even_and_stratified(rows, classes, folds):
+    labels = jnp.asarray(np.random.default_rng(0).permutation(np.arange(rows) % classes))
+    found = np.asarray(selection.stratified_folds(jax.random.key(0), labels, folds))
+    sizes = np.bincount(found, minlength=folds)
+    assert sizes.max() - sizes.min() <= 1
+    for label in range(classes):
+        per_fold = np.bincount(found[np.asarray(labels) == label], minlength=folds)
+        assert per_fold.max() - per_fold.min() <= 1
+
+
+def test_folds_depend_on_the_key_only():
+    labels = jnp.arange(30) % 3
+    first, again, other = (selection.stratified_folds(jax.random.key(k), labels, 3) for k in (0, 0, 1))
+    np.testing.assert_array_equal(first, again)
+    assert np.any(first != other)
+
+
+def test_masks_leave_their_fold_out():
+    folds = jnp.asarray([0, 1, 2, 0])
+    np.testing.assert_array_equal(
+        selection.train_masks(folds, 3), [[0, 1, 1, 0], [1, 0, 1, 1], [1, 1, 0, 1], [1, 1, 1, 1]]
+    )
+
+
+def test_held_out_logits_come_from_the_member_that_left_the_row_out():
+    logits = jnp.arange(2 * 3 * 2, dtype=jnp.float32).reshape(2, 3, 2)
+    found = selection.held_out_logits(logits, jnp.asarray([1, 0, 1]))
+    np.testing.assert_array_equal(found, np.stack([logits[1, 0], logits[0, 1], logits[1, 2]]))
+
+
+@pytest.mark.parametrize("temperature", [0.05, 1.0, 30.0])
+def test_temperature_is_recovered(temperature):
+    rng = np.random.default_rng(0)
+    logits = 2 * rng.normal(size=(20_000, 4))
+    probs = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    labels = (probs.cumsum(axis=1) > rng.random((20_000, 1))).argmax(axis=1)
+    found = selection.fit_temperature(jnp.asarray(temperature * logits, jnp.float32), jnp.eye(4)[labels])
+    np.testing.assert_allclose(found, temperature, rtol=0.05)
+
+
+def test_temperature_is_the_minimum():
+    rng = np.random.default_rng(1)
+    logits = jnp.asarray(rng.normal(size=(40, 3)), jnp.float32)
+    targets = jnp.eye(3)[rng.integers(3, size=40)]
+    best = selection.fit_temperature(logits, targets)
+    smooth = selection.smoothed(targets)
+    losses = [selection.cross_entropy(logits, smooth, best * factor) for factor in (0.8, 1.0, 1.25)]
+    assert losses[1] <= min(losses[0], losses[2])
+
+
+def test_a_perfect_score_on_few_rows_is_not_certainty():
+    targets = jnp.eye(3)[jnp.arange(6) % 3]
+    perfect = selection.score(targets, targets)
+    temperature = selection.fit_temperature(targets, targets)
+    assert perfect.accuracy == 1
+    assert perfect.cross_entropy > 0.1
+    assert np.isfinite(temperature)
+    assert temperature > 0.05
+
+
+def test_scores_do_not_depend_on_the_logits_scale():
+    rng = np.random.default_rng(2)
+    logits = jnp.asarray(rng.normal(size=(50, 3)), jnp.float32)
+    targets = jnp.eye(3)[rng.integers(3, size=50)]
+    np.testing.assert_allclose(
+        selection.score(logits, targets).cross_entropy,
+        selection.score(1e-3 * logits, targets).cross_entropy,
+        rtol=1e-5,
+    )
+
+
+def test_only_a_clear_winner_beats_the_default():
+    rng = np.random.default_rng(3)
+    targets = np.eye(3)[rng.integers(3, size=300)]
+    default = 1.5 * targets + rng.normal(size=(300, 3))
+    better = 3.0 * targets + rng.normal(size=(300, 3))
+    alike = default + 0.3 * rng.normal(size=(300, 3))
+    others = jnp.asarray(np.stack([alike, better, default]), jnp.float32)
+    margins = selection.clearly_better(jnp.asarray(default, jnp.float32), others, jnp.asarray(targets))
+    assert margins[1] > 0
+    assert margins[0] < 0
+    np.testing.assert_allclose(margins[2], 0, atol=1e-6)
