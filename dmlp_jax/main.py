@@ -3,25 +3,13 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from absl import app, flags, logging
 from ml_collections import config_flags
 
 from dmlp_jax import config as config_module
 from dmlp_jax.errors import UserError
-
-_CONFIG = config_flags.DEFINE_config_file(
-    "config",
-    str(Path(config_module.__file__)),
-    "The run's settings, a Python file with get_config(); the digits demo by default. Override a setting "
-    "with --config.key=value.",
-    lock_config=True,
-)
-_WORKDIR = flags.DEFINE_string(
-    "workdir",
-    None,
-    "Where everything is kept; the same folder resumes. Default: runs/<config.name>.",
-)
 
 
 def main(argv: Sequence[str]) -> None:
@@ -35,39 +23,69 @@ def main(argv: Sequence[str]) -> None:
     try:
         if len(argv) > 1:
             raise UserError(f"unexpected argument {argv[1]!r}; settings are given as --config.key=value")
-        config = _CONFIG.value
-        pipeline.run(config, Path(_WORKDIR.value or Path("runs") / config.name))
+        config = flags.FLAGS.config
+        pipeline.run(config, Path(flags.FLAGS.workdir or Path("runs") / config.name))
     except (UserError, InputError) as error:
         _fail(str(error))
     except KeyboardInterrupt:
         _fail("interrupted; the same command resumes", status=130)
 
 
-def parse_flags(argv: Sequence[str]) -> list[str]:
-    """Parses the command line, refusing unknown settings with the nearest known one."""
+def define_flags() -> None:
+    """Defines --config and --workdir. ml_collections reads sys.argv here, so it is not done on import."""
+    config_flags.DEFINE_config_file(
+        "config",
+        str(Path(config_module.__file__)),
+        "The run's settings, a Python file with get_config(); the digits demo by default. Override a setting "
+        "with --config.key=value.",
+        lock_config=True,
+    )
+    flags.DEFINE_string(
+        "workdir", None, "Where everything is kept; the same folder resumes. Default: runs/<config.name>."
+    )
+
+
+def check_arguments(argv: Sequence[str]) -> None:
+    """Refuses settings that do not exist, with the nearest one that does, and a missing settings file.
+
+    Raises:
+        UserError: such an argument.
+    """
     known = [key for key, _ in config_module.flatten(config_module.default_config())]
-    for argument in argv[1:]:
-        name, _, value = argument.lstrip("-").partition("=")
-        if argument.startswith("-") and name.startswith("config."):
+    for index, argument in enumerate(argv[1:], start=1):
+        name, given, value = argument.lstrip("-").partition("=")
+        if not argument.startswith("-"):
+            continue
+        if name.startswith("config."):
             key = name.removeprefix("config.")
             if key not in known:
-                _fail(f"unknown setting {key!r}{config_module.nearest(key, known)}")
-        if name == "config" and value and not Path(value.split(":")[0]).is_file():
-            _fail(f"--config: no file {value}; the settings that ship with dmlp_jax lie in configs/")
-    try:
-        return flags.FLAGS(argv)
-    except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
-        _fail(str(error))
-
-
-def _fail(message: str, status: int = 2) -> None:
-    print(f"error: {message}", file=sys.stderr, flush=True)
-    sys.exit(status)
+                raise UserError(f"unknown setting {key!r}{config_module.nearest(key, known)}")
+        if name == "config":
+            path = value if given else next(iter(argv[index + 1 :]), "")
+            if not Path(path).is_file():
+                raise UserError(f"--config: no file {path!r}; dmlp_jax's own lie in the folder configs/")
 
 
 def console() -> None:
     """Entry point of `python -m dmlp_jax.main` and `python -m dmlp_jax`."""
-    app.run(main, flags_parser=parse_flags)
+    try:
+        check_arguments(sys.argv)
+        define_flags()
+    except (UserError, flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
+        _fail(str(error))
+    app.run(main, flags_parser=_parse)
+
+
+def _parse(argv: Sequence[str]) -> list[str]:
+    try:
+        return flags.FLAGS(argv)
+    except flags.Error as error:
+        _fail(f"{error}; --help shows what there is")
+
+
+def _fail(message: str, status: int = 2) -> NoReturn:
+    print(f"error: {message}", file=sys.stderr, flush=True)
+    sys.exit(status)
 
 
 if __name__ == "__main__":

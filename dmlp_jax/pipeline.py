@@ -11,8 +11,10 @@ from dmlp_jax.config import STAGES, nearest
 from dmlp_jax.data import augment, datasets
 from dmlp_jax.errors import UserError
 from dmlp_jax.models import registry
+from dmlp_jax.purifier.checks import check_config
 from dmlp_jax.retrain import arms, method
 from dmlp_jax.training.metrics import MetricsLog, format_seconds
+from dmlp_jax.training.state import make_optimizer
 from dmlp_jax.workdir import Workdir
 
 
@@ -34,6 +36,7 @@ def run(config: ConfigDict, root: Path) -> dict[str, Any] | None:
     workdir = Workdir(root)
     dataset = datasets.load(config.data, config.seed)
     config = resolve(config, dataset.inputs.shape[1:])
+    workdir.refuse_foreign(config)
     log = MetricsLog(workdir.metrics, config.tensorboard)
     try:
         current = stages.Run(config, workdir, dataset, log)
@@ -44,6 +47,8 @@ def run(config: ConfigDict, root: Path) -> dict[str, Any] | None:
             f"{len(current.split['val_labels']):,} clean ones; share of wrong labels {known}; workdir {root}",
             flush=True,
         )
+        if datasets.describe(config.data.name).brings_labels and config.noise.name != "none":
+            print("these data bring their own labels: noise.* is not applied", flush=True)
         files.save_json(workdir.config, config.to_dict())
         for name in names:
             stages.STAGES[name](current)
@@ -58,6 +63,7 @@ def check(config: ConfigDict) -> list[str]:
 
     Raises:
         UserError: an unknown name, or stages that the data set cannot go through.
+        InputError: impossible settings of the purifier.
     """
     names = [name.strip() for name in config.stages.split(",") if name.strip()]
     for name in names or [""]:
@@ -74,15 +80,16 @@ def check(config: ConfigDict) -> list[str]:
         )
     if config.pretrain.method != "simclr":
         raise UserError(f"pretrain.method is {config.pretrain.method!r}; it must be simclr")
-    stages.purify_config(config.purify)
+    check_config(stages.purify_config(config.purify))
     method.check_name(config.retrain.method)
     arms.parse(config.retrain.labels)
     augment.make(config.pretrain.augment)
     if config.retrain.augment != "auto":
         augment.make(config.retrain.augment)
     for settings in (config.pretrain, config.retrain):
-        if settings.model != "auto":
-            registry.make_encoder(settings.model, dtype=settings.dtype)
+        name = "small_cnn" if settings.model == "auto" else settings.model
+        registry.make_encoder(name, dtype=settings.dtype)
+        make_optimizer(settings, 1)
     if config.retrain.init not in ("scratch", "encoder"):
         raise UserError(f"retrain.init is {config.retrain.init!r}; it must be scratch or encoder")
     return names

@@ -156,6 +156,11 @@ class Workdir:
             )
         return record["complete"]
 
+    def refuse_foreign(self, config: ConfigDict) -> None:
+        """Raises a UserError if any stage here was run under other settings; see `is_complete`."""
+        for stage in ("split", "pretrain", "extract", "purify", f"retrain/{config.retrain.method}"):
+            self.is_complete(stage, config)
+
     def begin(self, stage: str, config: ConfigDict) -> None:
         """Records under which settings the stage runs."""
         self._record(stage, {"settings": relevant_settings(stage, config), "complete": False})

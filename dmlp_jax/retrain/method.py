@@ -92,9 +92,8 @@ def start_from_encoder(variables: dict[str, Any], encoder: dict[str, Any] | None
     for part, values in encoder.items():
         if not values:
             continue
-        ours, theirs = jax.tree.structure(variables[part]["encoder"]), jax.tree.structure(values)
-        shapes = [jax.tree.map(np.shape, tree) for tree in (variables[part]["encoder"], values)]
-        if ours != theirs or shapes[0] != shapes[1]:
+        fresh = variables.get(part, {}).get("encoder", {})
+        if jax.tree.map(np.shape, fresh) != jax.tree.map(np.shape, values):
             raise UserError(
                 "retrain.init is 'encoder', but retrain.model is another network than pretrain.model"
             )

@@ -1,0 +1,153 @@
+import re
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from dmlp_jax.config import default_config
+from dmlp_jax.data.types import Problem
+from dmlp_jax.report import figures, page
+
+
+def make_result(**changes):
+    values = {
+        "given": 0.3,
+        "val_only_probe": 0.8,
+        "noisy_probe": 0.7,
+        "noisy_plus_val_probe": 0.85,
+        "purified": 0.9,
+    }
+    return {
+        "dataset": "toy",
+        "rows": {"train": 6, "val": 3, "test": 4},
+        "noise": {"name": "symmetric", "rate": 0.8, "measured_flip_rate": 0.7},
+        "seed": 0,
+        "preset": "default",
+        "labels": values,
+        "held_out": {**values, "given": None},
+        "changed": 0.5,
+        "retrain": {"method": "naive", "model": "small_cnn", "with_val": True},
+        "test": {"purified": {"best": 0.96, "last": 0.95, "selected": None}},
+        "probe": {"linear": 0.99, "knn": 0.98},
+        "seconds": {"purify": {"compile": 1.0, "run": 2.0}},
+        "device": "1 x cpu",
+        "versions": {"jax": "0"},
+        "commit": None,
+        **changes,
+    }
+
+
+def make_problem(images=True, truth=True):
+    rng = np.random.default_rng(0)
+    shape = (6, 8, 8, 1) if images else (6, 5)
+    inputs = rng.integers(0, 256, size=shape).astype(np.uint8 if images else np.float32)
+    return Problem(
+        train_inputs=inputs,
+        given_labels=np.array([0, 1, 2, 0, 1, 2]),
+        true_labels=np.array([1, 1, 2, 0, 0, 2]) if truth else None,
+        val_inputs=inputs[:3],
+        val_labels=np.array([0, 1, 2]),
+        val_given_labels=None,
+        test_inputs=None,
+        test_labels=None,
+        class_names=("<cat>", "dog & co", "bird"),
+    )
+
+
+PURIFIED = {
+    "labels": np.array([1, 1, 2, 0, 0, 1]),
+    "confidence": np.array([0.9, 0.8, 0.7, 0.6, 0.95, 0.5]),
+    "changed": np.array([True, False, False, False, True, True]),
+}
+PURIFIER = {
+    "history/val_loss": np.linspace(1, 0.5, 5),
+    "history/held_out_loss": np.linspace(1, 0.6, 5),
+    "history/changed": np.linspace(0.1, 0.5, 5),
+    "history/labels": np.tile(PURIFIED["labels"], (5, 1)),
+    "transition": np.full((3, 3), 1 / 3),
+}
+
+
+def write(path, problem, result=None, purified=PURIFIED, curves=None):
+    page.write(
+        path, result or make_result(), default_config(), problem, purified, PURIFIER,
+        {"purified": [0.5, 0.95]} if curves is None else curves,
+    )  # fmt: skip
+    return path.read_text()
+
+
+def test_page_holds_the_table_the_figures_and_the_gallery(tmp_path):
+    text = write(tmp_path / "r.html", make_problem())
+    assert text.count("<svg") == 5
+    assert text.count('class="card') == 3
+    assert "90.0 %" in text
+    # Sorted by confidence: row 4 first.
+    assert re.findall(r"sure, row (\d)", text) == ["4", "0", "5"]
+    # Row 5 was changed wrongly, and the page says so.
+    assert text.count("wrong") >= 1
+    assert "truth: bird" in text
+
+
+def test_page_needs_nothing_from_elsewhere(tmp_path):
+    text = write(tmp_path / "r.html", make_problem())
+    links = re.findall(r'(?:src|href)="([^"]*)"', text)
+    assert links
+    assert all(link.startswith(("data:image/png;base64,", "#")) for link in links)
+    assert "<script src" not in text
+    assert "@import" not in text
+
+
+def test_class_names_are_escaped(tmp_path):
+    text = write(tmp_path / "r.html", make_problem())
+    assert "<cat>" not in text
+    assert "&lt;cat&gt;" in text
+
+
+def test_features_are_listed_by_row(tmp_path):
+    text = write(tmp_path / "r.html", make_problem(images=False))
+    assert "Most suspicious rows" in text
+    assert 'class="card' not in text
+
+
+def test_without_truth_and_test_set(tmp_path):
+    result = make_result(
+        labels=dict.fromkeys(make_result()["labels"]),
+        noise={"name": "given", "rate": None, "measured_flip_rate": None},
+        test={},
+        probe={"linear": None, "knn": None},
+    )
+    text = write(tmp_path / "r.html", make_problem(truth=False), result, curves={})
+    assert text.count("<svg") == 3
+    assert "truth" not in re.sub(r"<details>.*", "", text, flags=re.DOTALL)
+    assert "network, test" not in text
+
+
+def test_nothing_changed(tmp_path):
+    purified = {**PURIFIED, "changed": np.zeros(6, bool)}
+    assert "No label was changed" in write(tmp_path / "r.html", make_problem(), purified=purified)
+
+
+@pytest.mark.parametrize(("own", "words"), [(0.9, "more than"), (0.85, "as much as"), (0.8, "less than")])
+def test_verdict_compares_with_the_best_baseline(own, words):
+    labels = {**make_result()["labels"], "purified": own}
+    sentence = page.verdict(make_result(labels=labels))
+    assert words in sentence
+    assert "noisy plus val probe, 85.0%" in sentence
+
+
+def test_verdict_without_truth_uses_held_out_rows():
+    sentence = page.verdict(make_result(labels=dict.fromkeys(make_result()["labels"])))
+    assert "held-out clean rows" in sentence
+    assert "before" not in sentence
+
+
+@pytest.mark.parametrize("classes", [3, 12, 40])
+def test_figures_are_well_formed_for_any_number_of_classes(classes):
+    names = tuple(f"class {i} <&>" for i in range(classes))
+    labels = np.arange(200) % classes
+    for svg in (
+        figures.confusion(labels, labels[::-1], names),
+        figures.class_noise(np.full((classes, classes), 1 / classes), names, None),
+        figures.label_accuracy(np.linspace(0.5, 0.9, 10), {"given": 0.1, "noisy_probe": 0.7}),
+    ):
+        ElementTree.fromstring(svg)

@@ -1,0 +1,92 @@
+"""Who may import whom: downwards only, and the purifier nothing of the rest."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "dmlp_jax"
+# Rooms from the bottom up; a room may import from rooms of a lower rank, not from its own rank's others.
+RANKS = {
+    "errors": 0,
+    "config": 1,
+    "files": 1,
+    "data": 3,
+    "models": 3,
+    "training": 3,
+    "contrastive": 4,
+    "purifier": 4,
+    "retrain": 4,
+    "report": 4,
+    "workdir": 5,
+    "summary": 6,
+    "stages": 7,
+    "pipeline": 8,
+    "main": 9,
+    "__main__": 10,
+    "__init__": 10,
+}
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def room_of(path):
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return parts[0]
+
+
+def imports_of(path):
+    """Dotted names that the module imports, whether at the top or later."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"relative import in {path}"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_go_downwards(path):
+    room = room_of(path)
+    for name in imports_of(path):
+        parts = name.split(".")
+        if parts[0] != "dmlp_jax" or len(parts) < 2:
+            continue
+        other = parts[1] if parts[1] in RANKS else "__init__"
+        if other == room:
+            continue
+        assert RANKS[other] < RANKS[room], f"{room} imports {name}"
+
+
+@pytest.mark.parametrize("path", [p for p in MODULES if room_of(p) == "purifier"], ids=lambda path: path.name)
+def test_purifier_needs_numpy_jax_and_optax_only(path):
+    allowed = {"numpy", "jax", "optax", *sys.stdlib_module_names}
+    for name in imports_of(path):
+        root = name.split(".")[0]
+        assert root in allowed or name.startswith("dmlp_jax.purifier"), name
+
+
+def test_importing_the_package_is_cheap():
+    code = "import sys, dmlp_jax; assert not {'jax', 'numpy'} & set(sys.modules); dmlp_jax.purify"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def test_purifier_alone_loads_nothing_heavy():
+    code = (
+        "import sys, dmlp_jax.purifier\n"
+        "heavy = {'flax', 'orbax', 'tensorflow_datasets', 'sklearn', 'matplotlib', 'ml_collections'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def test_nothing_unpickles_or_evaluates():
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                assert node.func.id not in ("eval", "exec"), path
+            if isinstance(node, ast.keyword) and node.arg == "allow_pickle":
+                assert node.value.value is False, path

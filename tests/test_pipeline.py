@@ -1,0 +1,260 @@
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dmlp_jax import pipeline
+from dmlp_jax.config import default_config
+from dmlp_jax.errors import UserError
+from tests.conftest import make_blobs
+
+REPOSITORY = Path(__file__).parents[1]
+SOURCES = {"given", "val_only_probe", "noisy_probe", "noisy_plus_val_probe", "purified"}
+
+
+def tiny_config(**changes):
+    """The demo cut down to seconds: every stage runs, nothing is learned well."""
+    config = default_config()
+    config.pretrain.update(epochs=2, checkpoint_epochs=1, warmup_epochs=0.0)
+    config.retrain.update(epochs=2, checkpoint_epochs=1, warmup_epochs=0.0, labels="given,purified")
+    config.purify.steps = 5
+    config.num_devices = 1
+    config.update_from_flattened_dict(changes)
+    return config
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A finished run; tests that change it work on a copy."""
+    root = tmp_path_factory.mktemp("runs") / "w"
+    return root, pipeline.run(tiny_config(), root)
+
+
+@pytest.fixture
+def copy(finished, tmp_path):
+    shutil.copytree(finished[0], tmp_path / "w")
+    return tmp_path / "w"
+
+
+def test_workdir_holds_what_is_promised(finished):
+    root, summary = finished
+    found = {path.name for path in root.iterdir()}
+    promised = "config.json split.npz pretrain features.npz purified.npz retrain metrics.jsonl"
+    assert {*promised.split(), "summary.json", "report.html"} <= found
+    assert not [name for name in found if name.endswith(".tmp")]
+    assert {path.name for path in (root / "retrain").iterdir()} == {"naive-given", "naive-purified"}
+    assert json.loads((root / "summary.json").read_text()) == summary
+
+
+def test_summary_has_the_promised_keys(finished):
+    _, summary = finished
+    assert set(summary["labels"]) == SOURCES
+    assert set(summary["held_out"]) == SOURCES
+    assert summary["dataset"] == "digits"
+    assert summary["noise"]["name"] == "symmetric"
+    assert abs(summary["noise"]["measured_flip_rate"] - 0.72) < 0.03
+    np.testing.assert_allclose(summary["labels"]["given"], 1 - summary["noise"]["measured_flip_rate"])
+    assert set(summary["test"]) == {"given", "purified"}
+    assert {"best", "last"} <= set(summary["test"]["given"])
+    assert set(summary["probe"]) == {"linear", "knn"}
+    for stage in ("pretrain", "extract", "purify", "retrain", "report"):
+        assert set(summary["seconds"][stage]) == {"compile", "run"}
+    assert {"seed", "device", "versions", "commit"} <= set(summary)
+
+
+def test_arrays_are_in_the_order_of_the_split(finished):
+    root, summary = finished
+    split, features, purified = (
+        np.load(root / name) for name in ("split.npz", "features.npz", "purified.npz")
+    )
+    rows = len(split["train_index"])
+    assert features["train"].shape[0] == len(split["given_labels"]) == rows
+    assert purified["probs"].shape == (rows, 10)
+    np.testing.assert_array_equal(purified["changed"], purified["labels"] != split["given_labels"])
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    target = load_digits().target
+    pool = np.sort(train_test_split(np.arange(1797), test_size=0.25, random_state=0, stratify=target)[0])
+    true = target[pool][split["train_index"]]
+    np.testing.assert_allclose(np.mean(purified["labels"] == true), summary["labels"]["purified"])
+
+
+def test_metrics_name_every_stage(finished):
+    root, _ = finished
+    records = [json.loads(line) for line in (root / "metrics.jsonl").read_text().splitlines()]
+    stages = {record["stage"] for record in records}
+    assert stages == {"pretrain", "extract", "purify", "retrain/given", "retrain/purified"}
+    purify = [record for record in records if record["stage"] == "purify"]
+    assert [record["step"] for record in purify] == [1, 2, 3, 4, 5]
+    assert "label_accuracy" in purify[0]
+
+
+def test_same_command_finds_everything_done(copy, capsys):
+    before = (copy / "purified.npz").read_bytes()
+    pipeline.run(tiny_config(), copy)
+    out = capsys.readouterr().out
+    for stage in ("pretrain", "extract", "purify", "retrain"):
+        assert f"{stage}  done before" in out
+    assert (copy / "purified.npz").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"pretrain.temperature": 0.5}, ["pretrain", "pretrain.temperature is 0.3 there and 0.5 now"]),
+        ({"purify.steps": 6}, ["purify", "purify.steps is 5 there and 6 now", "purified.npz"]),
+        ({"retrain.lr": 0.1}, ["retrain/naive", "retrain.lr"]),
+        ({"seed": 1}, ["seed is 0 there and 1 now"]),
+        ({"noise.rate": 0.5}, ["split", "noise.rate is 0.8 there and 0.5 now"]),
+        ({"data.test_share": 0.5}, ["data.test_share"]),
+    ],
+)
+def test_foreign_workdir_is_refused(copy, changes, words):
+    before = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
+    with pytest.raises(UserError) as caught:
+        pipeline.run(tiny_config(**changes), copy)
+    for word in [*words, "--workdir"]:
+        assert word in str(caught.value)
+    after = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
+    assert {p.name for p in before if before[p] != after.get(p)} <= {"metrics.jsonl"}
+
+
+def test_later_settings_may_change_once_their_stage_is_deleted(copy):
+    (copy / "purified.npz").unlink()
+    shutil.rmtree(copy / "retrain")
+    summary = pipeline.run(tiny_config(**{"purify.steps": 6}), copy)
+    assert summary["chosen"]["step"] <= 6
+    records = [json.loads(line) for line in (copy / "metrics.jsonl").read_text().splitlines()]
+    assert [r["step"] for r in records if r["stage"] == "purify"] == [1, 2, 3, 4, 5, 6]
+
+
+def test_more_arms_may_be_added_later(copy):
+    summary = pipeline.run(tiny_config(**{"retrain.labels": "given,true"}), copy)
+    assert set(summary["test"]) == {"given", "purified", "true"}
+
+
+def test_stage_without_its_input_is_refused(tmp_path):
+    for stage, words in (
+        ("extract", "pretrain"),
+        ("purify", "extract"),
+        ("retrain", "purify"),
+        ("report", "purify"),
+    ):
+        with pytest.raises(UserError, match=words):
+            pipeline.run(tiny_config(stages=stage), tmp_path / stage)
+
+
+def test_damaged_artefact_is_named(copy):
+    (copy / "purified.npz").write_bytes(b"damaged")
+    with pytest.raises(UserError, match=r"purified\.npz cannot be read"):
+        pipeline.run(tiny_config(), copy)
+
+
+def write_own_features(path, **changes):
+    features, given, (val_features, val_labels), true = make_blobs(0, noise=0.5)
+    arrays = {
+        "features": features[:250],
+        "labels": given[:250],
+        "val_features": val_features,
+        "val_labels": val_labels,
+        "true_labels": true[:250],
+        "test_features": features[250:],
+        "test_labels": true[250:],
+        **changes,
+    }
+    np.savez(path, **{name: value for name, value in arrays.items() if value is not None})
+
+
+def own_config(path, **changes):
+    changes = {"data.name": "npz", "data.path": str(path), "stages": "purify,retrain,report", **changes}
+    return tiny_config(**changes)
+
+
+def test_features_of_ones_own(tmp_path, capsys):
+    write_own_features(tmp_path / "own.npz")
+    summary = pipeline.run(own_config(tmp_path / "own.npz", **{"purify.steps": 30}), tmp_path / "w")
+    assert summary["labels"]["purified"] > summary["labels"]["given"] + 0.1
+    assert summary["retrain"]["model"] == "mlp"
+    assert summary["noise"] == {
+        "name": "given",
+        "rate": None,
+        "measured_flip_rate": pytest.approx(1 - summary["labels"]["given"]),
+    }
+    assert "noise.* is not applied" in capsys.readouterr().out
+
+
+def test_features_without_truth_or_test_set(tmp_path, capsys):
+    write_own_features(tmp_path / "own.npz", true_labels=None, test_features=None, test_labels=None)
+    config = own_config(tmp_path / "own.npz", **{"retrain.labels": "purified,true"})
+    summary = pipeline.run(config, tmp_path / "w")
+    assert set(summary["labels"].values()) == {None}
+    assert summary["test"] == {"purified": {"best": None, "last": None, "selected": None}}
+    assert summary["held_out"]["purified"] is not None
+    assert "nobody knows them" in capsys.readouterr().out
+
+
+def test_changed_data_are_noticed(tmp_path):
+    write_own_features(tmp_path / "own.npz")
+    config = own_config(tmp_path / "own.npz", stages="purify,report")
+    pipeline.run(config, tmp_path / "w")
+    os.replace(tmp_path / "own.npz", tmp_path / "moved.npz")
+    pipeline.run(own_config(tmp_path / "moved.npz", stages="purify,report"), tmp_path / "w")
+    write_own_features(tmp_path / "moved.npz", labels=make_blobs(1)[1][:250])
+    with pytest.raises(UserError, match="not those that"):
+        pipeline.run(own_config(tmp_path / "moved.npz", stages="purify,report"), tmp_path / "w")
+
+
+def test_encoder_settings_do_not_concern_own_features(tmp_path):
+    write_own_features(tmp_path / "own.npz")
+    pipeline.run(own_config(tmp_path / "own.npz", stages="purify"), tmp_path / "w")
+    pipeline.run(
+        own_config(tmp_path / "own.npz", stages="purify", **{"pretrain.temperature": 0.9}), tmp_path / "w"
+    )
+
+
+def command_line(*arguments, cwd=REPOSITORY):
+    command = [sys.executable, "-m", "dmlp_jax.main", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=cwd)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--config.noise.rat=0.5"], ["unknown setting 'noise.rat'", "did you mean 'noise.rate'"]),
+        (["--config.epochs=3"], ["unknown setting 'epochs'", "did you mean 'retrain.epochs'"]),
+        (["--config.noise.rate=much"], ["could not convert"]),
+        (["--config=configs/cifar10_sym91.py"], ["no file", "configs/"]),
+        (["--config.stages=purfy"], ["did you mean 'purify'"]),
+        (["--config=configs/cifar10_sym90.py", "--config.data.dir=/nowhere"], ["no copy of cifar10"]),
+        (["--workdri=w"], ["Unknown command line flag", "workdir"]),
+        (["purify"], ["unexpected argument 'purify'"]),
+        (["--workdir=/proc/none"], ["workdir /proc/none"]),
+    ],
+)
+def test_mistakes_on_the_command_line(arguments, words, tmp_path):
+    if not any(argument.startswith("--workdir") for argument in arguments):
+        arguments = [*arguments, f"--workdir={tmp_path / 'w'}"]
+    done = command_line(*arguments)
+    assert done.returncode == 2
+    for word in words:
+        assert word in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "w" / "pretrain").exists()
+
+
+def test_command_line_runs_from_any_folder(tmp_path):
+    write_own_features(tmp_path / "own.npz")
+    done = command_line(
+        f"--config={REPOSITORY / 'configs' / 'features.py'}", "--config.data.path=own.npz",
+        "--config.stages=purify,report", "--config.purify.steps=5", cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "noisy_plus_val_probe" in done.stdout
+    assert (tmp_path / "runs" / "features" / "report.html").exists()
+    assert "I0" not in done.stderr

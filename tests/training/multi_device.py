@@ -1,0 +1,81 @@
+"""Run by test_parallel.py in a process of its own: three steps of every loop on a number of devices."""
+
+import os
+import sys
+
+os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={sys.argv[1]}"
+os.environ["NPROC"] = "16"
+os.environ["JAX_PLATFORMS"] = "cpu"
+
+from pathlib import Path
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from dmlp_jax import PurifyConfig, purify
+from dmlp_jax.config import default_config
+from dmlp_jax.contrastive import simclr
+from dmlp_jax.data import datasets, splits
+from dmlp_jax.retrain.run import retrain
+from dmlp_jax.training.checkpoint import Checkpoints
+from dmlp_jax.training.metrics import MetricsLog
+from tests.conftest import make_blobs
+
+
+def main() -> None:
+    """Prints nothing; writes the parameters after three steps to the file named second."""
+    out = Path(sys.argv[2])
+    devices = jax.local_devices()
+    assert len(devices) == int(sys.argv[1])
+    config = default_config()
+    dataset = datasets.load(config.data, 0)
+    problem = splits.make_problem(dataset, splits.make_split(dataset, config))
+    few = problem._replace(
+        train_inputs=problem.train_inputs[:80], given_labels=problem.given_labels[:80], test_inputs=None
+    )
+    log = MetricsLog(out.parent / f"{out.stem}.jsonl")
+    common = {"devices": devices, "log": log, "log_seconds": 1e9}
+    arrays = {}
+
+    config.pretrain.update(model="small_cnn", epochs=1, batch_size=16, warmup_epochs=0.0, optimizer="sgd")
+    folder = out.parent / f"{out.stem}-pretrain"
+    simclr.pretrain(few.train_inputs[:48], config.pretrain, folder=folder, key=jax.random.key(0), **common)
+    encoder = simclr.load_encoder(few.train_inputs, config.pretrain, folder)
+    arrays |= {f"encoder{i}": leaf for i, leaf in enumerate(jax.tree.leaves(encoder))}
+
+    config.retrain.update(
+        model="small_cnn", epochs=1, batch_size=32, warmup_epochs=0.0, optimizer="sgd", augment="affine"
+    )
+    folder = out.parent / f"{out.stem}-retrain"
+    retrain(
+        few, {"given": few.given_labels}, config.retrain,
+        folder=folder, key=jax.random.key(1), seed=0, encoder=None, **common,
+    )  # fmt: skip
+    arrays |= {"classifier": _classifier(folder / "naive-given", config)}
+
+    features, given, val, _ = make_blobs(0)
+    mesh = Mesh(np.array(devices), ("rows",))
+    rows = NamedSharding(mesh, PartitionSpec("rows"))
+    placed = jax.device_put(features, rows), jax.device_put(given, rows)
+    result = purify(*placed, val, config=PurifyConfig(steps=30))
+    arrays |= {"probs": result.probs, "sharded": np.array(len(result.probs.sharding.device_set))}
+    np.savez(out, **{name: np.asarray(value) for name, value in arrays.items()})
+
+
+def _classifier(folder: Path, config) -> np.ndarray:
+    """All parameters of the retrained network in one vector."""
+    import jax.numpy as jnp
+
+    from dmlp_jax.retrain import method
+    from dmlp_jax.retrain.method import Task
+
+    chosen = method.make("naive", config.retrain, Task(10, 3, None))
+    like = jax.eval_shape(lambda key: chosen.init(key, jnp.zeros((2, 8, 8, 1), jnp.uint8)), jax.random.key(0))
+    with Checkpoints(folder) as checkpoints:
+        state = checkpoints.restore(like).state
+    return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves((state.params, state.batch_stats))])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,226 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from dmlp_jax.errors import UserError
+from dmlp_jax.training import loop
+from dmlp_jax.training.loop import LoopOptions
+from dmlp_jax.training.metrics import MetricsLog
+from dmlp_jax.training.state import TrainState, apply_gradients, init_state, make_optimizer
+
+ROWS, WIDTH = 20, 4
+OPTIMIZER = optax.adam(0.05)
+
+
+def step(state, batch, *, axis_name):
+    """Noisy least squares: uses the rows, the keys and the optimiser's state."""
+    noise = 0.1 * jax.vmap(jax.random.normal)(batch.keys)
+
+    def loss_fn(params):
+        return jnp.mean((batch.data["x"] @ params["w"] - batch.data["y"] + noise) ** 2)
+
+    loss, grads = jax.value_and_grad(loss_fn)(state.params)
+    return apply_gradients(state, grads, {}, OPTIMIZER, axis_name), {"loss": loss}
+
+
+@pytest.fixture
+def data():
+    rng = np.random.default_rng(0)
+    return {
+        "x": rng.normal(size=(ROWS, WIDTH)).astype(np.float32),
+        "y": rng.normal(size=ROWS).astype(np.float32),
+    }
+
+
+def start():
+    return init_state({"params": {"w": jnp.zeros(WIDTH)}}, OPTIMIZER)
+
+
+def run(folder, data, epochs=6, stop_after=None, step=step, batch_size=6, evaluate=None):
+    options = LoopOptions("toy", epochs, batch_size, 2, folder / "toy", jax.local_devices()[:1], 0.0)
+    log = MetricsLog(folder / "metrics.jsonl")
+    calls = []
+
+    def observe(state):
+        calls.append(state)
+        if stop_after is not None and len(calls) > stop_after:
+            raise KeyboardInterrupt
+        return {"norm": float(np.linalg.norm(state.params["w"]))}
+
+    try:
+        return loop.fit(
+            step, start(), data, options, key=jax.random.key(0), log=log, evaluate=evaluate or observe
+        )
+    finally:
+        log.close()
+
+
+def test_every_row_is_seen_once_an_epoch(tmp_path):
+    def remember(state, batch, *, axis_name):
+        seen = state.params["w"].at[batch.data["row"]].add(1)
+        return state._replace(params={"w": seen}), {"loss": jnp.zeros(())}
+
+    options = LoopOptions("toy", 3, 10, 3, tmp_path / "toy", jax.local_devices()[:1], 1e9)
+    state = TrainState({"w": jnp.zeros(ROWS)}, {}, ())
+    log = MetricsLog(tmp_path / "m.jsonl")
+    outcome = loop.fit(remember, state, {"row": np.arange(ROWS)}, options, key=jax.random.key(0), log=log)
+    np.testing.assert_array_equal(outcome.state.params["w"], 3)
+
+
+def test_resumed_run_is_the_uninterrupted_one_bit_for_bit(tmp_path, data):
+    whole = run(tmp_path / "whole", data)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "cut", data, stop_after=4)
+    resumed = run(tmp_path / "cut", data)
+    for ours, theirs in zip(jax.tree.leaves(resumed.state), jax.tree.leaves(whole.state), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert resumed.curve == whole.curve
+    assert len(whole.curve) == 6
+
+    def steps(name):
+        text = (tmp_path / name / "metrics.jsonl").read_text()
+        import json
+
+        return [{k: v for k, v in json.loads(line).items() if k != "time"} for line in text.splitlines()]
+
+    assert steps("cut") == steps("whole")
+
+
+def test_finished_run_is_returned_without_training(tmp_path, data):
+    first = run(tmp_path, data)
+
+    def never(state, batch, *, axis_name):
+        raise AssertionError
+
+    again = run(tmp_path, data, step=never)
+    np.testing.assert_array_equal(again.state.params["w"], first.state.params["w"])
+    assert again.curve == first.curve
+
+
+def test_half_written_checkpoint_is_ignored(tmp_path, data):
+    whole = run(tmp_path / "whole", data)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "cut", data, stop_after=4)
+    torn = tmp_path / "cut" / "toy" / "6.orbax-checkpoint-tmp"
+    torn.mkdir()
+    (torn / "state").write_bytes(b"half")
+    resumed = run(tmp_path / "cut", data)
+    np.testing.assert_array_equal(resumed.state.params["w"], whole.state.params["w"])
+    assert not torn.exists()
+
+
+def test_first_loss_that_is_not_finite_stops_the_run(tmp_path, data):
+    def explode(state, batch, *, axis_name):
+        state, metrics = step(state, batch, axis_name=axis_name)
+        count = state.opt_state[0].count
+        return state, {"loss": jnp.where(count >= 8, jnp.nan, metrics["loss"])}
+
+    with pytest.raises(UserError, match=r"toy: the loss is nan at step 8, epoch 3.*toy\.lr"):
+        run(tmp_path, data, step=explode)
+    # Epochs 1 and 2 were finite and their checkpoint is kept.
+    assert (tmp_path / "toy" / "2").is_dir()
+
+
+def test_nothing_is_compiled_after_the_first_epoch(tmp_path, data):
+    traces = []
+
+    def counted(state, batch, *, axis_name):
+        traces.append(1)
+        return step(state, batch, axis_name=axis_name)
+
+    run(tmp_path, data, step=counted)
+    assert len(traces) == 1
+
+
+def test_scan_over_steps_gives_the_same_numbers(tmp_path, data, monkeypatch):
+    one = run(tmp_path / "one", data)
+    monkeypatch.setattr(loop, "_chunks", lambda indices, platform: np.array_split(indices, 2))
+    several = run(tmp_path / "several", data)
+    np.testing.assert_allclose(several.state.params["w"], one.state.params["w"], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "devices", "words"),
+    [(21, 1, "toy.batch_size is 21 with 20 rows"), (0, 1, "between 1 and 20"), (6, 4, "4 devices")],
+)
+def test_batches_that_do_not_fit_are_refused(batch_size, devices, words):
+    with pytest.raises(UserError, match=words):
+        loop.steps_per_epoch(ROWS, batch_size, devices, "toy")
+
+
+@pytest.mark.parametrize("name", ["adamw", "sgd", "lars"])
+def test_optimizers_decay_kernels_only(name):
+    from ml_collections import ConfigDict
+
+    settings = ConfigDict(
+        {
+            "optimizer": name,
+            "lr": 0.1,
+            "weight_decay": 0.5,
+            "momentum": 0.9,
+            "warmup_epochs": 0.0,
+            "epochs": 10,
+        }
+    )
+    optimizer = make_optimizer(settings, 10)
+    params = {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}
+    zeros = jax.tree.map(jnp.zeros_like, params)
+    updates, _ = optimizer.update(zeros, optimizer.init(params), params)
+    assert float(jnp.max(updates["kernel"])) < 0
+    np.testing.assert_array_equal(updates["bias"], 0)
+
+
+def test_lars_follows_its_definition():
+    from ml_collections import ConfigDict
+
+    settings = ConfigDict(
+        {
+            "optimizer": "lars",
+            "lr": 2.0,
+            "weight_decay": 0.1,
+            "momentum": 0.9,
+            "warmup_epochs": 0.0,
+            "epochs": 10**6,
+        }
+    )
+    optimizer = make_optimizer(settings, 1)
+    rng = np.random.default_rng(0)
+    weights = rng.normal(size=(3, 4))
+    params = {"kernel": jnp.asarray(weights, jnp.float32)}
+    state, velocity = optimizer.init(params), np.zeros((3, 4))
+    for _ in range(3):
+        gradient = rng.normal(size=(3, 4))
+        decayed = gradient + 0.1 * weights
+        trust = 0.001 * np.linalg.norm(weights) / np.linalg.norm(decayed)
+        velocity = 0.9 * velocity + 2.0 * trust * decayed
+        weights = weights - velocity
+        updates, state = optimizer.update({"kernel": jnp.asarray(gradient, jnp.float32)}, state, params)
+        params = optax.apply_updates(params, updates)
+    np.testing.assert_allclose(params["kernel"], weights, rtol=1e-4)
+
+
+def test_schedule_warms_up_and_decays():
+    from ml_collections import ConfigDict
+
+    settings = ConfigDict(
+        {
+            "optimizer": "sgd",
+            "lr": 1.0,
+            "weight_decay": 0.0,
+            "momentum": 0.0,
+            "warmup_epochs": 2.0,
+            "epochs": 10,
+        }
+    )
+    optimizer = make_optimizer(settings, 5)
+    params = {"kernel": jnp.zeros((1, 1))}
+    state, sizes = optimizer.init(params), []
+    for _ in range(50):
+        updates, state = optimizer.update({"kernel": jnp.ones((1, 1))}, state, params)
+        sizes.append(-float(updates["kernel"][0, 0]))
+    assert sizes[0] == 0
+    np.testing.assert_allclose(max(sizes), 1.0)
+    assert int(np.argmax(sizes)) == 10
+    assert sizes[-1] < 0.01
