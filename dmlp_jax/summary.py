@@ -145,7 +145,7 @@ def summarize(
         },
         "device": _device(),
         "versions": {"python": platform.python_version()} | {p: metadata.version(p) for p in PACKAGES},
-        "commit": _commit(),
+        "commit": commit(),
     }
     return contents, curves
 
@@ -189,7 +189,7 @@ def _device() -> str:
 
 
 @functools.cache
-def _commit() -> str | None:
+def commit() -> str | None:
     """The checked-out commit that this package runs from, None outside a git checkout."""
     here = Path(__file__).resolve().parent
     try:

@@ -10,9 +10,16 @@ import numpy as np
 import pytest
 
 
+def pytest_configure(config):
+    """Quick compilation for the quick tests; the slow ones run what users run."""
+    if config.getoption("markexpr") == "not slow":
+        os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "true"
+        jax.config.update("jax_disable_most_optimizations", True)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def compilation_cache(tmp_path_factory):
-    """Lets the processes that tests start reuse what was compiled before; see `child_environment`."""
+    """Lets the processes that tests start reuse what was compiled before."""
     folder = os.environ.get("DMLP_TEST_CACHE") or str(tmp_path_factory.mktemp("compiled"))
     os.environ["JAX_COMPILATION_CACHE_DIR"] = folder
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"

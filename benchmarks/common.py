@@ -1,0 +1,58 @@
+"""What every benchmark shares: where it ran, and how its table is written down."""
+
+import os
+import platform
+import shlex
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+
+from dmlp_jax import files, summary
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def provenance() -> str:
+    """Hardware, versions, commit and command, as a line of Markdown."""
+    import jax
+
+    device = jax.local_devices()[0]
+    hardware = f"{os.cpu_count()} cores of {_processor()}" if device.platform == "cpu" else device.device_kind
+    versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("jax", "numpy"))
+    command = "python " + shlex.join([os.path.relpath(sys.argv[0]), *sys.argv[1:]])
+    return (
+        f"{hardware}; Python {platform.python_version()}, {versions}; commit {summary.commit() or 'unknown'}; "
+        f"`{command}`"
+    )
+
+
+def mean_and_spread(values: list[float], percent: bool = True) -> str:
+    """'93.4 ± 1.2' from shares in [0, 1]: mean and standard deviation over seeds."""
+    scale, digits = (100, 1) if percent else (1, 3)
+    array = scale * np.asarray(values, np.float64)
+    if not np.all(np.isfinite(array)):
+        return "-"
+    spread = f" ± {array.std(ddof=1):.{digits}f}" if array.size > 1 else ""
+    return f"{array.mean():.{digits}f}{spread}"
+
+
+def markdown(header: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def write(name: str, title: str, text: str) -> None:
+    """Prints the result and writes it to benchmarks/results/<name>.md."""
+    document = f"# {title}\n\n{text}\n\n{provenance()}\n"
+    print("\n" + document)
+    files.save_text(RESULTS / f"{name}.md", document)
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []:
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
