@@ -22,10 +22,8 @@ def provenance() -> str:
     hardware = f"{os.cpu_count()} cores of {_processor()}" if device.platform == "cpu" else device.device_kind
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("jax", "numpy"))
     command = "python " + shlex.join([os.path.relpath(sys.argv[0]), *sys.argv[1:]])
-    return (
-        f"{hardware}; Python {platform.python_version()}, {versions}; commit {summary.commit() or 'unknown'}; "
-        f"`{command}`"
-    )
+    python, commit = platform.python_version(), summary.commit() or "unknown"
+    return f"{hardware}; Python {python}, {versions}; commit {commit}; `{command}`"
 
 
 def mean_and_spread(values: list[float], percent: bool = True) -> str:

@@ -34,9 +34,7 @@ def default_config() -> ConfigDict:
     config.noise = noise = ConfigDict()
     noise.name = "symmetric"  # none, symmetric, asymmetric, pair, superclass, instance, human
     noise.rate = 0.8  # share of rows whose label is drawn anew, in [0, 1]; see data/noise.py for each name
-    noise.exclude_true_class = (
-        False  # symmetric: never draw the true class again (then `rate` is the flip rate)
-    )
+    noise.exclude_true_class = False  # symmetric: never draw the true class (`rate` is the flip rate)
     noise.path = ""  # human: the authors' CIFAR-10_human.pt or CIFAR-100_human.pt
     noise.column = ""  # human: aggre_label, worse_label, random_label1, ..., noisy_label
 
@@ -105,9 +103,7 @@ def default_config() -> ConfigDict:
     retrain.labels = "given,val_only_probe,purified,true"  # the labels to learn from, a network for each
     retrain.soft_labels = True  # purified labels as distributions; False takes the most probable class
     retrain.with_val = True  # also train on the clean images, in every arm
-    retrain.select_share = (
-        0.2  # share of the clean images kept out to pick the epoch (one of each class at least)
-    )
+    retrain.select_share = 0.2  # share of the clean images, one a class at least, kept to pick the epoch
     retrain.model = "auto"  # small_cnn, resnet18, resnet34, resnet50, mlp, linear; auto: by the input
     retrain.init = "scratch"  # scratch, or encoder: start from the pretrained one
     retrain.epochs = 30

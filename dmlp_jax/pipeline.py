@@ -6,13 +6,14 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from dmlp_jax import files, stages
+from dmlp_jax import files, stages, summary
 from dmlp_jax.config import STAGES, nearest
 from dmlp_jax.data import augment, datasets
 from dmlp_jax.errors import UserError
 from dmlp_jax.models import registry
 from dmlp_jax.purifier.checks import check_config
 from dmlp_jax.retrain import arms, method
+from dmlp_jax.run import Run
 from dmlp_jax.training.metrics import MetricsLog, format_seconds
 from dmlp_jax.training.state import make_optimizer
 from dmlp_jax.workdir import Workdir
@@ -39,8 +40,8 @@ def run(config: ConfigDict, root: Path) -> dict[str, Any] | None:
     workdir.refuse_foreign(config)
     log = MetricsLog(workdir.metrics, config.tensorboard)
     try:
-        current = stages.Run(config, workdir, dataset, log)
-        flipped = current.measured_flip_rate()
+        current = Run(config, workdir, dataset, log)
+        flipped = summary.flip_rate(current.problem)
         known = "unknown" if flipped is None else f"{flipped:.1%}"
         print(
             f"{config.data.name}: {len(current.split['given_labels']):,} rows, "

@@ -22,6 +22,7 @@ RANKS = {
     "report": 4,
     "workdir": 5,
     "summary": 6,
+    "run": 6,
     "stages": 7,
     "pipeline": 8,
     "main": 9,
