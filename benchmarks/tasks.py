@@ -1,0 +1,85 @@
+"""Purification tasks from stored features: a clean set, and training rows under noise.
+
+The features come from an npz with train [n, d] and train_labels [n], such as patch_features.py writes. Splits
+and noisy labels are drawn by seed, or read from a second npz that holds, for every split s, train_index_s,
+val_index_s and the noisy labels <noise>_s of the training rows.
+"""
+
+import argparse
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from dmlp_jax import files
+from dmlp_jax.data import noise as noise_lib
+
+PROTOCOLS = {"sym": "symmetric", "asym": "asymmetric", "pair": "pair", "instance": "instance"}
+
+
+class Task(NamedTuple):
+    """One task; `true_labels` are for reporting only."""
+
+    features: np.ndarray
+    labels: np.ndarray
+    val_features: np.ndarray
+    val_labels: np.ndarray
+    true_labels: np.ndarray
+    val_given_labels: np.ndarray | None
+
+
+def add_arguments(parser: argparse.ArgumentParser, noises: str = "sym20,sym50,sym80,sym90,asym40") -> None:
+    """The arguments that `of_noise` reads."""
+    parser.add_argument("--features", type=Path, required=True)
+    parser.add_argument("--labels", type=Path, help="stored splits and noisy labels; drawn if absent")
+    parser.add_argument("--noises", default=noises, help="names like sym80, asym40, pair45, instance40")
+    parser.add_argument("--splits", default="0,1,2", help="seeds of split and noise")
+    parser.add_argument("--clean", type=int, default=1000, help="clean rows, where splits are drawn")
+    parser.add_argument("--rows", type=int, help="training rows, all by default")
+
+
+def of_noise(noise: str, arguments: argparse.Namespace) -> Iterator[Task]:
+    """The tasks of one noise, one for each split."""
+    stored = files.load_npz(arguments.features, ("train", "train_labels"))
+    features, true = stored["train"], stored["train_labels"].astype(np.int32)
+    known = files.load_npz(arguments.labels) if arguments.labels else None
+    for split in arguments.splits.split(","):
+        rng = np.random.default_rng(int(split))
+        if known is not None:
+            train, val = known[f"train_index_{split}"], known[f"val_index_{split}"]
+            labels, val_labels = known[f"{noise}_{split}"], None
+            if arguments.clean < len(val):
+                val = rng.permutation(val)[: arguments.clean]
+        else:
+            train, val = stratified(true, arguments.clean, rng)
+            order = np.concatenate([train, val])
+            labels = corrupt(features[order], true[order], noise, rng)
+            labels, val_labels = labels[: len(train)], labels[len(train) :]
+        rows = slice(arguments.rows)
+        yield Task(
+            features[train[rows]], labels[rows], features[val], true[val], true[train[rows]], val_labels
+        )
+
+
+def stratified(labels: np.ndarray, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Training rows in random order, and `count` clean rows, as many of every class as of any other."""
+    classes = labels.max() + 1
+    order = rng.permutation(len(labels))
+    rank = np.empty(len(labels), np.int64)
+    for label in range(classes):
+        members = order[labels[order] == label]
+        rank[members] = np.arange(len(members)) * classes + label
+    by_rank = np.argsort(rank, kind="stable")
+    clean = by_rank[:count]
+    return order[~np.isin(order, clean)], clean
+
+
+def corrupt(inputs: np.ndarray, labels: np.ndarray, noise: str, rng: np.random.Generator) -> np.ndarray:
+    """Noisy labels by a name like 'sym80': protocol and percent."""
+    kind, percent = re.fullmatch(r"([a-z]+)(\d+)", noise).groups()
+    rate, classes = int(percent) / 100, int(labels.max()) + 1
+    if kind == "instance":
+        return noise_lib.corrupt_by_instance(inputs, labels, rate, classes, rng)
+    return noise_lib.corrupt(labels, PROTOCOLS[kind], rate, classes, rng)
