@@ -72,9 +72,10 @@ def default_config() -> ConfigDict:
 
     config.purify = purify = ConfigDict()
     purify.preset = "default"  # default, or paper: PurifyConfig() or PurifyConfig.paper()
-    # The other fields of PurifyConfig; None keeps the preset's value. Tuples have an entry per candidate.
+    # The other fields of PurifyConfig; None keeps the preset's value.
     for name in (
         "steps",
+        "race_steps",
         "num_folds",
         "eac_period",
         "ipc_batch_size",
@@ -84,12 +85,13 @@ def default_config() -> ConfigDict:
         purify[name] = config_dict.placeholder(int)
     for name in ("ipc", "eac", "posterior", "selection", "keep_label_history"):
         purify[name] = config_dict.placeholder(bool)
-    for name in ("weight_decay", "val_weight", "label_lr"):
-        purify[name] = config_dict.placeholder(tuple)
+    purify.weight_decay = config_dict.placeholder(tuple)
     for name in (
         "ridge_penalty",
+        "label_lr",
         "label_lr_decay",
         "entropy_weight",
+        "val_weight",
         "eac_momentum",
         "eac_lr",
         "eac_lr_drop",

@@ -52,8 +52,8 @@ def test_presets_and_overrides_reach_the_purifier():
     assert stages.purify_config(config.purify) == PurifyConfig()
     config.purify.preset = "paper"
     config.purify.steps = 7
-    config.purify.label_lr = (0.5,)
-    assert stages.purify_config(config.purify) == PurifyConfig.paper(steps=7, label_lr=(0.5,))
+    config.purify.label_lr = 0.5
+    assert stages.purify_config(config.purify) == PurifyConfig.paper(steps=7, label_lr=0.5)
 
 
 def test_cifar_uses_the_published_recipe():

@@ -1,8 +1,8 @@
 """Trivial baselines: linear probes that a purifier must beat, tuned by held-out clean rows.
 
-- `val_only_probe`: softmax regression on the clean rows alone; also where the purifier starts.
+- `val_only_probe`: softmax regression on the clean rows alone.
 - `noisy_probe`: ridge regression on the training rows and their given labels.
-- `noisy_plus_val_probe`: ridge regression on both, with the clean rows weighted.
+- `noisy_plus_val_probe`: ridge regression on both, with the clean rows weighted; where the purifier starts.
 
 Each is tuned (L2 strength, weight of the clean rows) by the cross-entropy on held-out clean folds, after one
 fitted temperature: label noise shrinks ridge predictions towards the class prior.
@@ -17,6 +17,7 @@ from dmlp_jax.purifier import eac, ridge, selection
 from dmlp_jax.purifier.ridge import matmul
 from dmlp_jax.purifier.selection import HeldOutScore
 
+PROBES = ("val_only_probe", "noisy_probe", "noisy_plus_val_probe")
 SOFTMAX_PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 RIDGE_PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 # Total weight of the clean rows over total weight of the training rows.
@@ -31,11 +32,14 @@ class Probe(NamedTuple):
             the last member on every clean row.
         held_out: logits [m, c] of each clean row from the member that did not train on it.
         score: of `held_out`.
+        memory: response of the logits to a row's own given label in the eigenbasis of F^T F, [d]; 0 where
+            the given labels were not looked at.
     """
 
     weights: jax.Array
     held_out: jax.Array
     score: HeldOutScore
+    memory: jax.Array
 
 
 class CleanSet(NamedTuple):
@@ -88,22 +92,22 @@ def val_only_probe(clean: CleanSet, steps: int = 100) -> Probe:
         return jax.vmap(fit, in_axes=(0, None))(clean.masks, penalty)
 
     weights = jax.lax.map(members, jnp.asarray(SOFTMAX_PENALTIES, jnp.float32))
-    return _best(weights, clean)
+    unseen = jnp.zeros((len(SOFTMAX_PENALTIES), clean.features.shape[1]), jnp.float32)
+    return _best(weights, unseen, clean)
 
 
 def ridge_probes(
-    features: jax.Array, given: jax.Array, weight: jax.Array, clean: CleanSet
+    gram: jax.Array, spectrum: jax.Array, moment: jax.Array, total: jax.Array, clean: CleanSet
 ) -> tuple[Probe, Probe]:
     """The noisy probe and the noisy-plus-val probe, closed-form ridge regressions.
 
     Args:
-        features: standardised training features [n, d].
-        given: given labels as distributions [n, c].
-        weight: row weights [n].
+        gram: F^T F of the training rows, [d, d].
+        spectrum: its eigenvalues [d].
+        moment: F^T Y of the given labels, [d, c].
+        total: sum of the row weights.
         clean: the clean rows.
     """
-    gram = ridge.gram(features, weight)
-    moment = matmul(features.T, weight[:, None] * given)
     gram_val = jax.vmap(ridge.gram, in_axes=(None, 0))(clean.features, clean.masks)
     moment_val = matmul(clean.features.T, clean.masks[:, :, None] * clean.targets)
     count_val = jnp.sum(clean.masks, axis=1)
@@ -111,26 +115,30 @@ def ridge_probes(
 
     def members(setting):
         penalty, share = setting
-        val_weight = share * jnp.sum(weight) / count_val
+        val_weight = share * total / count_val
 
         def fit(gram_val, moment_val, val_weight):
-            bound = ridge.factor(gram + val_weight * gram_val, penalty * unit)
-            return ridge.apply_inverse(bound, moment + val_weight * moment_val)
+            total_gram, total_moment = gram + val_weight * gram_val, moment + val_weight * moment_val
+            return ridge.fit(total_gram, penalty * unit, total_moment)
 
-        return jax.vmap(fit)(gram_val, moment_val, val_weight)
+        # The clean rows look like the training rows: with their weight the Gram matrix is 1 + share as large.
+        return jax.vmap(fit)(gram_val, moment_val, val_weight), 1.0 / (
+            (1.0 + share) * spectrum + penalty * unit
+        )
 
     def noisy(penalty):
-        weights = ridge.apply_inverse(ridge.factor(gram, penalty * unit), moment)
-        return jnp.broadcast_to(weights, (clean.masks.shape[0], *weights.shape))
+        weights = ridge.fit(gram, penalty * unit, moment)
+        weights = jnp.broadcast_to(weights, (clean.masks.shape[0], *weights.shape))
+        return weights, 1.0 / (spectrum + penalty * unit)
 
     penalties = jnp.asarray(RIDGE_PENALTIES, jnp.float32)
     grid = [(p, s) for p in RIDGE_PENALTIES for s in VAL_SHARES]
     both = jax.lax.map(members, tuple(jnp.asarray(grid, jnp.float32).T))
-    return _best(jax.lax.map(noisy, penalties), clean), _best(both, clean)
+    return _best(*jax.lax.map(noisy, penalties), clean), _best(*both, clean)
 
 
-def _best(weights: jax.Array, clean: CleanSet) -> Probe:
-    """The setting of least held-out loss out of weights [s, k + 1, d, c], its temperature folded in."""
+def _best(weights: jax.Array, memory: jax.Array, clean: CleanSet) -> Probe:
+    """The setting of least held-out loss of weights [s, k + 1, d, c] and memory [s, d], tempered."""
 
     def evaluate(members):
         logits = selection.held_out_logits(matmul(clean.features, members[:-1]), clean.folds)
@@ -140,4 +148,4 @@ def _best(weights: jax.Array, clean: CleanSet) -> Probe:
     best = jnp.argmin(jnp.where(jnp.isfinite(scores.cross_entropy), scores.cross_entropy, jnp.inf))
     temperature = selection.fit_temperature(logits[best], clean.targets)
     score = jax.tree.map(lambda leaf: leaf[best], scores)
-    return Probe(weights[best] / temperature, logits[best] / temperature, score)
+    return Probe(weights[best] / temperature, logits[best] / temperature, score, memory[best] / temperature)

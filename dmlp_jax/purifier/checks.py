@@ -130,6 +130,7 @@ def check_config(config: PurifyConfig) -> None:
     _one_of("config.label_optimizer", config.label_optimizer, LABEL_OPTIMIZERS)
     for name, least in (
         ("steps", 1),
+        ("race_steps", 1),
         ("num_folds", 2),
         ("eac_period", 1),
         ("ipc_batch_size", 1),
@@ -138,30 +139,14 @@ def check_config(config: PurifyConfig) -> None:
     ):
         if getattr(config, name) < least:
             raise InputError(f"config.{name} is {getattr(config, name)}; it must be at least {least}")
-    _check_candidates(config)
+    if not isinstance(config.weight_decay, tuple) or not config.weight_decay:
+        raise InputError(
+            f"config.weight_decay must be a tuple with an entry per candidate, got {config.weight_decay!r}"
+        )
     for name in ("ridge_penalty", "weight_decay"):
         for value in jax.tree.leaves(getattr(config, name)):
             if not is_traced(value) and not np.all(np.asarray(value) > 0):
                 raise InputError(f"config.{name} is {value}; it must be positive")
-
-
-def _check_candidates(config: PurifyConfig) -> None:
-    lengths = {name: len(_tuple(config, name)) for name in ("weight_decay", "val_weight", "label_lr")}
-    if config.preset == "paper":
-        if lengths["label_lr"] != 1 or config.label_lr[0] is None:
-            raise InputError("config.label_lr must be one number in the 'paper' preset, like (0.01,)")
-    elif len(set(lengths.values()) - {1}) > 1 or 0 in lengths.values():
-        raise InputError(
-            f"config.weight_decay, val_weight and label_lr describe the candidates and must have one length, "
-            f"or length 1, got {lengths}"
-        )
-
-
-def _tuple(config: PurifyConfig, name: str) -> tuple:
-    value = getattr(config, name)
-    if not isinstance(value, tuple):
-        raise InputError(f"config.{name} must be a tuple with an entry per candidate, got {value!r}")
-    return value
 
 
 def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:

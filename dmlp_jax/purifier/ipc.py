@@ -61,6 +61,23 @@ def label_loss(
 label_gradient = jax.grad(label_loss)
 
 
+def moment_loss(
+    moment: jax.Array,
+    ridge: RidgeFactor,
+    val_features: jax.Array,
+    val_targets: jax.Array,
+    val_weight: jax.Array,
+    entropy_weight: jax.Array | float,
+) -> jax.Array:
+    """`label_loss` as a function of the moment F^T diag(weight) Y [d, c], all that it knows of the labels."""
+    predictions = matmul(val_features, ridge_lib.apply_inverse(ridge, moment))
+    return validation_loss(predictions, val_targets, val_weight, entropy_weight)
+
+
+# The gradient in the label of row i is weight_i F_i @ moment_gradient(moment).
+moment_gradient = jax.grad(moment_loss)
+
+
 def to_simplex(labels: jax.Array) -> jax.Array:
     """Labels [n, c] clipped at 0 and scaled to rows that sum to 1; a row with nothing left is uniform."""
     clipped = jnp.maximum(labels, 0.0)

@@ -9,6 +9,9 @@ eigenvalue, so it is followed alongside for next to nothing.
 The curvature H is the empirical Fisher information of the given labels, F^T F times the mean of
 |p - q|^2 / (c - 1), not the Hessian of the cross-entropy to the completed labels q, which know more than was
 observed. Rows have equal length, so leverage is taken as equal over rows.
+
+A classifier that starts from a probe of the given labels remembers them: the probe's response to a label,
+(F^T F + penalty)^-1, fades by the same recursion without its drive.
 """
 
 import jax
@@ -17,20 +20,23 @@ import jax.numpy as jnp
 from dmlp_jax.purifier.eac import NesterovState, nesterov_pull
 
 
-def fisher(probs: jax.Array, labels: jax.Array, weight: jax.Array) -> jax.Array:
+def fisher(squares: jax.Array, total: jax.Array, num_classes: int) -> jax.Array:
     """Mean information of a row per class direction, mean |p - q|^2 / (c - 1), a scalar.
 
     Args:
-        probs: predictions [n, c].
-        labels: labels [n, c] that the classifier is drawn to.
-        weight: row weights [n].
+        squares: sum over rows of |p - q|^2, p the prediction and q the label that it is drawn to.
+        total: sum of the row weights.
+        num_classes: c.
     """
-    squares = jnp.sum((probs - labels) ** 2, axis=-1)
-    return jnp.sum(weight * squares) / (jnp.sum(weight) * (probs.shape[1] - 1))
+    return squares / (total * (num_classes - 1))
 
 
 def respond(
-    response: NesterovState, information: jax.Array, spectrum: jax.Array, decay: jax.Array
+    response: NesterovState,
+    information: jax.Array,
+    spectrum: jax.Array,
+    decay: jax.Array,
+    drive: float = 1.0,
 ) -> NesterovState:
     """One step of the weights' response to a constant unit of gradient, [d], in the eigenbasis.
 
@@ -41,19 +47,22 @@ def respond(
         information: see `fisher`.
         spectrum: eigenvalues of F^T F, [d].
         decay: absolute L2 strength of the classifier.
+        drive: size of the gradient; 0 follows how what was there at the start is forgotten.
     """
-    gradient = (information * spectrum + decay) * response.lookahead - 1.0
+    gradient = (information * spectrum + decay) * response.lookahead - drive
     return nesterov_pull(response, response.lookahead - gradient / (0.5 * spectrum + decay))
 
 
-def of(response: jax.Array, information: jax.Array, spectrum: jax.Array, weight: jax.Array) -> jax.Array:
+def of(
+    response: jax.Array, information: jax.Array | float, spectrum: jax.Array, total: jax.Array
+) -> jax.Array:
     """Leverage of a row left out, h / (1 - information h) with h = mean x^T R x, a scalar.
 
     Args:
         response: R in the eigenbasis, [d].
         information: see `fisher`.
         spectrum: eigenvalues of F^T F, [d].
-        weight: row weights [n].
+        total: sum of the row weights.
     """
-    share = jnp.sum(spectrum * response) / jnp.sum(weight)
+    share = jnp.sum(spectrum * response) / total
     return share / jnp.maximum(1.0 - information * share, 0.1)

@@ -170,7 +170,7 @@ def _epoch(
         value, gradient = jax.value_and_grad(loss)(labels, batch)
         if config.ipc:
             direction, optimizer = _label_optimizer(config).update(gradient, optimizer, labels)
-            labels = labels - config.label_lr[0] * direction
+            labels = labels - config.label_lr * direction
         classifiers = _train_classifiers(classifiers, batch, labels, rate, slices, config)
         return classifiers, (labels, optimizer, value)
 

@@ -7,15 +7,12 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from dmlp_jax.purifier import baselines, checks, paper, scaling
+from dmlp_jax.purifier import baselines, checks, paper, rows, scaling, schedule, transition
 from dmlp_jax.purifier import verdict as verdict_lib
+from dmlp_jax.purifier.baselines import PROBES
 from dmlp_jax.purifier.config import PurifyConfig
 from dmlp_jax.purifier.ridge import matmul
 from dmlp_jax.purifier.scaling import LinearClassifier
-from dmlp_jax.purifier.selection import HeldOutScore
-from dmlp_jax.purifier.state import Training
-
-PROBES = ("val_only_probe", "noisy_probe", "noisy_plus_val_probe")
 
 
 class PurifyResult(NamedTuple):
@@ -29,15 +26,15 @@ class PurifyResult(NamedTuple):
         classifier: linear head for new features, see `predict`.
         transition: estimate of p(given label | true label) [c, c], row = true class.
         history: arrays [steps]: 'val_loss' (loss on all clean rows), 'changed' (share of changed labels),
-            in the default preset also 'held_out_loss' and 'held_out_accuracy' of the chosen candidate; with
-            `keep_label_history` 'labels' [steps, n].
+            in the default preset also 'held_out_loss', 'held_out_accuracy', 'evidence' and 'expected_score'
+            of the chosen candidate, see `schedule.py`; with `keep_label_history` 'labels' [steps, n].
         scores: by name ('given', 'purified' and the trivial baselines) a dict of scalars: 'cross_entropy'
             and 'accuracy' on held-out clean rows, NaN where they cannot be known, and 'estimated_accuracy'
             of the training labels ('given' and 'purified' only), the model's own opinion.
         baselines: labels [n], int32, that each trivial baseline would give.
-        chosen: 'candidate' and 'step' that held-out selection took, int32. With s candidates the indices
-            s, s + 1, s + 2 stand for the probes of `PROBES`, which no candidate beat then; step 0 is the
-            start. In the paper preset candidate 0 at the last step.
+        chosen: 'candidate' and 'step' that selection took, int32. With s candidates the indices s, s + 1 and
+            s + 2 stand for the probes of `PROBES`, s + 3 for the given labels, which no candidate beat, at
+            step 0. In the paper preset candidate 0 at the last step.
     """
 
     labels: jax.Array
@@ -159,24 +156,33 @@ def _purify(
     fold_key, start_key = jax.random.split(key)
 
     mean = scaling.feature_mean(features, weight)
-    train = Training(scaling.standardize(features, mean), given, weight)
+    count, classifiers = features.shape[0], len(config.weight_decay) * (config.num_folds + 1)
+    train = rows.split(scaling.standardize(features, mean), given, weight, classifiers * num_classes)
     clean = baselines.clean_set(
         scaling.standardize(val_features, mean), val_labels, num_classes, config.num_folds, fold_key
     )
-    probes = (baselines.val_only_probe(clean), *baselines.ridge_probes(*train, clean))
+    gram, moment, total = rows.sum_over(_moments, train)
+    shared = schedule.share(gram, total, clean, config)
+    probes = (
+        baselines.val_only_probe(clean),
+        *baselines.ridge_probes(gram, shared.spectrum, moment, total, clean),
+    )
     if config.preset == "paper":
         outcome = paper.run(features, given, weight, val_features, clean.targets, config, start_key)
-        verdict = verdict_lib.of_paper(outcome, train, config)
+        verdict = verdict_lib.of_paper(outcome, config)
     else:
-        verdict = verdict_lib.of_default(train, clean, probes, mean, val_given_labels, config)
+        verdict = verdict_lib.of_default(train, clean, probes, shared, mean, val_given_labels, config)
 
-    probs = verdict.probs
+    probs = verdict.probs[:count]
     hard = jnp.argmax(probs, axis=-1).astype(jnp.int32)
-    confidence = jnp.take_along_axis(probs, hard[:, None], axis=1)[:, 0]
-    scores = {name: _score(probe.score) for name, probe in zip(PROBES, probes, strict=True)}
-    scores["purified"] = _score(verdict.score) | {"estimated_accuracy": _mean(confidence, weight)}
+    confidence = jnp.max(probs, axis=-1)
+    scores = {name: probe.score._asdict() for name, probe in zip(PROBES, probes, strict=True)}
+    scores["purified"] = verdict.score._asdict() | {"estimated_accuracy": _mean(confidence, weight)}
     scores["given"] = _given_score(val_given_labels, val_labels) | {
         "estimated_accuracy": _mean(jnp.sum(probs * given, axis=-1), weight)
+    }
+    history = {
+        name: values[:, :count] if name == "labels" else values for name, values in verdict.history.items()
     }
     return PurifyResult(
         labels=hard,
@@ -184,19 +190,25 @@ def _purify(
         confidence=confidence,
         changed=hard != jnp.argmax(given, axis=-1),
         classifier=verdict.classifier,
-        transition=verdict.transition,
-        history=verdict.history,
+        transition=transition.transition_matrix(transition.soft_counts(probs, given, weight)),
+        history=history,
         scores=scores,
         baselines={
-            name: jnp.argmax(matmul(train.features, probe.weights[-1]), axis=-1).astype(jnp.int32)
+            name: rows.map_over(partial(_hard_labels, probe.weights[-1]), train)[:count]
             for name, probe in zip(PROBES, probes, strict=True)
         },
         chosen=verdict.chosen,
     )
 
 
-def _score(score: HeldOutScore) -> dict[str, jax.Array]:
-    return score._asdict()
+def _moments(chunk: rows.Training) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Gram matrix F^T F [d, d], moment F^T Y of the given labels [d, c] and sum of the weights of rows."""
+    weighted = chunk.weight[:, None] * chunk.features
+    return matmul(weighted.T, chunk.features), matmul(weighted.T, chunk.given), jnp.sum(chunk.weight)
+
+
+def _hard_labels(weights: jax.Array, chunk: rows.Training) -> jax.Array:
+    return jnp.argmax(matmul(chunk.features, weights), axis=-1).astype(jnp.int32)
 
 
 def _given_score(val_given_labels: jax.Array | None, val_labels: jax.Array) -> dict[str, jax.Array]:

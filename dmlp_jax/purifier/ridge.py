@@ -2,6 +2,9 @@
 
 The Gram matrix does not depend on the labels, so it is factored once and solved against many times.
 Features are always an argument, never closed over: XLA would fold the Gram matrix at compile time.
+LAPACK is only ever called on one matrix at a time: on CPU its batched calls (jaxlib 0.10) wait for the
+thread pool from inside it, and two at once can wait for each other for ever. Mapped, these functions run one
+after the other.
 All products run in float32 at the highest precision, since TF32 and bfloat16 move the labels' gradient
 by 0.1 to 1 %.
 """
@@ -15,13 +18,13 @@ HIGHEST = jax.lax.Precision.HIGHEST
 
 
 class RidgeFactor(NamedTuple):
-    """Cholesky factor of F^T F + penalty I.
+    """What is kept of F^T F + penalty I to solve against it.
 
     Attributes:
-        cholesky: [d, d], upper triangular.
+        inverse: [d, d], symmetric.
     """
 
-    cholesky: jax.Array
+    inverse: jax.Array
 
 
 def matmul(a: jax.Array, b: jax.Array) -> jax.Array:
@@ -40,21 +43,40 @@ def mean_eigenvalue(gram_matrix: jax.Array) -> jax.Array:
     return jnp.trace(gram_matrix) / gram_matrix.shape[-1]
 
 
+@jax.custom_batching.sequential_vmap
+def fit(gram_matrix: jax.Array, penalty: jax.Array, moment: jax.Array) -> jax.Array:
+    """(F^T F + penalty I)^-1 moment by Cholesky's factorisation, [d, k].
+
+    Args:
+        gram_matrix: F^T F, [d, d].
+        penalty: lambda of Eq. 4, positive, in the units of the Gram matrix.
+        moment: right-hand sides [d, k].
+    """
+    identity = jnp.eye(gram_matrix.shape[-1], dtype=gram_matrix.dtype)
+    return jax.scipy.linalg.cho_solve(jax.scipy.linalg.cho_factor(gram_matrix + penalty * identity), moment)
+
+
+@jax.custom_batching.sequential_vmap
+def spectrum(gram_matrix: jax.Array) -> jax.Array:
+    """Eigenvalues of a Gram matrix [d, d] in ascending order, [d]."""
+    return jnp.linalg.eigvalsh(gram_matrix)
+
+
 def factor(gram_matrix: jax.Array, penalty: jax.Array | float) -> RidgeFactor:
-    """Factor of F^T F + penalty I.
+    """Factor of F^T F + penalty I, for many solves and for differentiating through them.
 
     Args:
         gram_matrix: F^T F, [d, d].
         penalty: lambda of Eq. 4, positive, in the units of the Gram matrix.
     """
     identity = jnp.eye(gram_matrix.shape[-1], dtype=gram_matrix.dtype)
-    cholesky, _ = jax.scipy.linalg.cho_factor(gram_matrix + penalty * identity)
-    return RidgeFactor(cholesky)
+    inverse = fit(gram_matrix, jnp.asarray(penalty, gram_matrix.dtype), identity)
+    return RidgeFactor(0.5 * (inverse + inverse.T))
 
 
 def apply_inverse(ridge: RidgeFactor, right: jax.Array) -> jax.Array:
     """(F^T F + penalty I)^-1 right, for right [d, k]."""
-    return jax.scipy.linalg.cho_solve((ridge.cholesky, False), right)
+    return matmul(ridge.inverse, right)
 
 
 def solve(ridge: RidgeFactor, features: jax.Array, labels: jax.Array) -> jax.Array:

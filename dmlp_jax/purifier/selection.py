@@ -102,32 +102,60 @@ def score(logits: jax.Array, targets: jax.Array) -> HeldOutScore:
     With the temperature fitted, the loss ranks classifiers by what they know rather than by how sure they
     are, so that ridge predictions, shrunk by label noise, compete on equal terms.
     """
-    hit = jnp.argmax(logits, axis=-1) == jnp.argmax(targets, axis=-1)
     loss = cross_entropy(logits, smoothed(targets), fit_temperature(logits, targets))
-    return HeldOutScore(loss, jnp.mean(hit.astype(logits.dtype)))
+    return HeldOutScore(loss, accuracy(logits, targets))
 
 
-def clearly_better(
-    logits: jax.Array, others: jax.Array, targets: jax.Array, standard_errors: float = 3.0
-) -> jax.Array:
-    """By how much other classifiers beat a default one beyond chance, [k]; positive where they do.
+def accuracy(logits: jax.Array, targets: jax.Array) -> jax.Array:
+    """Share of rows whose most probable class is the true one, of logits [m, c] and one-hot [m, c]."""
+    hit = jnp.argmax(logits, axis=-1) == jnp.argmax(targets, axis=-1)
+    return jnp.mean(hit.astype(logits.dtype))
 
-    Losses are compared row by row, since all classifiers meet the same rows: the margin is the mean
-    difference less `standard_errors` of its own standard errors. A few rows can only overrule the default
-    where they speak with one voice, so that a small clean set does no harm.
+
+def expected_score(logits: jax.Array, transition: jax.Array, targets: jax.Array) -> jax.Array:
+    """Mean log-probability of the true class after meeting a given label, in nats, a scalar.
+
+    Clean rows have no given label; it is drawn from row y of the transition matrix, y the true class, and the
+    mean is taken over all of them: mean_v sum_g T[y_v, g] log p(y_v | x_v, g).
 
     Args:
-        logits: held-out logits of the default [m, c].
-        others: held-out logits of the others [k, m, c].
+        logits: held-out logits [m, c] at their temperature.
+        transition: T, [c, c].
         targets: one-hot [m, c].
+    """
+    probs = jax.nn.softmax(logits)
+    drawn = targets @ transition
+    joint = jnp.sum(probs * targets, axis=-1, keepdims=True) * drawn
+    posterior = joint / jnp.maximum(probs @ transition, jnp.finfo(probs.dtype).tiny)
+    floor = jnp.finfo(probs.dtype).eps
+    return jnp.mean(jnp.sum(drawn * jnp.log(jnp.maximum(posterior, floor)), axis=-1))
+
+
+def expected_hits(logits: jax.Array, transition: jax.Array, targets: jax.Array) -> jax.Array:
+    """Probability that each clean row's label is right after meeting a given label, [m].
+
+    As `expected_score`, for the most probable class instead of its logarithm. Takes c^2 per row.
+    """
+
+    def hit(row):
+        logits, target = row
+        joint = jax.nn.softmax(logits)[:, None] * transition
+        right = jnp.argmax(joint, axis=0) == jnp.argmax(target)
+        return jnp.sum((target @ transition) * right)
+
+    return jax.lax.map(hit, (logits, targets), batch_size=64)
+
+
+def clearly_better(others: jax.Array, hits: jax.Array, standard_errors: float = 3.0) -> jax.Array:
+    """Whether others get so many standard errors more rows right, bool [...].
+
+    The comparison is paired, row by row; what is known only in expectation adds its own variance.
+
+    Args:
+        others: whether the others are right, [..., m].
+        hits: probability that the default is right, [m].
         standard_errors: how many to ask for.
     """
-    smooth = smoothed(targets)
-
-    def losses(logits):
-        temperature = fit_temperature(logits, targets)
-        return -jnp.sum(smooth * jax.nn.log_softmax(logits / temperature), axis=-1)
-
-    gains = losses(logits)[None] - jax.vmap(losses)(others)
-    error = jnp.std(gains, axis=1) / jnp.sqrt(gains.shape[1])
-    return jnp.mean(gains, axis=1) - standard_errors * error
+    gains = others - hits
+    variance = jnp.var(gains, axis=-1) + jnp.mean(hits * (1.0 - hits))
+    return jnp.mean(gains, axis=-1) > standard_errors * jnp.sqrt(variance / hits.shape[0])

@@ -1,82 +1,83 @@
-"""The containers of the posterior schedule."""
+"""The containers of the schedule."""
 
 from typing import NamedTuple
 
 import jax
 
 from dmlp_jax.purifier.eac import NesterovState
+from dmlp_jax.purifier.posterior import Head
 from dmlp_jax.purifier.ridge import RidgeFactor
 
 
-class Training(NamedTuple):
-    """The training rows.
-
-    Attributes:
-        features: standardised, [n, d].
-        given: given labels as distributions [n, c].
-        weight: row weights [n].
-    """
-
-    features: jax.Array
-    given: jax.Array
-    weight: jax.Array
-
-
-class Candidate(NamedTuple):
-    """One setting of the schedule, scalars; or [s] for s candidates. `label_lr` is None without IPC."""
-
-    weight_decay: jax.Array
-    val_weight: jax.Array
-    label_lr: jax.Array | None
-
-
 class Shared(NamedTuple):
-    """What all members share, none of which depends on a label.
+    """What all classifiers share, none of which depends on a label.
 
     Attributes:
         gram: F^T F, [d, d].
         gram_val: F_v^T F_v, [d, d].
         spectrum: eigenvalues of F^T F, [d].
-        ridge: factor of F^T F + lambda I for IPC.
-        label_unit: one over the curvature of the validation loss in the labels.
+        total: sum of the row weights, scalar.
+        ridge: factor of F^T F + lambda I, for IPC; None without it.
+        label_unit: one over the curvature of the validation loss in the labels; None without IPC.
     """
 
     gram: jax.Array
     gram_val: jax.Array
     spectrum: jax.Array
-    ridge: RidgeFactor
-    label_unit: jax.Array
+    total: jax.Array
+    ridge: RidgeFactor | None
+    label_unit: jax.Array | None
 
 
-class Member(NamedTuple):
-    """State of one classifier.
+class Members(NamedTuple):
+    """The classifiers of a candidate, one without each fold and one with all clean rows; leaves [k + 1, ...].
 
     Attributes:
         optimizer: weights and momentum.
         response: see `leverage.py`.
-        transition: its estimate of the transition matrix, [c, c].
+        memory: what is left of the labels in the starting probe, see `leverage.py`.
+        transition: estimates of p(given | true), [c, c].
+        information: see `leverage.fisher`, of the round before.
+        moment: F^T Y [d, c] of the labels written in the round before; None without IPC.
     """
 
     optimizer: NesterovState
     response: NesterovState
+    memory: NesterovState
     transition: jax.Array
+    information: jax.Array
+    moment: jax.Array | None
 
 
 class Snapshot(NamedTuple):
     """A candidate at one of its rounds.
 
     Attributes:
-        loss: held-out cross-entropy, scalar.
-        step: the round, scalar int32; 0 is the start.
-        weights: of the member that saw every clean row, [d, c].
-        leverage: of that member, scalar.
-        transition: of that member, [c, c].
-        held_out: logits [m, c] of each clean row from the member that did not see it.
+        score: what the written labels are expected to be worth there, see `selection.expected_score`.
+        step: the round, scalar int32.
+        head: of the member that saw every clean row, leaves without a leading axis.
+        held_out: logits [m, c] of each clean row from the member that did not see it, over the temperature.
     """
 
-    loss: jax.Array
+    score: jax.Array
     step: jax.Array
-    weights: jax.Array
-    leverage: jax.Array
-    transition: jax.Array
+    head: Head
     held_out: jax.Array
+
+
+class Candidate(NamedTuple):
+    """A candidate under way.
+
+    Attributes:
+        decay: absolute L2 strength of its classifiers, scalar.
+        bound: factor for their steps, see `eac.preconditioner`.
+        members: its classifiers.
+        best: at its best round so far.
+        evidence: the largest so far, see `schedule.py`.
+    """
+
+    decay: jax.Array
+    bound: RidgeFactor
+    members: Members
+    best: Snapshot
+    evidence: jax.Array

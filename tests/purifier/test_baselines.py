@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression, Ridge
 
-from dmlp_jax.purifier import baselines, scaling, selection
+from dmlp_jax.purifier import baselines, leverage, ridge, scaling, selection
 
 
 @pytest.fixture(scope="module")
@@ -17,6 +17,12 @@ def prepared(blobs):
         scaling.standardize(jnp.asarray(val_features), mean), jnp.asarray(val_labels), 3, 3, jax.random.key(0)
     )
     return rows, jnp.eye(3)[given], weight, clean
+
+
+def ridge_probes(features, given, weight, clean):
+    gram = ridge.gram(features, weight)
+    moment = features.T @ (weight[:, None] * given)
+    return baselines.ridge_probes(gram, ridge.spectrum(gram), moment, jnp.sum(weight), clean)
 
 
 def best_by_hand(fits, clean):
@@ -33,7 +39,7 @@ def best_by_hand(fits, clean):
 
 def test_noisy_plus_val_probe_is_scikit_learns_best_ridge(prepared):
     features, given, weight, clean = prepared
-    _, probe = baselines.ridge_probes(features, given, weight, clean)
+    _, probe = ridge_probes(features, given, weight, clean)
     unit = float(np.trace(np.asarray(features).T @ np.asarray(features)) / features.shape[1])
     labels = np.asarray(clean.targets)
 
@@ -59,7 +65,7 @@ def test_noisy_plus_val_probe_is_scikit_learns_best_ridge(prepared):
 
 def test_noisy_probe_never_trains_on_clean_rows(prepared):
     features, given, weight, clean = prepared
-    probe, _ = baselines.ridge_probes(features, given, weight, clean)
+    probe, _ = ridge_probes(features, given, weight, clean)
     members = np.asarray(probe.weights)
     np.testing.assert_array_equal(members[0], members[-1])
 
@@ -88,3 +94,28 @@ def test_held_out_logits_are_those_of_the_fold_members(prepared):
     for row in range(30):
         member = probe.weights[int(clean.folds[row])]
         np.testing.assert_allclose(probe.held_out[row], clean.features[row] @ member, atol=1e-4)
+
+
+def test_memory_is_what_a_row_s_own_label_does_to_its_prediction(prepared):
+    """Taking the mean leverage times the label away is, on average, what leaving the row out does."""
+    features, given, weight, clean = prepared
+    probe, _ = ridge_probes(features, given, weight, clean)
+    # The memory says which penalty was chosen: the probe's own shrinkage is in proportion to it.
+    gram = ridge.gram(features)
+    spectrum = ridge.spectrum(gram)
+    flipped = jnp.eye(3)[(jnp.argmax(given, axis=1) + 1) % 3]
+    share = leverage.of(probe.memory, jnp.float32(0), spectrum, jnp.sum(weight))
+    moment = features.T @ given
+    scale = probe.memory[-1] * (spectrum[-1] + penalty_of(probe, spectrum))
+    moved = []
+    for row in range(0, 300, 10):
+        change = moment + jnp.outer(features[row], flipped[row] - given[row])
+        before, after = (ridge.fit(gram, penalty_of(probe, spectrum), m) * scale for m in (moment, change))
+        moved.append(features[row] @ (after - before) @ (flipped[row] - given[row]) / 2)
+    np.testing.assert_allclose(np.mean(moved), share, rtol=0.2)
+
+
+def penalty_of(probe, spectrum):
+    """memory_i = scale / (spectrum_i + penalty) solved for the penalty, from the ends of the spectrum."""
+    ratio = probe.memory[0] / probe.memory[-1]
+    return (spectrum[-1] - ratio * spectrum[0]) / (ratio - 1)

@@ -61,11 +61,11 @@ FEATURES, GIVEN, (VAL_FEATURES, VAL_LABELS), _ = make_blobs(0)
         ({"config": PurifyConfig(preset="best")}, ["config.preset", "'default', 'paper'"]),
         ({"config": PurifyConfig(steps=0)}, ["config.steps", "at least 1"]),
         ({"config": PurifyConfig(num_folds=1)}, ["config.num_folds", "at least 2"]),
-        ({"config": PurifyConfig(weight_decay=(0.1, 0.2))}, ["weight_decay", "one length"]),
+        ({"config": PurifyConfig(weight_decay=())}, ["weight_decay", "tuple"]),
+        ({"config": PurifyConfig(race_steps=0)}, ["config.race_steps", "at least 1"]),
         ({"config": PurifyConfig(weight_decay=0.1)}, ["weight_decay", "tuple"]),
         ({"config": PurifyConfig(weight_decay=(0.0,))}, ["weight_decay", "positive"]),
         ({"config": PurifyConfig(ridge_penalty=-1.0)}, ["ridge_penalty", "positive"]),
-        ({"config": PurifyConfig.paper(label_lr=(0.1, 0.2))}, ["label_lr", "paper"]),
         ({"config": PurifyConfig.paper(label_optimizer="rmsprop")}, ["label_optimizer", "'sgd', 'adam'"]),
     ],
 )

@@ -85,6 +85,17 @@ def test_softmaxed_labels_follow_the_chain_rule(problem):
     np.testing.assert_allclose(found, oracle, atol=1e-5 * np.abs(oracle).max())
 
 
+def test_gradient_through_the_moment_is_the_same(problem):
+    """All that the loss knows of the labels is F^T diag(weight) Y."""
+    p = {name: jnp.asarray(value, jnp.float32) for name, value in problem.items()}
+    factor = ridge.factor(ridge.gram(p["features"], p["weight"]), 0.7)
+    moment = p["features"].T @ (p["weight"][:, None] * p["labels"])
+    direction = ipc.moment_gradient(moment, factor, p["val_features"], p["val_targets"], p["val_weight"], 1.0)
+    _, oracle = numpy_loss_and_gradient(problem, 1.0)
+    found = p["weight"][:, None] * (p["features"] @ direction)
+    np.testing.assert_allclose(found, oracle, atol=1e-5 * np.abs(oracle).max())
+
+
 def test_held_out_rows_do_not_count(problem):
     changed = problem["val_targets"].copy()
     changed[problem["val_weight"] == 0] = 1.0 / C

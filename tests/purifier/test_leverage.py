@@ -31,13 +31,15 @@ def test_converged_response_is_the_inverse_curvature():
 
 
 def test_fisher_is_the_mean_square_per_direction():
-    probs = jnp.asarray([[0.7, 0.2, 0.1], [0.1, 0.1, 0.8]])
-    labels = jnp.asarray([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
-    squares = [(0.3**2 + 0.2**2 + 0.1**2) / 2, (0.1**2 + 0.1**2 + 0.2**2) / 2]
-    weight = jnp.asarray([1.0, 3.0])
-    np.testing.assert_allclose(
-        leverage.fisher(probs, labels, weight), (squares[0] + 3 * squares[1]) / 4, rtol=1e-6
-    )
+    np.testing.assert_allclose(leverage.fisher(jnp.float32(0.6), jnp.float32(4.0), 3), 0.075, rtol=1e-6)
+
+
+def test_what_was_there_at_the_start_fades():
+    spectrum = jnp.asarray([1.0, 100.0])
+    memory = eac.init_nesterov(jnp.ones(2))
+    for _ in range(100):
+        memory = leverage.respond(memory, jnp.float32(0.2), spectrum, jnp.float32(1.0), drive=0.0)
+    np.testing.assert_allclose(memory.weights, 0, atol=1e-3)
 
 
 def test_it_predicts_what_leaving_a_row_out_does():
@@ -56,7 +58,8 @@ def test_it_predicts_what_leaving_a_row_out_does():
             state, response = carry
             probs = jax.nn.softmax(features @ state.lookahead)
             gradient = eac.cross_entropy_gradient(features, probs, targets, weight)
-            information = leverage.fisher(probs, targets, weight)
+            squares = jnp.sum(weight * jnp.sum((probs - targets) ** 2, axis=1))
+            information = leverage.fisher(squares, jnp.sum(weight), 3)
             return (
                 eac.nesterov_step(state, gradient + decay * state.lookahead, bound),
                 leverage.respond(response, information, spectrum, decay),
@@ -68,9 +71,8 @@ def test_it_predicts_what_leaving_a_row_out_does():
     state, response = train(jnp.ones(rows))
     logits = features @ state.weights
     probs = jax.nn.softmax(logits)
-    share = leverage.of(
-        response.weights, leverage.fisher(probs, targets, jnp.ones(rows)), spectrum, jnp.ones(rows)
-    )
+    information = leverage.fisher(jnp.sum((probs - targets) ** 2), jnp.float32(rows), 3)
+    share = leverage.of(response.weights, information, spectrum, jnp.float32(rows))
     without = jax.vmap(lambda weight: train(weight)[0].weights)(1.0 - jnp.eye(rows))
     exact = jnp.einsum("nd,ndc->nc", features, without)
     corrected = logits + share * (probs - targets)

@@ -56,3 +56,19 @@ def test_mean_eigenvalue_scales_with_the_data(problem):
     np.testing.assert_allclose(
         ridge.mean_eigenvalue(gram), np.linalg.eigvalsh(np.asarray(gram, np.float64)).mean(), rtol=1e-5
     )
+
+
+def test_lapack_is_never_called_on_a_batch(problem):
+    """Batched LAPACK calls of jaxlib 0.10 can wait for each other for ever on CPU."""
+    features, labels = problem
+    gram, penalties = ridge.gram(features), np.asarray([0.1, 1.0, 10.0], np.float32)
+    mapped = jax.vmap(lambda p: (ridge.fit(gram, p, features.T @ labels), ridge.factor(gram, p).inverse))
+    solutions, inverses = jax.jit(mapped)(penalties)
+    for penalty, solution, inverse in zip(penalties, solutions, inverses, strict=True):
+        np.testing.assert_allclose(solution, ridge.fit(gram, penalty, features.T @ labels), rtol=1e-4)
+        np.testing.assert_allclose(inverse, ridge.factor(gram, penalty).inverse, rtol=1e-4)
+    both = jax.vmap(lambda scale: ridge.spectrum(scale * gram))
+    calls = jax.jit(mapped).lower(penalties).as_text() + jax.jit(both).lower(penalties).as_text()
+    calls = [line for line in calls.splitlines() if "lapack" in line]
+    assert calls
+    assert not [line for line in calls if "tensor<3x" in line]

@@ -78,14 +78,49 @@ def test_scores_do_not_depend_on_the_logits_scale():
     )
 
 
-def test_only_a_clear_winner_beats_the_default():
+def clean_problem(rows=40, classes=3):
     rng = np.random.default_rng(3)
-    targets = np.eye(3)[rng.integers(3, size=300)]
-    default = 1.5 * targets + rng.normal(size=(300, 3))
-    better = 3.0 * targets + rng.normal(size=(300, 3))
-    alike = default + 0.3 * rng.normal(size=(300, 3))
-    others = jnp.asarray(np.stack([alike, better, default]), jnp.float32)
-    margins = selection.clearly_better(jnp.asarray(default, jnp.float32), others, jnp.asarray(targets))
-    assert margins[1] > 0
-    assert margins[0] < 0
-    np.testing.assert_allclose(margins[2], 0, atol=1e-6)
+    logits = rng.normal(size=(rows, classes))
+    matrix = rng.dirichlet(np.ones(classes), size=classes)
+    return logits, matrix, rng.integers(classes, size=rows)
+
+
+def posterior_by_hand(logits, matrix):
+    """p(y | x, g), [m, c, c]."""
+    probs = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    joint = probs[:, :, None] * matrix[None]
+    return joint / joint.sum(axis=1, keepdims=True)
+
+
+def test_expected_score_and_hits_average_over_the_given_label():
+    logits, matrix, labels = clean_problem()
+    posterior = posterior_by_hand(logits, matrix)
+    rows = np.arange(len(labels))
+    chance = matrix[labels]
+    score = (chance * np.log(posterior[rows, labels])).sum(axis=1).mean()
+    hits = (chance * (posterior.argmax(axis=1) == labels[:, None])).sum(axis=1)
+    found = jnp.asarray(logits, jnp.float32), jnp.asarray(matrix, jnp.float32), jnp.eye(3)[labels]
+    np.testing.assert_allclose(selection.expected_score(*found), score, rtol=1e-5)
+    np.testing.assert_allclose(selection.expected_hits(*found), hits, atol=1e-5)
+
+
+def test_labels_from_a_noise_free_source_are_certain():
+    logits, _, labels = clean_problem()
+    found = jnp.asarray(logits, jnp.float32), jnp.eye(3), jnp.eye(3)[labels]
+    np.testing.assert_allclose(selection.expected_score(*found), 0, atol=1e-5)
+    np.testing.assert_allclose(selection.expected_hits(*found), 1)
+
+
+def test_only_clear_gains_count():
+    hits = jnp.asarray(np.arange(400) % 2, jnp.float32)
+    slightly = hits.at[:5].set(1.0)
+    much = hits.at[:200].set(1.0)
+    np.testing.assert_array_equal(selection.clearly_better(jnp.stack([slightly, much]), hits), [False, True])
+
+
+def test_what_is_only_expected_is_less_certain():
+    certain = selection.clearly_better(jnp.ones(30), jnp.full(30, 0.9).at[:27].set(1.0).at[27:].set(0.0))
+    expected = selection.clearly_better(jnp.ones(30), jnp.full(30, 0.9))
+    assert not certain
+    assert not expected
+    assert selection.clearly_better(jnp.ones(3000), jnp.full(3000, 0.9))

@@ -1,0 +1,247 @@
+"""The recommended schedule: rounds of `posterior.py`, candidates in a race, held-out selection.
+
+Without IPC the rounds are expectation maximisation of the likelihood of the given labels and the clean rows,
+one preconditioned gradient step per M-step (as in Bekker and Goldberger 2016). The leave-one-out prediction
+is what makes it work: a prediction that has seen its own label agrees with it, the posterior counts the
+label twice, T turns sharper than the truth and the classifier ends up memorising.
+
+Candidates differ in the L2 strength of the classifier. Each has one member without each fold of the clean
+set and one with all of it. Two questions are asked of the members that did not see a clean row:
+
+- evidence: how likely are the given labels, each predicted without itself, and the held-out clean ones? It
+  is a sum over all n + m rows, so it tells candidates apart where a few clean rows cannot. The candidate
+  that has reached the most after `config.race_steps` rounds goes on alone; the first has a head start.
+- expected score: how good would the written labels be, had the clean rows got a given label from T? That
+  picks the round. Evidence does not: it is about the given labels, not about the written ones.
+"""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+
+from dmlp_jax.purifier import eac, ipc, leverage, posterior, ridge, rows, selection, transition
+from dmlp_jax.purifier.baselines import CleanSet, Probe
+from dmlp_jax.purifier.config import PurifyConfig
+from dmlp_jax.purifier.posterior import Head
+from dmlp_jax.purifier.ridge import matmul
+from dmlp_jax.purifier.rows import Training
+from dmlp_jax.purifier.state import Candidate, Members, Shared, Snapshot
+
+History = dict[str, jax.Array]
+
+# Evidence in nats by which another candidate must beat the first: the noise of a largest value over rounds.
+HEAD_START = 10.0
+
+
+def share(gram: jax.Array, total: jax.Array, clean: CleanSet, config: PurifyConfig) -> Shared:
+    """What all classifiers share, from the Gram matrix [d, d] and the sum of the row weights."""
+    factor = unit = None
+    if config.ipc:
+        factor = ridge.factor(gram, config.ridge_penalty * ridge.mean_eigenvalue(gram))
+        unit = 1.0 / ipc.curvature(gram, factor, clean.features)
+    return Shared(gram, ridge.gram(clean.features), ridge.spectrum(gram), total, factor, unit)
+
+
+def run(
+    train: Training, clean: CleanSet, start: Probe, shared: Shared, config: PurifyConfig
+) -> tuple[Snapshot, jax.Array, History]:
+    """Runs the race and then the winner to the end.
+
+    Args:
+        train: the training rows.
+        clean: the clean rows and their folds.
+        start: the probe to start from, one member per fold and one for all clean rows.
+        shared: see `share`.
+        config: the settings.
+
+    Returns:
+        The winner at its best round (without `config.selection`: the first candidate at its last round), its
+        index, and its history, arrays [steps].
+    """
+    decays = config.weight_decay if config.selection else config.weight_decay[:1]
+    decays = jnp.stack([jnp.asarray(decay, jnp.float32) for decay in decays]) * clean.features.shape[1]
+    candidates = _start(decays, train, clean, start, shared, config)
+    body = partial(_round, train=train, clean=clean, shared=shared, config=config)
+    race = min(config.race_steps, config.steps) if len(decays) > 1 else 0
+    steps = jnp.arange(config.steps, dtype=jnp.int32)
+    winner, history = jnp.int32(0), None
+    if race:
+        candidates, history = jax.lax.scan(body, candidates, steps[:race])
+        head_start = jnp.zeros_like(candidates.evidence).at[0].set(HEAD_START)
+        winner = jnp.argmax(candidates.evidence + head_start).astype(jnp.int32)
+        candidates = jax.tree.map(lambda leaf: leaf[winner][None], candidates)
+        history = {name: values[:, winner] for name, values in history.items()}
+    if race < config.steps:
+        candidates, rest = jax.lax.scan(body, candidates, steps[race:])
+        rest = {name: values[:, 0] for name, values in rest.items()}
+        history = rest if history is None else jax.tree.map(lambda *v: jnp.concatenate(v), history, rest)
+    return jax.tree.map(lambda leaf: leaf[0], candidates.best), winner, history
+
+
+def _start(
+    decays: jax.Array,
+    train: Training,
+    clean: CleanSet,
+    start: Probe,
+    shared: Shared,
+    config: PurifyConfig,
+) -> Candidate:
+    """The candidates before the first round, leaves [s, ...]."""
+    members, classes = start.weights.shape[0], start.weights.shape[2]
+    zero = eac.init_nesterov(jnp.zeros_like(shared.spectrum))
+    memory = eac.init_nesterov(start.memory)
+    everyone = partial(jax.tree.map, lambda leaf: jnp.broadcast_to(leaf, (members, *leaf.shape)))
+    ones = jnp.ones(members, jnp.float32)
+    uniform = jnp.full((members, classes, classes), 1.0 / classes, jnp.float32)
+    kept = leverage.of(memory.weights, jnp.float32(0), shared.spectrum, shared.total)
+    head = Head(start.weights, uniform, 0.0 * ones, kept * ones, ones, None)
+    counts = rows.sum_over(lambda chunk: posterior.sums(head, chunk).counts, train)
+    state = Members(
+        jax.vmap(eac.init_nesterov)(start.weights),
+        everyone(zero),
+        everyone(memory),
+        jax.vmap(partial(_transitions, config=config))(counts),
+        0.0 * ones,
+        jnp.zeros_like(start.weights) if config.ipc else None,
+    )
+    last = jax.tree.map(lambda leaf: leaf[-1], head)
+    best = Snapshot(jnp.float32(-jnp.inf), jnp.int32(0), last, start.held_out)
+
+    def candidate(decay):
+        bound = eac.preconditioner(shared.gram, shared.gram_val, config.val_weight, decay)
+        return Candidate(decay, bound, state, best, jnp.float32(-jnp.inf))
+
+    return jax.vmap(candidate)(decays)
+
+
+def _round(
+    candidates: Candidate,
+    step: jax.Array,
+    train: Training,
+    clean: CleanSet,
+    shared: Shared,
+    config: PurifyConfig,
+) -> tuple[Candidate, History]:
+    """One round of every candidate (leaves [s, ...]); returns their history of it too, arrays [s]."""
+    look = partial(_look, step=step, clean=clean, shared=shared, config=config)
+    heads, logits, held_out = jax.vmap(look)(candidates.members)
+    sums = rows.sum_over(partial(_sums, heads), train)
+    history = {"changed": sums.changed[:, -1] / shared.total}
+    if config.keep_label_history:
+        last = jax.tree.map(lambda leaf: leaf[:, -1], heads)
+        history["labels"] = _hard_labels(last, train)
+
+    def finish(candidate, head, logits, held_out, sums):
+        # The held-out members' part: they alone have not seen the clean rows that they are asked about.
+        loss = selection.cross_entropy(held_out, selection.smoothed(clean.targets))
+        evidence = jnp.mean(sums.log_likelihood[:-1]) - loss * clean.targets.shape[0]
+        score = selection.expected_score(held_out, head.transition[-1], clean.targets)
+        current = Snapshot(score, step + 1, jax.tree.map(lambda leaf: leaf[-1], head), held_out)
+        better = score > candidate.best.score if config.selection else True
+        best = jax.tree.map(lambda a, b: jnp.where(better, a, b), current, candidate.best)
+        members = _update(candidate, head, sums, logits, clean, shared, config)
+        scores = {
+            "evidence": evidence,
+            "expected_score": score,
+            "held_out_loss": loss,
+            "held_out_accuracy": selection.accuracy(held_out, clean.targets),
+            "val_loss": selection.cross_entropy(logits[-1], clean.targets),
+        }
+        evidence = jnp.maximum(candidate.evidence, evidence)
+        return candidate._replace(members=members, best=best, evidence=evidence), scores
+
+    heads = heads._replace(direction=None)
+    candidates, scores = jax.vmap(finish)(candidates, heads, logits, held_out, sums)
+    return candidates, history | scores
+
+
+def _look(
+    members: Members, step: jax.Array, clean: CleanSet, shared: Shared, config: PurifyConfig
+) -> tuple[Head, jax.Array, jax.Array]:
+    """What a candidate's members write with, at their lookahead; and what they say about the clean rows.
+
+    Returns:
+        Their heads, leaves [k + 1, ...]; logits of the clean rows [k + 1, m, c]; held-out logits [m, c] over
+        the temperature that calibrates them.
+    """
+    weights = members.optimizer.lookahead
+    logits = matmul(clean.features, weights)
+    held_out = selection.held_out_logits(logits[:-1], clean.folds)
+    temperature = selection.fit_temperature(held_out, clean.targets)
+    left = jax.vmap(leverage.of, in_axes=(0, 0, None, None))
+    head = Head(
+        weights,
+        members.transition,
+        left(members.response.lookahead, members.information, shared.spectrum, shared.total),
+        left(members.memory.lookahead, jnp.zeros_like(members.information), shared.spectrum, shared.total),
+        jnp.broadcast_to(temperature, members.information.shape),
+        _label_step(members, step, clean, shared, config) if config.ipc else None,
+    )
+    return head, logits, held_out / temperature
+
+
+def _label_step(
+    members: Members, step: jax.Array, clean: CleanSet, shared: Shared, config: PurifyConfig
+) -> jax.Array:
+    """IPC's step on the labels of the round before, as a direction [k + 1, d, c]; see `posterior.Head`."""
+    gradient = jax.vmap(ipc.moment_gradient, in_axes=(0, None, None, None, 0, None))(
+        members.moment, shared.ridge, clean.features, clean.targets, clean.masks, config.entropy_weight
+    )
+    # The loss is a mean of squares: times half the rows it has the curvature that sets the unit.
+    length = config.label_lr * config.label_lr_decay**step * shared.label_unit
+    size = jnp.where(step > 0, 0.5 * length * jnp.sum(clean.masks, axis=1), 0.0)
+    return size[:, None, None] * gradient
+
+
+def _sums(heads: Head, chunk: Training) -> posterior.Sums:
+    """`posterior.sums` of the members of all candidates, leaves [s, k + 1, ...], in one pass."""
+    shape = heads.leverage.shape
+    flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), heads)
+    return jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), posterior.sums(flat, chunk))
+
+
+def _hard_labels(heads: Head, train: Training) -> jax.Array:
+    """Labels [s, n] that heads with leaves [s, ...] write, padding included."""
+    small = jnp.uint8 if train.given.shape[-1] <= 256 else jnp.int32
+    return rows.map_over(
+        lambda chunk: jnp.argmax(posterior.write(heads, chunk).labels, axis=1).T.astype(small), train
+    ).T
+
+
+def _update(
+    candidate: Candidate,
+    heads: Head,
+    sums: posterior.Sums,
+    logits: jax.Array,
+    clean: CleanSet,
+    shared: Shared,
+    config: PurifyConfig,
+) -> Members:
+    """The members of one candidate after their step."""
+    decay, bound = candidate.decay, candidate.bound
+    classes = sums.pull.shape[-1]
+
+    def update(member, weights, mask, sums, logits):
+        probs = jax.nn.softmax(logits)
+        gradient = sums.pull + decay * weights
+        gradient += config.val_weight * eac.cross_entropy_gradient(clean.features, probs, clean.targets, mask)
+        information = leverage.fisher(sums.squares, shared.total, classes)
+        follow = partial(leverage.respond, information=information, spectrum=shared.spectrum, decay=decay)
+        return Members(
+            eac.nesterov_step(member.optimizer, gradient, bound),
+            follow(member.response),
+            follow(member.memory, drive=0.0),
+            _transitions(sums.counts, config),
+            information,
+            sums.moment,
+        )
+
+    return jax.vmap(update)(candidate.members, heads.weights, clean.masks, sums, logits)
+
+
+def _transitions(counts: jax.Array, config: PurifyConfig) -> jax.Array:
+    """T [c, c] from soft counts; uniform, so that given labels carry no evidence, in the ablation."""
+    if not config.posterior:
+        return jnp.full_like(counts, 1.0 / counts.shape[-1])
+    return transition.transition_matrix(counts)

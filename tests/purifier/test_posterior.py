@@ -1,0 +1,108 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dmlp_jax.purifier import posterior, rows
+from dmlp_jax.purifier.posterior import Head
+from dmlp_jax.purifier.rows import Training
+
+K, N, D, C = 2, 40, 5, 3
+
+
+@pytest.fixture(scope="module")
+def problem():
+    rng = np.random.default_rng(0)
+    train = Training(rng.normal(size=(N, D)), np.eye(C)[rng.integers(C, size=N)], rng.random(N))
+    head = Head(
+        rng.normal(size=(K, D, C)),
+        rng.dirichlet(np.ones(C), size=(K, C)),
+        np.array([0.5, 2.0]),
+        np.array([0.1, 0.4]),
+        np.array([0.7, 1.3]),
+        None,
+    )
+    return head, train
+
+
+def as_float32(tree):
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), tree)
+
+
+def softmax(logits):
+    exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return exponents / exponents.sum(axis=1, keepdims=True)
+
+
+def by_hand(head, train, k):
+    """Row by row in float64: predictions, written labels, log-likelihoods, residuals."""
+    likelihood = train.given @ head.transition[k].T
+    logits = train.features @ head.weights[k]
+    probs = softmax(logits)
+    seen = probs * likelihood
+    residual = probs - seen / seen.sum(axis=1, keepdims=True)
+    alone = logits - head.memory[k] * train.given + head.leverage[k] * residual
+    joint = softmax(alone / head.temperature[k]) * likelihood
+    total = joint.sum(axis=1)
+    return probs, joint / total[:, None], np.log(total), residual
+
+
+def test_sums_are_those_of_the_rows(problem):
+    head, train = problem
+    found = posterior.sums(as_float32(head), as_float32(train))
+    for k in range(K):
+        probs, labels, log_likelihood, residual = by_hand(head, train, k)
+        weighted = train.weight[:, None]
+        np.testing.assert_allclose(found.pull[k], train.features.T @ (weighted * (probs - labels)), atol=1e-4)
+        np.testing.assert_allclose(found.counts[k], (weighted * labels).T @ train.given, atol=1e-4)
+        np.testing.assert_allclose(found.squares[k], (weighted * residual**2).sum(), rtol=1e-4)
+        np.testing.assert_allclose(found.log_likelihood[k], train.weight @ log_likelihood, rtol=1e-4)
+        moved = labels.argmax(axis=1) != train.given.argmax(axis=1)
+        np.testing.assert_allclose(found.changed[k], train.weight @ moved, rtol=1e-5)
+
+
+def test_ipc_moves_the_labels_before_the_classifier_learns_them(problem):
+    head, train = problem
+    rng = np.random.default_rng(1)
+    head = head._replace(direction=0.05 * rng.normal(size=(K, D, C)))
+    found = posterior.sums(as_float32(head), as_float32(train))
+    for k in range(K):
+        probs, labels, *_ = by_hand(head, train, k)
+        moved = np.maximum(labels - train.features @ head.direction[k], 0)
+        moved /= moved.sum(axis=1, keepdims=True)
+        weighted = train.weight[:, None]
+        np.testing.assert_allclose(found.pull[k], train.features.T @ (weighted * (probs - moved)), atol=1e-4)
+        np.testing.assert_allclose(found.moment[k], train.features.T @ (weighted * labels), atol=1e-4)
+
+
+def test_uninformative_noise_leaves_the_prediction():
+    prior = jnp.asarray([0.2, 0.8])[None, :, None]
+    found, log_likelihood = posterior.bayes(prior, jnp.full((1, 2, 1), 0.5))
+    np.testing.assert_allclose(found, prior, atol=1e-6)
+    np.testing.assert_allclose(log_likelihood, np.log(0.5), rtol=1e-6)
+
+
+def test_underflow_falls_back_on_the_prediction():
+    prior = jnp.asarray([1.0, 0.0])[None, :, None]
+    found, log_likelihood = posterior.bayes(prior, jnp.asarray([0.0, 1.0])[None, :, None])
+    np.testing.assert_allclose(found, prior)
+    assert np.isfinite(log_likelihood).all()
+
+
+def test_soft_given_labels_differ_by_their_most_probable_class():
+    labels = jnp.asarray([[0.6, 0.4], [0.3, 0.7]]).T[None]
+    given = jnp.asarray([[0.9, 0.1], [0.8, 0.2]]).T
+    np.testing.assert_array_equal(posterior._differs(labels, given), [[False, True]])
+
+
+def test_sums_and_maps_over_chunks_are_those_over_all_rows(problem, monkeypatch):
+    head, train = as_float32(problem)
+    whole = posterior.sums(head, train)
+    monkeypatch.setattr(rows, "CHUNK_ENTRIES", 70)
+    split = rows.split(*train, entries_per_row=K * C)
+    assert split.weight.shape[0] == 4
+    parts = rows.sum_over(lambda chunk: posterior.sums(head, chunk), split)
+    for one, other in zip(jax.tree.leaves(whole), jax.tree.leaves(parts), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
+    mapped = rows.map_over(lambda chunk: 2 * chunk.features, split)[:N]
+    np.testing.assert_allclose(mapped, 2 * train.features)
