@@ -74,22 +74,23 @@ def val_only_probe(clean: CleanSet, steps: int = 100) -> Probe:
         clean: the clean rows.
         steps: Nesterov steps, preconditioned, from zero.
     """
+    unit = ridge.mean_eigenvalue(ridge.gram(clean.features))
 
-    def fit(mask, penalty):
-        gram = ridge.gram(clean.features, mask)
-        decay = penalty * ridge.mean_eigenvalue(gram)
-        bound = ridge.factor(0.5 * gram, decay)
+    def fit(mask, penalty, bound):
+        share = jnp.sum(mask) / mask.shape[0]
 
         def body(_, state):
             probs = jax.nn.softmax(matmul(clean.features, state.lookahead))
             gradient = eac.cross_entropy_gradient(clean.features, probs, clean.targets, mask)
-            return eac.nesterov_step(state, gradient + decay * state.lookahead, bound)
+            return eac.nesterov_step(state, gradient + share * penalty * unit * state.lookahead, bound)
 
         zeros = jnp.zeros((clean.features.shape[1], clean.targets.shape[1]), clean.features.dtype)
         return jax.lax.fori_loop(0, steps, body, eac.init_nesterov(zeros)).weights
 
     def members(penalty):
-        return jax.vmap(fit, in_axes=(0, None))(clean.masks, penalty)
+        # What bounds the curvature on all clean rows bounds it on some of them.
+        bound = ridge.factor(0.5 * ridge.gram(clean.features), penalty * unit)
+        return jax.vmap(fit, in_axes=(0, None, None))(clean.masks, penalty, bound)
 
     weights = jax.lax.map(members, jnp.asarray(SOFTMAX_PENALTIES, jnp.float32))
     unseen = jnp.zeros((len(SOFTMAX_PENALTIES), clean.features.shape[1]), jnp.float32)

@@ -12,7 +12,9 @@ set and one with all of it. Two questions are asked of the members that did not 
   is a sum over all n + m rows, so it tells candidates apart where a few clean rows cannot. The candidate
   that has reached the most after `config.race_steps` rounds goes on alone; the first has a head start.
 - expected score: how good would the written labels be, had the clean rows got a given label from T? That
-  picks the round. Evidence does not: it is about the given labels, not about the written ones.
+  picks the round, from the last of the race on: the starting probe was chosen out of many by these same
+  held-out rows, and flatters the rounds that still resemble it. Evidence does not pick the round: it is about
+  the given labels, not about the written ones.
 """
 
 from functools import partial
@@ -138,7 +140,9 @@ def _round(
         evidence = jnp.mean(sums.log_likelihood[:-1]) - loss * clean.targets.shape[0]
         score = selection.expected_score(held_out, head.transition[-1], clean.targets)
         current = Snapshot(score, step + 1, jax.tree.map(lambda leaf: leaf[-1], head), held_out)
-        better = score > candidate.best.score if config.selection else True
+        better = True
+        if config.selection:
+            better = (score > candidate.best.score) | (step < config.race_steps)
         best = jax.tree.map(lambda a, b: jnp.where(better, a, b), current, candidate.best)
         members = _update(candidate, head, sums, logits, clean, shared, config)
         scores = {
