@@ -17,7 +17,7 @@ def products(config: PurifyConfig, classes: int):
     """
     members = config.num_folds + 1
     race = min(config.race_steps, config.steps) if len(config.weight_decay) > 1 else 0
-    wide = race * [members * len(config.weight_decay)] + (config.steps - race) * [members]
+    widest = members * (len(config.weight_decay) if race else 1) * classes
 
     def pair(features, weights):
         scores = jnp.matmul(weights, features.T, precision=HIGHEST)
@@ -26,11 +26,9 @@ def products(config: PurifyConfig, classes: int):
     @jax.jit
     def run(features):
         gram = jnp.matmul(features.T, features, precision=HIGHEST)
-        weights = jnp.tile(1e-6 * gram[:classes], (max(wide), 1))
-        for count, rounds in ((max(wide), wide.count(max(wide)) + 1), (members, wide.count(members))):
-            rows = count * classes
-            body = lambda _, w: 1e-9 * pair(features, w)  # noqa: E731
-            weights = jax.lax.fori_loop(0, rounds, body, weights[:rows])
+        weights = jnp.tile(1e-6 * gram[:classes], (widest // classes, 1))
+        for rows, rounds in ((widest, race + 1), (members * classes, config.steps - race)):
+            weights = jax.lax.fori_loop(0, rounds, lambda _, w: 1e-9 * pair(features, w), weights[:rows])
         single = weights[:classes]
         outputs = [jnp.matmul(single * (1 + i), features.T, precision=HIGHEST).max(axis=1) for i in range(4)]
         return weights, outputs

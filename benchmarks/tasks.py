@@ -27,7 +27,6 @@ class Task(NamedTuple):
     val_features: np.ndarray
     val_labels: np.ndarray
     true_labels: np.ndarray
-    val_given_labels: np.ndarray | None
 
 
 def add_arguments(parser: argparse.ArgumentParser, noises: str = "sym20,sym50,sym80,sym90,asym40") -> None:
@@ -49,18 +48,14 @@ def of_noise(noise: str, arguments: argparse.Namespace) -> Iterator[Task]:
         rng = np.random.default_rng(int(split))
         if known is not None:
             train, val = known[f"train_index_{split}"], known[f"val_index_{split}"]
-            labels, val_labels = known[f"{noise}_{split}"], None
+            labels = known[f"{noise}_{split}"]
             if arguments.clean < len(val):
-                val = rng.permutation(val)[: arguments.clean]
+                val = val[stratified(true[val], arguments.clean, rng)[1]]
         else:
             train, val = stratified(true, arguments.clean, rng)
-            order = np.concatenate([train, val])
-            labels = corrupt(features[order], true[order], noise, rng)
-            labels, val_labels = labels[: len(train)], labels[len(train) :]
+            labels = corrupt(features[train], true[train], noise, rng)
         rows = slice(arguments.rows)
-        yield Task(
-            features[train[rows]], labels[rows], features[val], true[val], true[train[rows]], val_labels
-        )
+        yield Task(features[train[rows]], labels[rows], features[val], true[val], true[train[rows]])
 
 
 def stratified(labels: np.ndarray, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

@@ -21,14 +21,14 @@ class PurifyConfig:
     of the pytree, so that `jax.vmap` and `jax.jit` work over them.
 
     Attributes:
-        preset: 'default', the posterior schedule (`schedule.py`), or 'paper', Eq. 4-9 as printed
-            (`paper.py`). Every report says which one ran. Static.
+        preset: 'default', the posterior schedule (`schedule.py`), or 'paper', Eq. 4-9 (`paper.py`). It names
+            the schedule only; `PurifyConfig.paper()` has the paper's numbers too. Static.
         steps: rounds (default) or epochs (paper: 100 on CIFAR, 50 on Clothing1M). Static.
-        race_steps: rounds after which the candidate of the greatest evidence goes on alone. Default preset.
-            Static.
+        race_steps: rounds after which the candidate of the greatest evidence goes on alone. No earlier round
+            is chosen; with `steps` at or below it the last one is. Default preset. Static.
         num_folds: folds of the clean set for held-out selection, at least 2. Default preset. Static.
-        ipc: take the meta step on the labels (Eq. 6-7). On in the paper preset; off in the default one, where
-            it costs half as much again and no gain was measured, see the README. Static.
+        ipc: take the meta step on the labels (Eq. 6-7). On in `paper()`; off in the default, where it
+            costs half as much again and no gain was measured, see the README. Static.
         eac: False leaves the classifier's label writes out. Paper preset only. Static.
         posterior: False writes the classifier's prediction instead of the posterior. Default preset. Static.
         selection: False takes the first candidate at its last round, whatever the evidence. Default preset.
@@ -36,9 +36,11 @@ class PurifyConfig:
         eac_period: epochs between two label writes, T in the paper (which gives no value); the default
             preset writes every round. Paper preset. Static.
         keep_label_history: keep the hard labels of every step, `history['labels']` [steps, n], so that a
-            report can draw label accuracy over time; costs steps * n bytes. Static.
+            report can draw label accuracy over time; costs a byte per row, step and candidate in the race (4
+            above 256 classes). Static.
         label_optimizer: 'sgd' (Eq. 7) or 'adam' (the authors' script). Paper preset. Static.
-        ipc_batch_size: training rows of one ridge solve. Paper preset. Static.
+        ipc_batch_size: training rows of one ridge solve, rounded up to a multiple of `eac_batch_size`. Paper
+            preset. Static.
         eac_batch_size: training rows of one classifier step. Paper preset. Static.
         num_members: independent classifiers trained side by side. Paper preset. Static.
         ridge_penalty: lambda of Eq. 4; in units of trace(F^T F) / d in the default preset.

@@ -1,7 +1,7 @@
 """Intrinsic Primary Correction: labels move down the gradient of the clean set's loss (Eq. 6-7).
 
 The loss of a labelling is what its closed-form ridge solution does on the clean set. `jax.grad`
-differentiates through that solution: the Cholesky solve has an analytic derivative, nothing is unrolled.
+differentiates through that solution: the factorisation does not depend on the labels, nothing is unrolled.
 With A = F^T F + lambda I and G = dL/dV at V = F_v A^-1 F^T P the gradient is F A^-1 F_v^T G, the oracle
 of the tests.
 """

@@ -195,8 +195,10 @@ def _train_classifiers(
 
     def body(classifiers, rows):
         features, targets, weight = rows
-        classifiers = update(*classifiers, features, targets, weight, rate, config.eac_entropy_weight)
-        return classifiers, None
+        moved = update(*classifiers, features, targets, weight, rate, config.eac_entropy_weight)
+        # Adam would move on by its momentum on a slice that is all padding.
+        filled = jnp.any(weight > 0)
+        return jax.tree.map(lambda new, old: jnp.where(filled, new, old), moved, classifiers), None
 
     rows = (_with_bias(batch.features), ipc.to_simplex(labels), batch.weight)
     rows = jax.tree.map(lambda x: x.reshape(slices, -1, *x.shape[1:]), rows)

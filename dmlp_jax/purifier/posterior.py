@@ -85,7 +85,8 @@ def write(head: Head, chunk: Training) -> Written:
     likelihood = jnp.einsum("kyg,gb->kyb", head.transition, given, precision=HIGHEST)
     probs = jax.nn.softmax(logits, axis=1)
     residual = probs - bayes(probs, likelihood)[0]
-    alone = logits - _wide(head.memory) * given + _wide(head.leverage) * residual
+    # A row that counts twice has moved its own logits twice as far.
+    alone = logits + chunk.weight * (_wide(head.leverage) * residual - _wide(head.memory) * given)
     prior = jax.nn.softmax(alone / _wide(head.temperature), axis=1)
     return Written(*bayes(prior, likelihood), probs, residual)
 

@@ -30,7 +30,9 @@ class PurifyResult(NamedTuple):
             of the chosen candidate, see `schedule.py`; with `keep_label_history` 'labels' [steps, n].
         scores: by name ('given', 'purified' and the trivial baselines) a dict of scalars: 'cross_entropy'
             and 'accuracy' on held-out clean rows, NaN where they cannot be known, and 'estimated_accuracy'
-            of the training labels ('given' and 'purified' only), the model's own opinion.
+            of the training labels ('given' and 'purified' only), the model's own opinion. 'purified' is what
+            gave the labels; without `val_given_labels` it is an expectation over the given labels that
+            `transition` would have drawn for the clean rows.
         baselines: labels [n], int32, that each trivial baseline would give.
         chosen: 'candidate' and 'step' that selection took, int32. With s candidates the indices s, s + 1 and
             s + 2 stand for the probes of `PROBES`, s + 3 for the given labels, which no candidate beat, at
@@ -74,7 +76,8 @@ def purify(
         num_classes: c; by default the largest label plus one.
         val_given_labels: class indices [m] that the noisy source gave to the clean rows, where known. They
             make the given labels comparable with the purified ones; see `PurifyResult.scores`.
-        sample_weight: weight of each training row [n], not negative; 1 by default.
+        sample_weight: weight of each training row [n], not negative, 1 by default: a row of weight 2 counts
+            as two rows.
         config: settings; `PurifyConfig()` is the recommended purifier, `PurifyConfig.paper()` the paper's.
         key: typed PRNG key (`jax.random.key`) for the folds of the clean set; `jax.random.key(0)` by default.
 

@@ -63,7 +63,7 @@ def spectrum(gram_matrix: jax.Array) -> jax.Array:
 
 
 def factor(gram_matrix: jax.Array, penalty: jax.Array | float) -> RidgeFactor:
-    """Factor of F^T F + penalty I, for many solves and for differentiating through them.
+    """Factor of F^T F + penalty I, for many solves against it and derivatives of them.
 
     Args:
         gram_matrix: F^T F, [d, d].

@@ -37,7 +37,7 @@ def normalize_rows(features: jax.Array, mean: jax.Array, scale: jax.Array | floa
     """
     centred = features - mean
     length = jnp.linalg.norm(centred, axis=-1, keepdims=True)
-    unit = jnp.maximum(length, jnp.finfo(features.dtype).tiny)
+    unit = jnp.where(length > 0, length, 1.0)
     return centred * jnp.where(jnp.asarray(scale) > 0, scale / unit, 1.0)
 
 

@@ -142,7 +142,7 @@ def _round(
         current = Snapshot(score, step + 1, jax.tree.map(lambda leaf: leaf[-1], head), held_out)
         better = True
         if config.selection:
-            better = (score > candidate.best.score) | (step < config.race_steps)
+            better = jnp.isfinite(score) & ((score > candidate.best.score) | (step < config.race_steps))
         best = jax.tree.map(lambda a, b: jnp.where(better, a, b), current, candidate.best)
         members = _update(candidate, head, sums, logits, clean, shared, config)
         scores = {
@@ -152,7 +152,7 @@ def _round(
             "held_out_accuracy": selection.accuracy(held_out, clean.targets),
             "val_loss": selection.cross_entropy(logits[-1], clean.targets),
         }
-        evidence = jnp.maximum(candidate.evidence, evidence)
+        evidence = jnp.maximum(candidate.evidence, jnp.where(jnp.isfinite(evidence), evidence, -jnp.inf))
         return candidate._replace(members=members, best=best, evidence=evidence), scores
 
     heads = heads._replace(direction=None)

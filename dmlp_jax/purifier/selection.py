@@ -9,6 +9,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from dmlp_jax.purifier.ridge import matmul
+
 
 class HeldOutScore(NamedTuple):
     """Score on clean rows that were held out.
@@ -124,9 +126,9 @@ def expected_score(logits: jax.Array, transition: jax.Array, targets: jax.Array)
         targets: one-hot [m, c].
     """
     probs = jax.nn.softmax(logits)
-    drawn = targets @ transition
+    drawn = matmul(targets, transition)
     joint = jnp.sum(probs * targets, axis=-1, keepdims=True) * drawn
-    posterior = joint / jnp.maximum(probs @ transition, jnp.finfo(probs.dtype).tiny)
+    posterior = joint / jnp.maximum(matmul(probs, transition), jnp.finfo(probs.dtype).tiny)
     floor = jnp.finfo(probs.dtype).eps
     return jnp.mean(jnp.sum(drawn * jnp.log(jnp.maximum(posterior, floor)), axis=-1))
 
@@ -141,7 +143,7 @@ def expected_hits(logits: jax.Array, transition: jax.Array, targets: jax.Array) 
         logits, target = row
         joint = jax.nn.softmax(logits)[:, None] * transition
         right = jnp.argmax(joint, axis=0) == jnp.argmax(target)
-        return jnp.sum((target @ transition) * right)
+        return jnp.sum(matmul(target, transition) * right)
 
     return jax.lax.map(hit, (logits, targets), batch_size=64)
 

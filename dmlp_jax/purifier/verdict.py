@@ -20,9 +20,9 @@ class Verdict(NamedTuple):
     """The outcome of a purification; the fields are those of `PurifyResult`.
 
     Attributes:
-        probs: label distributions [n, c].
+        probs: label distributions [n, c], of the default preset with the padding [q * b, c].
         classifier: linear head for raw features.
-        score: of the outcome on held-out clean rows.
+        score: of the outcome on held-out clean rows, see `PurifyResult.scores`.
         history: arrays [steps].
         chosen: 'candidate' and 'step', int32.
     """
@@ -63,22 +63,25 @@ def of_default(
     others = [jnp.argmax(probe.held_out, axis=-1) == truth for probe in probes]
     if val_given_labels is None:
         hits = selection.expected_hits(best.held_out, best.head.transition, clean.targets)
-        held_out = best.held_out
+        loss = -selection.expected_score(best.held_out, best.head.transition, clean.targets)
+        own = HeldOutScore(loss, jnp.mean(hits))
     else:
         held_out = best.held_out + jnp.log(best.head.transition).T[val_given_labels]
         hits = jnp.argmax(held_out, axis=-1) == truth
         others.append(val_given_labels == truth)
+        own = selection.score(held_out, clean.targets)
     option = _choose(hits, jnp.stack(others)) if config.selection else 0
 
     weights = best.head.weights / best.head.temperature
-    outcomes = [(lambda: (written, weights, held_out))]
+    outcomes = [lambda: (written, weights, own)]
     outcomes += [partial(_of_probe, probe, train) for probe in probes]
-    outcomes.append(lambda: (given, weights, held_out))
-    probs, weights, held_out = jax.lax.switch(option, outcomes)
+    unknown = jnp.float32(jnp.nan)
+    outcomes.append(lambda: (given, weights, HeldOutScore(unknown, jnp.mean(others[-1].astype(jnp.float32)))))
+    probs, weights, score = jax.lax.switch(option, outcomes)
     return Verdict(
         probs,
         scaling.linear_classifier(weights, mean),
-        selection.score(held_out, clean.targets),
+        score,
         history,
         {
             "candidate": jnp.where(option > 0, len(config.weight_decay) + option - 1, candidate),
@@ -87,11 +90,11 @@ def of_default(
     )
 
 
-def _of_probe(probe: Probe, train: Training) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Labels [n, c], weights and held-out logits of a trivial baseline."""
+def _of_probe(probe: Probe, train: Training) -> tuple[jax.Array, jax.Array, HeldOutScore]:
+    """Labels [q * b, c], weights and score of a trivial baseline."""
     weights = probe.weights[-1]
     labels = rows.map_over(lambda chunk: jax.nn.softmax(matmul(chunk.features, weights)), train)
-    return labels, weights, probe.held_out
+    return labels, weights, probe.score
 
 
 def _choose(hits: jax.Array, others: jax.Array) -> jax.Array:

@@ -41,7 +41,8 @@ def by_hand(head, train, k):
     probs = softmax(logits)
     seen = probs * likelihood
     residual = probs - seen / seen.sum(axis=1, keepdims=True)
-    alone = logits - head.memory[k] * train.given + head.leverage[k] * residual
+    moved = head.leverage[k] * residual - head.memory[k] * train.given
+    alone = logits + train.weight[:, None] * moved
     joint = softmax(alone / head.temperature[k]) * likelihood
     total = joint.sum(axis=1)
     return probs, joint / total[:, None], np.log(total), residual

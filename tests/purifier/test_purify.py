@@ -229,10 +229,31 @@ def test_chunks_do_not_change_the_result(blobs, fixed, monkeypatch):
     np.testing.assert_array_equal(found.labels, fixed.labels)
 
 
+def test_constant_features_give_a_valid_result():
+    features = np.ones((60, 20), np.float32)
+    labels = np.arange(60) % 3
+    found = purify(features[:30], labels[:30], (features[30:], labels[30:]), config=SHORT)
+    probs = np.asarray(found.probs)
+    np.testing.assert_allclose(probs.sum(axis=1), 1, atol=1e-5)
+
+
+def test_a_row_of_weight_two_is_two_rows(blobs):
+    features, given, val, _ = blobs
+    twice = np.r_[np.arange(300), np.arange(50)]
+    weight = np.r_[np.full(50, 2.0), np.ones(250)].astype(np.float32)
+    weighted = purify(features, given, val, config=FIXED, sample_weight=weight)
+    repeated = purify(features[twice], given[twice], val, config=FIXED)
+    # Not to the last digit: of the two rows only one is left out of its own prediction.
+    difference = np.abs(np.asarray(weighted.probs[50:]) - np.asarray(repeated.probs[50:300]))
+    assert difference.mean() < 0.02
+    assert np.mean(np.asarray(weighted.labels[50:]) == np.asarray(repeated.labels[50:300])) > 0.98
+
+
 def test_given_labels_that_are_known_to_be_right_are_kept(blobs):
     features, _, val, true = blobs
     found = purify(features, true, val, config=SHORT, val_given_labels=val[1])
     np.testing.assert_array_equal(found.labels, true)
+    assert found.scores["purified"]["accuracy"] == 1
 
 
 def test_a_worse_purification_gives_way_to_the_baseline():

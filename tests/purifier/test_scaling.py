@@ -39,3 +39,10 @@ def test_classifier_predicts_like_its_weights():
 def test_scale_zero_leaves_rows_alone():
     features = jnp.asarray([[1.0, 2.0]])
     np.testing.assert_array_equal(scaling.normalize_rows(features, jnp.zeros(2), 0.0), features)
+
+
+def test_a_row_equal_to_the_mean_stays_zero_at_any_width():
+    mean = jnp.arange(64.0)
+    rows = scaling.standardize(jnp.stack([mean, mean + 1]), mean)
+    np.testing.assert_array_equal(rows[0], np.r_[np.zeros(64), 1])
+    np.testing.assert_allclose(jnp.linalg.norm(rows[1, :-1]), 8, rtol=1e-6)
