@@ -81,9 +81,7 @@ def test_saturation_and_contrast_follow_pillow(images):
     """Through the public function: with a fixed key the factors are known."""
     key = next(k for k in keys(2, 50) if bool(jax.random.bernoulli(jax.random.split(k, 5)[0], 0.8)))
     strength = 0.5
-    factors = [
-        float(jax.random.uniform(k, minval=0.6, maxval=1.4)) for k in jax.random.split(key, 5)[1:4]
-    ]
+    factors = [float(jax.random.uniform(k, minval=0.6, maxval=1.4)) for k in jax.random.split(key, 5)[1:4]]
     pixels = np.asarray(np.round(images[1] * 255), np.uint8)
     image = Image.fromarray(pixels)
     enhancers = (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color)

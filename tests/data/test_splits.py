@@ -91,5 +91,5 @@ def test_impossible_clean_set_is_refused(config, size, stratified, words):
 
 def test_human_noise_needs_its_file(config):
     config.noise.name = "human"
-    with pytest.raises(UserError, match="noise.path"):
+    with pytest.raises(UserError, match=r"noise\.path"):
         split_of(config)
