@@ -27,8 +27,8 @@ class PurifyConfig:
         race_steps: rounds after which the candidate of the greatest evidence goes on alone. No earlier round
             is chosen; with `steps` at or below it the last one is. Default preset. Static.
         num_folds: folds of the clean set for held-out selection, at least 2. Default preset. Static.
-        ipc: take the meta step on the labels (Eq. 6-7). On in `paper()`; off in the default, where it
-            costs half as much again and no gain was measured, see the README. Static.
+        ipc: take the meta step on the labels (Eq. 6-7). On in `paper()`; off in the default, where it adds
+            little for half as much time again, see the README. Static.
         eac: False leaves the classifier's label writes out. Paper preset only. Static.
         posterior: False writes the classifier's prediction instead of the posterior. Default preset. Static.
         selection: False takes the first candidate at its last round, whatever the evidence. Default preset.
