@@ -27,7 +27,13 @@ def start(workdir):
     arguments = [f"--config.{key}={value}" for key, value in SETTINGS.items()]
     command = [sys.executable, "-m", "dmlp_jax.main", f"--workdir={workdir}", *arguments]
     return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        # A shell's background job ignores SIGINT, and its children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
