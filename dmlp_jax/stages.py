@@ -94,7 +94,7 @@ def purify_stage(run: Run) -> None:
     problem = run.feature_problem()
     settings = purify_config(config.purify)
     if problem.true_labels is not None and config.purify.keep_label_history is None:
-        entries = settings.steps * len(problem.given_labels) * len(settings.weight_decay)
+        entries = settings.steps * len(problem.given_labels)
         settings = purify_config(config.purify, keep_label_history=entries <= LABEL_HISTORY)
     _say(
         "purify",

@@ -1,8 +1,9 @@
 """The purifier: arrays in, arrays out. Imports numpy, jax and optax only."""
 
+from dmlp_jax.purifier.baselines import PROBES
 from dmlp_jax.purifier.checks import InputError
 from dmlp_jax.purifier.config import PurifyConfig
-from dmlp_jax.purifier.purify import PROBES, PurifyResult, purify
+from dmlp_jax.purifier.purify import PurifyResult, purify
 from dmlp_jax.purifier.scaling import LinearClassifier, predict
 
 __all__ = [

@@ -74,7 +74,8 @@ def val_only_probe(clean: CleanSet, steps: int = 100) -> Probe:
         clean: the clean rows.
         steps: Nesterov steps, preconditioned, from zero.
     """
-    unit = ridge.mean_eigenvalue(ridge.gram(clean.features))
+    gram = ridge.gram(clean.features)
+    unit = ridge.mean_eigenvalue(gram)
 
     def fit(mask, penalty, bound):
         share = jnp.sum(mask) / mask.shape[0]
@@ -89,7 +90,7 @@ def val_only_probe(clean: CleanSet, steps: int = 100) -> Probe:
 
     def members(penalty):
         # What bounds the curvature on all clean rows bounds it on some of them.
-        bound = ridge.factor(0.5 * ridge.gram(clean.features), penalty * unit)
+        bound = ridge.factor(0.5 * gram, penalty * unit)
         return jax.vmap(fit, in_axes=(0, None, None))(clean.masks, penalty, bound)
 
     weights = jax.lax.map(members, jnp.asarray(SOFTMAX_PENALTIES, jnp.float32))

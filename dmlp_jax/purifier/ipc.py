@@ -6,11 +6,27 @@ With A = F^T F + lambda I and G = dL/dV at V = F_v A^-1 F^T P the gradient is F 
 of the tests.
 """
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 
 from dmlp_jax.purifier import ridge as ridge_lib
 from dmlp_jax.purifier.ridge import RidgeFactor, matmul
+
+
+class Validation(NamedTuple):
+    """The clean rows that judge a labelling.
+
+    Attributes:
+        features: [m, d].
+        targets: one-hot [m, c].
+        weight: row weights [m]; 0 leaves a held-out row out.
+    """
+
+    features: jax.Array
+    targets: jax.Array
+    weight: jax.Array
 
 
 def validation_loss(
@@ -32,50 +48,35 @@ def validation_loss(
     return jnp.sum(weight * (squared + entropy_weight * entropy)) / jnp.maximum(jnp.sum(weight), 1.0)
 
 
+def moment_loss(
+    moment: jax.Array, ridge: RidgeFactor, val: Validation, entropy_weight: jax.Array | float
+) -> jax.Array:
+    """Validation loss of the ridge solution (Eq. 5) of labels Y, a scalar.
+
+    Args:
+        moment: F^T diag(weight) Y [d, c], all that the solution knows of the labels.
+        ridge: factor of F^T diag(weight) F + lambda I for the same features.
+        val: the clean rows.
+        entropy_weight: weight of the entropy in `validation_loss`.
+    """
+    predictions = matmul(val.features, ridge_lib.apply_inverse(ridge, moment))
+    return validation_loss(predictions, val.targets, val.weight, entropy_weight)
+
+
+# The gradient in the label of row i is weight_i F_i @ moment_gradient(moment).
+moment_gradient = jax.grad(moment_loss)
+
+
 def label_loss(
     labels: jax.Array,
     features: jax.Array,
     weight: jax.Array,
     ridge: RidgeFactor,
-    val_features: jax.Array,
-    val_targets: jax.Array,
-    val_weight: jax.Array,
+    val: Validation,
     entropy_weight: jax.Array | float,
 ) -> jax.Array:
-    """Validation loss of the ridge solution of `labels`, a scalar; differentiable in the labels.
-
-    Args:
-        labels: soft labels [n, c].
-        features: [n, d].
-        weight: row weights [n].
-        ridge: factor of F^T diag(weight) F + lambda I for these features.
-        val_features: [m, d].
-        val_targets: [m, c].
-        val_weight: [m].
-        entropy_weight: weight of the entropy in `validation_loss`.
-    """
-    kernel = ridge_lib.solve(ridge, features, weight[:, None] * labels)
-    return validation_loss(matmul(val_features, kernel), val_targets, val_weight, entropy_weight)
-
-
-label_gradient = jax.grad(label_loss)
-
-
-def moment_loss(
-    moment: jax.Array,
-    ridge: RidgeFactor,
-    val_features: jax.Array,
-    val_targets: jax.Array,
-    val_weight: jax.Array,
-    entropy_weight: jax.Array | float,
-) -> jax.Array:
-    """`label_loss` as a function of the moment F^T diag(weight) Y [d, c], all that it knows of the labels."""
-    predictions = matmul(val_features, ridge_lib.apply_inverse(ridge, moment))
-    return validation_loss(predictions, val_targets, val_weight, entropy_weight)
-
-
-# The gradient in the label of row i is weight_i F_i @ moment_gradient(moment).
-moment_gradient = jax.grad(moment_loss)
+    """`moment_loss` as a function of the labels [n, c], for features [n, d] and row weights [n]."""
+    return moment_loss(matmul(features.T, weight[:, None] * labels), ridge, val, entropy_weight)
 
 
 def to_simplex(labels: jax.Array) -> jax.Array:

@@ -48,11 +48,6 @@ class _State(NamedTuple):
     classifier_optimizer: optax.OptState
 
 
-class _Validation(NamedTuple):
-    features: jax.Array
-    targets: jax.Array
-
-
 def run(
     features: jax.Array,
     given: jax.Array,
@@ -97,7 +92,7 @@ def run(
         weights,
         jax.vmap(eac.adam().init)(weights),
     )
-    val = _Validation(val_features, val_targets)
+    val = ipc.Validation(val_features, val_targets, jnp.ones_like(val_targets[:, 0]))
 
     def epoch(state, index):
         # The authors' script keeps the first rate for epochs 0 to 3.
@@ -147,7 +142,7 @@ def _label_optimizer(config: PurifyConfig) -> optax.GradientTransformation:
 def _epoch(
     state: _State,
     batches: _Batch,
-    val: _Validation,
+    val: ipc.Validation,
     rate: jax.Array,
     slices: int,
     config: PurifyConfig,
@@ -156,14 +151,10 @@ def _epoch(
 
     Returns the state and the validation loss of each batch [batches], before its step.
     """
-    everyone = jnp.ones_like(val.features[:, 0])
 
     def loss(labels, batch):
         soft = jax.nn.softmax(labels)
-        return ipc.label_loss(
-            soft, batch.features, batch.weight, batch.ridge, val.features, val.targets, everyone,
-            config.entropy_weight,
-        )  # fmt: skip
+        return ipc.label_loss(soft, batch.features, batch.weight, batch.ridge, val, config.entropy_weight)
 
     def body(classifiers, rows):
         batch, labels, optimizer = rows

@@ -75,16 +75,5 @@ def factor(gram_matrix: jax.Array, penalty: jax.Array | float) -> RidgeFactor:
 
 
 def apply_inverse(ridge: RidgeFactor, right: jax.Array) -> jax.Array:
-    """(F^T F + penalty I)^-1 right, for right [d, k]."""
+    """(F^T F + penalty I)^-1 right, for right [d, k]; of F^T Y it is the transform w*(Y) of Eq. 5, [d, c]."""
     return matmul(ridge.inverse, right)
-
-
-def solve(ridge: RidgeFactor, features: jax.Array, labels: jax.Array) -> jax.Array:
-    """The transform w*(Y) = (F^T F + lambda I)^-1 F^T Y of Eq. 5, [d, c].
-
-    Args:
-        ridge: factor for the same features.
-        features: [n, d].
-        labels: soft labels [n, c].
-    """
-    return apply_inverse(ridge, matmul(features.T, labels))

@@ -50,14 +50,15 @@ def split(features: jax.Array, given: jax.Array, weight: jax.Array, entries_per_
 
 def sum_over(function: Callable[[Training], Any], train: Training) -> Any:
     """Sum over chunks of what `function` makes of a chunk (features [b, d], ...): a pytree of arrays."""
-    first = function(jax.tree.map(lambda rows: rows[0], train))
+    first = jax.tree.map(lambda rows: rows[0], train)
     if train.weight.shape[0] == 1:
-        return first
+        return function(first)
 
     def body(total, chunk):
         return jax.tree.map(jnp.add, total, function(chunk)), None
 
-    return jax.lax.scan(body, first, jax.tree.map(lambda rows: rows[1:], train))[0]
+    zero = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(function, first))
+    return jax.lax.scan(body, zero, train)[0]
 
 
 def map_over(function: Callable[[Training], jax.Array], train: Training) -> jax.Array:

@@ -189,9 +189,12 @@ def _label_step(
     members: Members, step: jax.Array, clean: CleanSet, shared: Shared, config: PurifyConfig
 ) -> jax.Array:
     """IPC's step on the labels of the round before, as a direction [k + 1, d, c]; see `posterior.Head`."""
-    gradient = jax.vmap(ipc.moment_gradient, in_axes=(0, None, None, None, 0, None))(
-        members.moment, shared.ridge, clean.features, clean.targets, clean.masks, config.entropy_weight
-    )
+
+    def gradient_of(moment, mask):
+        val = ipc.Validation(clean.features, clean.targets, mask)
+        return ipc.moment_gradient(moment, shared.ridge, val, config.entropy_weight)
+
+    gradient = jax.vmap(gradient_of)(members.moment, clean.masks)
     # The loss is a mean of squares: times half the rows it has the curvature that sets the unit.
     length = config.label_lr * config.label_lr_decay**step * shared.label_unit
     size = jnp.where(step > 0, 0.5 * length * jnp.sum(clean.masks, axis=1), 0.0)

@@ -24,10 +24,14 @@ def problem():
 def call(function, problem, entropy_weight=1.0, penalty=0.7, dtype=jnp.float32):
     p = {name: jnp.asarray(value, dtype) for name, value in problem.items()}
     factor = ridge.factor(ridge.gram(p["features"], p["weight"]), jnp.asarray(penalty, dtype))
-    return function(
-        p["labels"], p["features"], p["weight"], factor, p["val_features"], p["val_targets"],
-        p["val_weight"], entropy_weight,
-    )  # fmt: skip
+    return function(p["labels"], p["features"], p["weight"], factor, validation(p), entropy_weight)
+
+
+def validation(p):
+    return ipc.Validation(p["val_features"], p["val_targets"], p["val_weight"])
+
+
+label_gradient = jax.grad(ipc.label_loss)
 
 
 def numpy_loss_and_gradient(problem, entropy_weight, penalty=0.7):
@@ -50,13 +54,13 @@ def numpy_loss_and_gradient(problem, entropy_weight, penalty=0.7):
 def test_gradient_is_the_closed_form(problem, entropy_weight):
     loss, gradient = numpy_loss_and_gradient(problem, entropy_weight)
     np.testing.assert_allclose(call(ipc.label_loss, problem, entropy_weight), loss, rtol=1e-5)
-    found = call(ipc.label_gradient, problem, entropy_weight)
+    found = call(label_gradient, problem, entropy_weight)
     np.testing.assert_allclose(found, gradient, atol=1e-5 * np.abs(gradient).max())
 
 
 def test_gradient_is_the_finite_difference_in_float64(problem):
     with jax.enable_x64(True):
-        gradient = np.asarray(call(ipc.label_gradient, problem, dtype=jnp.float64))
+        gradient = np.asarray(call(label_gradient, problem, dtype=jnp.float64))
         rng = np.random.default_rng(1)
         for _ in range(5):
             direction = rng.normal(size=(N, C))
@@ -90,7 +94,7 @@ def test_gradient_through_the_moment_is_the_same(problem):
     p = {name: jnp.asarray(value, jnp.float32) for name, value in problem.items()}
     factor = ridge.factor(ridge.gram(p["features"], p["weight"]), 0.7)
     moment = p["features"].T @ (p["weight"][:, None] * p["labels"])
-    direction = ipc.moment_gradient(moment, factor, p["val_features"], p["val_targets"], p["val_weight"], 1.0)
+    direction = ipc.moment_gradient(moment, factor, validation(p), 1.0)
     _, oracle = numpy_loss_and_gradient(problem, 1.0)
     found = p["weight"][:, None] * (p["features"] @ direction)
     np.testing.assert_allclose(found, oracle, atol=1e-5 * np.abs(oracle).max())
@@ -99,8 +103,8 @@ def test_gradient_through_the_moment_is_the_same(problem):
 def test_held_out_rows_do_not_count(problem):
     changed = problem["val_targets"].copy()
     changed[problem["val_weight"] == 0] = 1.0 / C
-    before = call(ipc.label_gradient, problem)
-    after = call(ipc.label_gradient, {**problem, "val_targets": changed})
+    before = call(label_gradient, problem)
+    after = call(label_gradient, {**problem, "val_targets": changed})
     np.testing.assert_array_equal(before, after)
 
 
@@ -121,7 +125,7 @@ def test_a_step_of_that_unit_lowers_the_loss(problem):
     plain = {**problem, "weight": np.ones(N), "val_weight": np.ones(M)}
     before = call(ipc.label_loss, plain, entropy_weight=0.0)
     # The loss is a mean of squares; the unit belongs to half their sum.
-    step = 0.5 * M * unit * call(ipc.label_gradient, plain, entropy_weight=0.0)
+    step = 0.5 * M * unit * call(label_gradient, plain, entropy_weight=0.0)
     after = call(
         ipc.label_loss, {**plain, "labels": problem["labels"] - np.asarray(step)}, entropy_weight=0.0
     )

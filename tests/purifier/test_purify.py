@@ -1,4 +1,5 @@
 import dataclasses
+import re
 import subprocess
 import sys
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from dmlp_jax import PurifyConfig, predict, purify
-from dmlp_jax.purifier import rows
+from dmlp_jax.purifier import PROBES, rows, schedule
 from tests.conftest import make_blobs
 
 SHORT = PurifyConfig(steps=30)
@@ -249,23 +250,58 @@ def test_a_row_of_weight_two_is_two_rows(blobs):
     assert np.mean(np.asarray(weighted.labels) == np.asarray(repeated.labels[:300])) > 0.98
 
 
-def test_given_labels_that_are_known_to_be_right_are_kept(blobs):
-    features, _, val, true = blobs
-    found = purify(features, true, val, config=SHORT, val_given_labels=val[1])
+def test_given_labels_that_are_known_to_be_right_are_kept():
+    """On weak features purification would change some; the clean rows' given labels say not to."""
+    features, _, (val_features, val_labels), true = make_blobs(1)
+    weak = [
+        (0.4 * x + np.random.default_rng(seed).normal(size=x.shape)).astype(np.float32)
+        for seed, x in ((1, features), (100, val_features))
+    ]
+    val = (weak[1], val_labels)
+    assert np.any(purify(weak[0], true, val, config=SHORT).changed)
+    found = purify(weak[0], true, val, config=SHORT, val_given_labels=val_labels)
     np.testing.assert_array_equal(found.labels, true)
     assert found.scores["purified"]["accuracy"] == 1
+    assert int(found.chosen["candidate"]) == len(SHORT.weight_decay) + 3
 
 
-def test_a_worse_purification_gives_way_to_the_baseline():
-    """Random given labels and a classifier that cannot learn: the clean rows' own probe must take over."""
+def test_a_worse_purification_gives_way_to_the_baseline(monkeypatch):
+    """A schedule that ends in a classifier which knows nothing: the best probe must give the labels."""
     rng = np.random.default_rng(0)
-    labels = rng.integers(3, size=3000)
-    features = (3 * np.eye(3)[labels] + rng.normal(size=(3000, 3))).astype(np.float32)
-    given = rng.integers(3, size=2000)
-    config = dataclasses.replace(SHORT, steps=1, weight_decay=(1e6,))
-    found = purify(features[:2000], given, (features[2000:], labels[2000:]), config=config)
-    best = max(accuracy(probe, labels[:2000]) for probe in found.baselines.values())
-    assert accuracy(found.labels, labels[:2000]) > best - 0.02
+    labels = rng.integers(3, size=600)
+    features = (3 * np.eye(3)[labels] + rng.normal(size=(600, 3))).astype(np.float32)
+    task = features[:300], rng.integers(3, size=300), (features[300:], labels[300:])
+    run = schedule.run
+
+    def broken(*args):
+        best, winner, history = run(*args)
+        head = best.head._replace(weights=0 * best.head.weights)
+        return best._replace(head=head, held_out=0 * best.held_out), winner, history
+
+    monkeypatch.setattr(schedule, "run", broken)
+    jax.clear_caches()
+    fallen = purify(*task, config=SHORT)
+    unchecked = purify(*task, config=dataclasses.replace(SHORT, selection=False))
+    jax.clear_caches()
+    chosen = int(fallen.chosen["candidate"]) - len(SHORT.weight_decay)
+    assert chosen >= 0
+    np.testing.assert_array_equal(fallen.labels, fallen.baselines[PROBES[chosen]])
+    np.testing.assert_allclose(predict(fallen.classifier, task[0]), fallen.probs, atol=1e-4)
+    assert accuracy(fallen.labels, labels[:300]) > accuracy(unchecked.labels, labels[:300]) + 0.3
+
+
+def test_no_lapack_call_of_the_whole_program_is_batched(blobs):
+    """See `ridge.py`: two batched calls at once can hang on CPU. Mapped over label sets and settings too."""
+    features, given, val, _ = blobs
+
+    def many(given, decay):
+        config = dataclasses.replace(PurifyConfig(steps=3, race_steps=2, ipc=True), weight_decay=(decay, 0.1))
+        return purify(features, given, val, num_classes=3, config=config).probs
+
+    program = jax.jit(jax.vmap(many)).lower(np.stack([given, given]), jnp.asarray([0.3, 1.0])).as_text()
+    calls = [line for line in program.splitlines() if "@lapack" in line]
+    assert calls
+    assert not [line for line in calls if re.search(r"tensor<\d+x\d+x\d+xf32>", line)]
 
 
 def test_paper_preset_writes_labels_every_period(blobs):

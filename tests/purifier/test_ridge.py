@@ -19,7 +19,7 @@ def test_solution_is_the_float64_one(problem, penalty):
     features, labels = problem
     wide, targets = features.astype(np.float64), labels.astype(np.float64)
     oracle = np.linalg.solve(wide.T @ wide + penalty * np.eye(20), wide.T @ targets)
-    found = ridge.solve(ridge.factor(ridge.gram(features), penalty), features, labels)
+    found = ridge.apply_inverse(ridge.factor(ridge.gram(features), penalty), features.T @ labels)
     np.testing.assert_allclose(found, oracle, atol=2e-4 * np.abs(oracle).max())
 
 
@@ -29,7 +29,7 @@ def test_solution_is_scikit_learns_with_row_weights(problem):
     oracle = Ridge(alpha=0.5, fit_intercept=False, solver="cholesky")
     oracle.fit(features.astype(np.float64), labels.astype(np.float64), sample_weight=weight)
     bound = ridge.factor(ridge.gram(features, weight), 0.5)
-    found = ridge.solve(bound, features, weight[:, None] * labels)
+    found = ridge.apply_inverse(bound, features.T @ (weight[:, None] * labels))
     np.testing.assert_allclose(found, oracle.coef_.T, atol=2e-4)
 
 
@@ -44,10 +44,10 @@ def test_factor_inverts(problem):
 def test_vmap_over_label_sets_is_one_solve_each(problem):
     features, labels = problem
     bound = ridge.factor(ridge.gram(features), 1.0)
-    both = np.stack([labels, labels[::-1]])
-    found = jax.vmap(ridge.solve, in_axes=(None, None, 0))(bound, features, both)
-    for labels_, solution in zip(both, found, strict=True):
-        np.testing.assert_allclose(solution, ridge.solve(bound, features, labels_), atol=1e-5)
+    both = np.stack([features.T @ labels, features.T @ labels[::-1]])
+    found = jax.vmap(ridge.apply_inverse, in_axes=(None, 0))(bound, both)
+    for moment, solution in zip(both, found, strict=True):
+        np.testing.assert_allclose(solution, ridge.apply_inverse(bound, moment), atol=1e-5)
 
 
 def test_mean_eigenvalue_scales_with_the_data(problem):
