@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dmlp_jax.purifier.config import LABEL_OPTIMIZERS, PRESETS, PurifyConfig
+from dmlp_jax.purifier.reader import is_on_disk
 
 
 class InputError(ValueError):
@@ -22,28 +23,45 @@ def is_traced(*arrays: Any) -> bool:
     return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(arrays))
 
 
-def check_features(name: str, features: Any) -> jax.Array:
-    """Features as a float array [n, d]; finite, where concrete."""
-    array = _array(name, features)
-    if array.ndim != 2 or 0 in array.shape:
+def check_features(name: str, features: Any) -> Any:
+    """Features as an array of numbers [n, d], or as they are where on disk; finite, where concrete."""
+    array = features if is_on_disk(features) else _array(name, features)
+    if len(array.shape) != 2 or 0 in array.shape:
         raise InputError(
             f"{name} must be a matrix [rows, features] with at least one of each, got shape "
             f"{tuple(array.shape)}; flatten each example to one row"
         )
-    if not jnp.issubdtype(array.dtype, jnp.floating):
-        raise InputError(
-            f"{name} must hold floating-point numbers, got {array.dtype}; convert them to float32"
-        )
-    if not is_traced(array):
-        finite = jnp.isfinite(array)
-        if not bool(jnp.all(finite)):
-            row, column = (int(i) for i in np.argwhere(~np.asarray(finite))[0])
-            bad = int(jnp.sum(~jnp.all(finite, axis=1)))
-            raise InputError(
-                f"{name}[{row}, {column}] is {float(array[row, column])} ({bad} of {array.shape[0]} rows "
-                "hold NaN or infinity); remove those rows or repair the features"
-            )
+    if not (jnp.issubdtype(array.dtype, jnp.floating) or jnp.issubdtype(array.dtype, jnp.integer)):
+        raise InputError(f"{name} must hold real numbers, got {array.dtype}; convert them to float32")
+    if not is_traced(array) and jnp.issubdtype(array.dtype, jnp.floating):
+        _check_finite(name, array)
     return array
+
+
+def _check_finite(name: str, array: Any) -> None:
+    """A block of rows at a time: the answer for a matrix on disk must not take its size in memory."""
+    step = array.shape[0] if isinstance(array, jax.Array) else max(1, 2**24 // array.shape[1])
+    bad, first = 0, None
+    for start in range(0, array.shape[0], step):
+        block = array[start : start + step] if step < array.shape[0] else array
+        if not isinstance(array, jax.Array):
+            with np.errstate(over="ignore"):
+                block = np.asarray(block, np.float32)
+        xp = jnp if isinstance(array, jax.Array) else np
+        finite = xp.isfinite(block.astype(xp.float32))
+        if bool(xp.all(finite)):
+            continue
+        rows = xp.any(~finite, axis=1)
+        bad += int(xp.sum(rows))
+        if first is None:
+            row = int(xp.argmax(rows))
+            column = int(xp.argmax(~finite[row]))
+            first = f"{name}[{start + row}, {column}] is {float(block[row, column])}"
+    if first:
+        raise InputError(
+            f"{first} ({bad} of {array.shape[0]} rows hold NaN or infinity in float32); remove those rows or "
+            "repair the features"
+        )
 
 
 def check_labels(name: str, labels: Any, rows: int, num_classes: int | None) -> jax.Array:
@@ -172,11 +190,11 @@ def _check_rows(name: str, array: jax.Array, rows: int) -> None:
 
 
 def _check_range(name: str, array: jax.Array, num_classes: int | None) -> None:
-    bad = np.asarray(array) < 0
+    bad = array < 0
     if num_classes is not None:
-        bad |= np.asarray(array) >= num_classes
-    if bad.any():
-        row = int(np.argmax(bad))
+        bad |= array >= num_classes
+    if bool(bad.any()):
+        row = int(bad.argmax())
         top = "" if num_classes is None else f" to {num_classes - 1}"
         raise InputError(
             f"{name}[{row}] is {int(array[row])}, outside the classes 0{top} ({int(bad.sum())} such rows); "

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 
 from dmlp_jax.purifier.ridge import HIGHEST
-from dmlp_jax.purifier.rows import Training
+from dmlp_jax.purifier.rows import Chunk
 
 
 class Head(NamedTuple):
@@ -66,7 +66,6 @@ class Sums(NamedTuple):
         counts: soft counts of true against given labels [k, c, c].
         squares: sum of the squared residuals, see `Written`, [k].
         log_likelihood: of the given labels, each predicted without itself, [k], in nats.
-        changed: total weight of the rows whose written label differs from the given one, [k].
         moment: F^T Y of the written labels [k, d, c], None without IPC.
     """
 
@@ -74,33 +73,49 @@ class Sums(NamedTuple):
     counts: jax.Array
     squares: jax.Array
     log_likelihood: jax.Array
-    changed: jax.Array
     moment: jax.Array | None
 
 
-def write(head: Head, chunk: Training) -> Written:
+def write(head: Head, chunk: Chunk) -> Written:
     """The labels that EAC writes, for heads with leaves [k, ...] on rows [b, ...]."""
     given = chunk.given.T
     logits = jnp.einsum("kdc,bd->kcb", head.weights, chunk.features, precision=HIGHEST)
     likelihood = jnp.einsum("kyg,gb->kyb", head.transition, given, precision=HIGHEST)
-    probs = jax.nn.softmax(logits, axis=1)
-    residual = probs - bayes(probs, likelihood)[0]
+    scores, total = _exponents(logits)
+    probs = scores / total
+    residual = probs - bayes(scores, total, likelihood)[0]
     # A row that counts twice has moved its own logits twice as far.
     alone = logits + chunk.weight * (_wide(head.leverage) * residual - _wide(head.memory) * given)
-    prior = jax.nn.softmax(alone / _wide(head.temperature), axis=1)
-    return Written(*bayes(prior, likelihood), probs, residual)
+    prior = _exponents(alone / _wide(head.temperature))
+    return Written(*bayes(*prior, likelihood), probs, residual)
 
 
-def bayes(prior: jax.Array, likelihood: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """p(y | x, given) and log p(given | x), of p(y | x) [k, c, b] and p(given | y) [k, c, b]."""
-    joint = prior * likelihood
-    total = jnp.sum(joint, axis=1, keepdims=True)
+def bayes(scores: jax.Array, total: jax.Array, likelihood: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Bayes' rule for a prior that is not normalised.
+
+    Args:
+        scores: the prior p(y | x) times `total`, [k, c, b].
+        total: sum of the scores over classes, [k, 1, b].
+        likelihood: p(given | y), [k, c, b].
+
+    Returns:
+        p(y | x, given) [k, c, b] and log p(given | x) [k, b].
+    """
+    joint = scores * likelihood
+    evidence = jnp.sum(joint, axis=1, keepdims=True)
     # Where a prediction underflows to 0 for all classes that could have given g, p(y | x) decides.
-    posterior = jnp.where(total > 0, joint / jnp.where(total > 0, total, 1.0), prior)
-    return posterior, jnp.log(jnp.maximum(total[:, 0], jnp.finfo(total.dtype).tiny))
+    possible = evidence > 0
+    posterior = jnp.where(possible, joint, scores) / jnp.where(possible, evidence, total)
+    return posterior, jnp.log(jnp.maximum(evidence / total, jnp.finfo(total.dtype).tiny))[:, 0]
 
 
-def sums(head: Head, chunk: Training) -> Sums:
+def _exponents(logits: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """exp(logits) [k, c, b] up to a factor for each row, at most 1, and the sum over classes [k, 1, b]."""
+    scores = jnp.exp(logits - jnp.max(logits, axis=1, keepdims=True))
+    return scores, jnp.sum(scores, axis=1, keepdims=True)
+
+
+def sums(head: Head, chunk: Chunk) -> Sums:
     """What a round needs of rows [b, ...]; add up over chunks."""
     written = write(head, chunk)
     labels, moment = written.labels, None
@@ -114,15 +129,8 @@ def sums(head: Head, chunk: Training) -> Sums:
         jnp.einsum("kyb,bg->kyg", weight * written.labels, chunk.given, precision=HIGHEST),
         jnp.sum(weight * jnp.sum(written.residual**2, axis=1), axis=1),
         jnp.sum(weight * written.log_likelihood, axis=1),
-        jnp.sum(weight * _differs(written.labels, chunk.given.T), axis=1),
         moment,
     )
-
-
-def _differs(labels: jax.Array, given: jax.Array) -> jax.Array:
-    """Whether the most probable classes of labels [k, c, b] and given labels [c, b] differ, [k, b] bool."""
-    agreed = jnp.where(given == jnp.max(given, axis=0), labels, 0.0)
-    return jnp.max(labels, axis=1) > jnp.max(agreed, axis=1)
 
 
 def _to_simplex(labels: jax.Array) -> jax.Array:

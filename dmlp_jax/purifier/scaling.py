@@ -24,12 +24,6 @@ class LinearClassifier(NamedTuple):
     scale: jax.Array
 
 
-def feature_mean(features: jax.Array, weight: jax.Array) -> jax.Array:
-    """Weighted mean [d] of features [n, d] under row weights [n]."""
-    total = jnp.maximum(jnp.sum(weight), jnp.finfo(weight.dtype).tiny)
-    return matmul(weight[None, :], features)[0] / total
-
-
 def normalize_rows(features: jax.Array, mean: jax.Array, scale: jax.Array | float) -> jax.Array:
     """Rows of features [n, d] minus `mean`, of length `scale`; a row equal to the mean stays 0.
 

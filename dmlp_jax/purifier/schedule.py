@@ -31,6 +31,15 @@ from dmlp_jax.purifier.rows import Training
 from dmlp_jax.purifier.state import Candidate, Members, Shared, Snapshot
 
 History = dict[str, jax.Array]
+# What is kept of every round; see `PurifyResult.history`.
+HISTORY = (
+    "changed",
+    "evidence",
+    "expected_score",
+    "held_out_loss",
+    "held_out_accuracy",
+    "val_loss",
+)
 
 # Evidence in nats by which another candidate must beat the first: the noise of a largest value over rounds.
 HEAD_START = 10.0
@@ -129,7 +138,7 @@ def _round(
     look = partial(_look, step=step, clean=clean, shared=shared, config=config)
     heads, logits, held_out = jax.vmap(look)(candidates.members)
     sums = rows.sum_over(partial(_sums, heads), train)
-    history = {"changed": sums.changed[:, -1] / shared.total}
+    history = {}
     if config.keep_label_history:
         last = jax.tree.map(lambda leaf: leaf[:, -1], heads)
         history["labels"] = _hard_labels(last, train)
@@ -145,13 +154,15 @@ def _round(
             better = jnp.isfinite(score) & ((score > candidate.best.score) | (step < config.race_steps))
         best = jax.tree.map(lambda a, b: jnp.where(better, a, b), current, candidate.best)
         members = _update(candidate, head, sums, logits, clean, shared, config)
-        scores = {
-            "evidence": evidence,
-            "expected_score": score,
-            "held_out_loss": loss,
-            "held_out_accuracy": selection.accuracy(held_out, clean.targets),
-            "val_loss": selection.cross_entropy(logits[-1], clean.targets),
-        }
+        found = (
+            1.0 - jnp.trace(sums.counts[-1]) / shared.total,
+            evidence,
+            score,
+            loss,
+            selection.accuracy(held_out, clean.targets),
+            selection.cross_entropy(logits[-1], clean.targets),
+        )
+        scores = dict(zip(HISTORY, found, strict=True))
         evidence = jnp.maximum(candidate.evidence, jnp.where(jnp.isfinite(evidence), evidence, -jnp.inf))
         return candidate._replace(members=members, best=best, evidence=evidence), scores
 

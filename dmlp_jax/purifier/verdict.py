@@ -1,33 +1,59 @@
 """From what a schedule leaves to labels, or to a trivial baseline where that is clearly better."""
 
-from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from dmlp_jax.purifier import ipc, paper, posterior, rows, scaling, schedule, selection
+from dmlp_jax.purifier import ipc, paper, posterior, rows, scaling, schedule, selection, transition
 from dmlp_jax.purifier.baselines import PROBES, CleanSet, Probe
 from dmlp_jax.purifier.config import PurifyConfig
-from dmlp_jax.purifier.ridge import matmul
-from dmlp_jax.purifier.rows import Training
+from dmlp_jax.purifier.posterior import Head
+from dmlp_jax.purifier.ridge import HIGHEST, matmul
+from dmlp_jax.purifier.rows import Chunk, Training
 from dmlp_jax.purifier.scaling import LinearClassifier
 from dmlp_jax.purifier.selection import HeldOutScore
 from dmlp_jax.purifier.state import Shared
 
 
-class Verdict(NamedTuple):
-    """The outcome of a purification; the fields are those of `PurifyResult`.
+class Labels(NamedTuple):
+    """Labels of the training rows.
 
     Attributes:
-        probs: label distributions [n, c], of the default preset with the padding [q * b, c].
+        probs: the outcome, distributions [rows, c].
+        guesses: most probable classes according to each of `PROBES`, [rows, 3] int32.
+    """
+
+    probs: jax.Array
+    guesses: jax.Array
+
+
+class Totals(NamedTuple):
+    """Sums over the training rows, by weight.
+
+    Attributes:
+        counts: soft counts of the outcome against given labels, [c, c].
+        confidence: of the outcome's largest probabilities, scalar.
+    """
+
+    counts: jax.Array
+    confidence: jax.Array
+
+
+class Verdict(NamedTuple):
+    """The outcome of a purification.
+
+    Attributes:
+        labels: of the training rows, padding included.
+        totals: sums over them.
         classifier: linear head for raw features.
         score: of the outcome on held-out clean rows, see `PurifyResult.scores`.
         history: arrays [steps].
         chosen: 'candidate' and 'step', int32.
     """
 
-    probs: jax.Array
+    labels: Labels
+    totals: Totals
     classifier: LinearClassifier
     score: HeldOutScore
     history: dict[str, jax.Array]
@@ -39,28 +65,24 @@ def of_default(
     clean: CleanSet,
     probes: tuple[Probe, ...],
     shared: Shared,
-    mean: jax.Array,
     val_given_labels: jax.Array | None,
     config: PurifyConfig,
 ) -> Verdict:
     """Runs the schedule and sets its labels against the trivial baselines on held-out clean rows.
 
     Args:
-        train: the training rows, standardised.
+        train: the training rows.
         clean: the clean rows.
         probes: the trivial baselines; the schedule starts from the last.
         shared: see `schedule.share`.
-        mean: of the raw training features [d].
         val_given_labels: what the noisy source said of the clean rows [m], or None.
         config: the settings.
     """
     best, candidate, history = schedule.run(train, clean, probes[-1], shared, config)
-    heads = jax.tree.map(lambda leaf: leaf[None], best.head)
-    written = rows.map_over(lambda chunk: posterior.write(heads, chunk).labels[0].T, train)
-    given = train.given.reshape(written.shape)
 
     truth = jnp.argmax(clean.targets, axis=-1)
     others = [jnp.argmax(probe.held_out, axis=-1) == truth for probe in probes]
+    scores = [probe.score for probe in probes]
     if val_given_labels is None:
         hits = selection.expected_hits(best.held_out, best.head.transition, clean.targets)
         loss = -selection.expected_score(best.held_out, best.head.transition, clean.targets)
@@ -69,32 +91,47 @@ def of_default(
         held_out = best.held_out + jnp.log(best.head.transition).T[val_given_labels]
         hits = jnp.argmax(held_out, axis=-1) == truth
         others.append(val_given_labels == truth)
+        scores.append(HeldOutScore(jnp.float32(jnp.nan), jnp.mean(others[-1].astype(jnp.float32))))
         own = selection.score(held_out, clean.targets)
-    option = _choose(hits, jnp.stack(others)) if config.selection else 0
+    option = _choose(hits, jnp.stack(others)) if config.selection else jnp.int32(0)
 
+    probe_weights = jnp.stack([probe.weights[-1] for probe in probes])
+    labels, totals = rows.visit(lambda chunk: _settle(option, best.head, probe_weights, chunk), train)
     weights = best.head.weights / best.head.temperature
-    outcomes = [lambda: (written, weights, own)]
-    outcomes += [partial(_of_probe, probe, train) for probe in probes]
-    unknown = jnp.float32(jnp.nan)
-    outcomes.append(lambda: (given, weights, HeldOutScore(unknown, jnp.mean(others[-1].astype(jnp.float32)))))
-    probs, weights, score = jax.lax.switch(option, outcomes)
-    return Verdict(
-        probs,
-        scaling.linear_classifier(weights, mean),
-        score,
-        history,
-        {
-            "candidate": jnp.where(option > 0, len(config.weight_decay) + option - 1, candidate),
-            "step": jnp.where(option > 0, 0, best.step),
-        },
-    )
+    # The given labels have no classifier of their own.
+    weights = jax.lax.select_n(option, weights, *probe_weights, weights)
+    score = jax.tree.map(lambda *values: jnp.stack(values)[option], own, *scores)
+    replaced = option > 0
+    chosen = {
+        "candidate": jnp.where(replaced, len(config.weight_decay) + option - 1, candidate),
+        "step": jnp.where(replaced, 0, best.step),
+    }
+    classifier = scaling.linear_classifier(weights, train.mean)
+    return Verdict(labels, totals, classifier, score, history, chosen)
 
 
-def _of_probe(probe: Probe, train: Training) -> tuple[jax.Array, jax.Array, HeldOutScore]:
-    """Labels [q * b, c], weights and score of a trivial baseline."""
-    weights = probe.weights[-1]
-    labels = rows.map_over(lambda chunk: jax.nn.softmax(matmul(chunk.features, weights)), train)
-    return labels, weights, probe.score
+def _settle(option: jax.Array, head: Head, probe_weights: jax.Array, chunk: Chunk) -> tuple[Labels, Totals]:
+    """Labels and totals of a chunk.
+
+    Args:
+        option: whose labels to take, see `_choose`.
+        head: what purified them.
+        probe_weights: of the probes, [3, d, c].
+        chunk: the rows.
+    """
+    written = posterior.write(jax.tree.map(lambda leaf: leaf[None], head), chunk).labels[0].T
+    logits = jnp.einsum("bd,pdc->pbc", chunk.features, probe_weights, precision=HIGHEST)
+    probs = jax.lax.select_n(option, written, *jax.nn.softmax(logits), chunk.given)
+    return Labels(probs, _guesses(logits)), _totals(probs, chunk.given, chunk.weight)
+
+
+def _guesses(logits: jax.Array) -> jax.Array:
+    """Most probable classes [b, p] of logits [p, b, c]."""
+    return jnp.argmax(logits, axis=-1).T.astype(jnp.int32)
+
+
+def _totals(probs: jax.Array, given: jax.Array, weight: jax.Array) -> Totals:
+    return Totals(transition.soft_counts(probs, given, weight), jnp.dot(weight, jnp.max(probs, axis=-1)))
 
 
 def _choose(hits: jax.Array, others: jax.Array) -> jax.Array:
@@ -115,15 +152,24 @@ def _choose(hits: jax.Array, others: jax.Array) -> jax.Array:
     return jnp.where(jnp.any(better), jnp.argmax(value) + 1, 0).astype(jnp.int32)
 
 
-def of_paper(outcome: paper.Result, config: PurifyConfig) -> Verdict:
-    """The paper's labels on the simplex; every clean row was trained on, so nothing is held out."""
+def of_paper(
+    outcome: paper.Result, given: jax.Array, train: Training, probes: tuple[Probe, ...], config: PurifyConfig
+) -> Verdict:
+    """The paper's labels on the simplex; every clean row was trained on, so nothing is held out.
+
+    Args:
+        outcome: of the paper's schedule.
+        given: given labels as distributions [n, c].
+        train: the same rows, for the probes.
+        probes: the trivial baselines.
+        config: the settings.
+    """
+    probe_weights = jnp.stack([probe.weights[-1] for probe in probes])
+    guesses = rows.map_over(lambda chunk: _guesses(matmul(chunk.features, probe_weights)), train)
+    probs = ipc.to_simplex(outcome.labels)
+    totals = _totals(probs, given, train.weight.reshape(-1)[: len(given)])
     weights = jnp.mean(outcome.weights, axis=0)
-    unknown = jnp.float32(jnp.nan)
     head = LinearClassifier(weights[:-1], weights[-1], jnp.zeros_like(weights[:-1, 0]), jnp.float32(0))
-    return Verdict(
-        ipc.to_simplex(outcome.labels),
-        head,
-        HeldOutScore(unknown, unknown),
-        outcome.history,
-        {"candidate": jnp.int32(0), "step": jnp.int32(config.steps)},
-    )
+    unknown = HeldOutScore(jnp.float32(jnp.nan), jnp.float32(jnp.nan))
+    chosen = {"candidate": jnp.int32(0), "step": jnp.int32(config.steps)}
+    return Verdict(Labels(probs, guesses), totals, head, unknown, outcome.history, chosen)

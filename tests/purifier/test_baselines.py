@@ -11,7 +11,7 @@ from dmlp_jax.purifier import baselines, leverage, ridge, scaling, selection
 def prepared(blobs):
     features, given, (val_features, val_labels), _ = blobs
     weight = jnp.ones(len(features))
-    mean = scaling.feature_mean(jnp.asarray(features), weight)
+    mean = jnp.mean(jnp.asarray(features), axis=0)
     rows = scaling.standardize(jnp.asarray(features), mean)
     clean = baselines.clean_set(
         scaling.standardize(jnp.asarray(val_features), mean), jnp.asarray(val_labels), 3, 3, jax.random.key(0)

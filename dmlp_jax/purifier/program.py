@@ -1,0 +1,108 @@
+"""The whole purification as one traced program: arrays in, `PurifyResult` out."""
+
+import jax
+import jax.numpy as jnp
+
+from dmlp_jax.purifier import baselines, paper, rows, scaling, schedule, transition
+from dmlp_jax.purifier import verdict as verdict_lib
+from dmlp_jax.purifier.baselines import PROBES
+from dmlp_jax.purifier.config import PurifyConfig
+from dmlp_jax.purifier.reader import Reader
+from dmlp_jax.purifier.result import PurifyResult
+from dmlp_jax.purifier.ridge import matmul
+
+
+def run(
+    features: jax.Array | Reader,
+    labels: jax.Array,
+    val_features: jax.Array,
+    val_labels: jax.Array,
+    val_given_labels: jax.Array | None,
+    sample_weight: jax.Array | None,
+    config: PurifyConfig,
+    key: jax.Array,
+    num_classes: int,
+    axis: tuple[str, ...] | None = None,
+) -> PurifyResult:
+    """`purify` on checked arguments.
+
+    Args:
+        features: [n, d], or their reader; under `jax.shard_map` this device's rows.
+        labels: class indices [n] or distributions [n, c], of the same rows.
+        val_features: [m, d].
+        val_labels: [m].
+        val_given_labels: [m], or None.
+        sample_weight: [n], or None.
+        config: the settings, numbers in float32.
+        key: for the folds and the paper preset's starts.
+        num_classes: c.
+        axis: names of the mesh axes over which rows are spread.
+    """
+    count = features.shape[0]
+    weight = jnp.ones(count, jnp.float32) if sample_weight is None else sample_weight
+    given = labels.astype(jnp.float32 if labels.ndim == 2 else jnp.int32)
+    if not isinstance(features, Reader):
+        features = features.astype(jnp.float32)
+    fold_key, start_key = jax.random.split(key)
+
+    entries = entries_per_row(config, num_classes)
+    train = rows.load(features, given, weight, num_classes, entries, axis)
+    val_rows = scaling.standardize(val_features.astype(jnp.float32), train.mean)
+    clean = baselines.clean_set(val_rows, val_labels, num_classes, config.num_folds, fold_key)
+    gram, moment, total = rows.sum_over(_moments, train)
+    shared = schedule.share(gram, total, clean, config)
+    probes = (
+        baselines.val_only_probe(clean),
+        *baselines.ridge_probes(gram, shared.spectrum, moment, total, clean),
+    )
+    if config.preset == "paper":
+        given = given if given.ndim == 2 else jax.nn.one_hot(given, num_classes, dtype=jnp.float32)
+        outcome = paper.run(
+            features, given, weight, val_features.astype(jnp.float32), clean.targets, config, start_key
+        )
+        verdict = verdict_lib.of_paper(outcome, given, train, probes, config)
+    else:
+        verdict = verdict_lib.of_default(train, clean, probes, shared, val_given_labels, config)
+
+    probs, guesses = (rows[:count] for rows in verdict.labels)
+    counts, confidence = verdict.totals
+    hard = jnp.argmax(probs, axis=-1).astype(jnp.int32)
+    scores = {name: probe.score._asdict() for name, probe in zip(PROBES, probes, strict=True)}
+    scores["purified"] = verdict.score._asdict() | {"estimated_accuracy": confidence / total}
+    scores["given"] = _given_score(val_given_labels, val_labels) | {
+        "estimated_accuracy": jnp.trace(counts) / total
+    }
+    history = {
+        name: values[:, :count] if name == "labels" else values for name, values in verdict.history.items()
+    }
+    return PurifyResult(
+        labels=hard,
+        probs=probs,
+        confidence=jnp.max(probs, axis=-1),
+        changed=hard != (labels if labels.ndim == 1 else jnp.argmax(labels, axis=-1)),
+        classifier=verdict.classifier,
+        transition=transition.transition_matrix(counts),
+        history=history,
+        scores=scores,
+        baselines={name: guesses[:, i] for i, name in enumerate(PROBES)},
+        chosen=verdict.chosen,
+    )
+
+
+def entries_per_row(config: PurifyConfig, num_classes: int) -> int:
+    """Entries of the largest intermediate result per training row."""
+    return len(config.weight_decay) * (config.num_folds + 1) * num_classes
+
+
+def _moments(chunk: rows.Chunk) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Gram matrix F^T F [d, d], moment F^T Y of the given labels [d, c] and sum of the weights of rows."""
+    weighted = chunk.weight[:, None] * chunk.features
+    return matmul(weighted.T, chunk.features), matmul(weighted.T, chunk.given), jnp.sum(chunk.weight)
+
+
+def _given_score(val_given_labels: jax.Array | None, val_labels: jax.Array) -> dict[str, jax.Array]:
+    unknown = jnp.float32(jnp.nan)
+    accuracy = unknown
+    if val_given_labels is not None:
+        accuracy = jnp.mean((val_given_labels == val_labels).astype(jnp.float32))
+    return {"cross_entropy": unknown, "accuracy": accuracy}

@@ -1,0 +1,77 @@
+"""Features on disk, read chunk by chunk from inside a compiled program."""
+
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+# Bytes of one chunk of features; two are in memory at a time.
+CHUNK_BYTES = 2**26
+
+
+def is_on_disk(features: Any) -> bool:
+    """Whether features are to be read in slices: a NumPy memory map, or what only looks like an array.
+
+    That is an object with shape, a NumPy dtype and slices, such as a data set of h5py or zarr.
+    `numpy.asarray` of one loads it instead.
+    """
+    if isinstance(features, np.memmap):
+        return True
+    if isinstance(features, (np.ndarray, jax.Array, list, tuple)) or len(getattr(features, "shape", ())) != 2:
+        return False
+    try:
+        np.dtype(features.dtype)
+    except (AttributeError, TypeError):
+        return False
+    return hasattr(features, "__getitem__")
+
+
+class Reader:
+    """Reads chunks of rows, the next one ahead of its time.
+
+    Attributes:
+        shape: (n, d).
+        rows: rows of a chunk, b.
+    """
+
+    def __init__(self, features: Any, rows: int) -> None:
+        """A reader of an array-like [n, d] on disk.
+
+        Args:
+            features: has shape, dtype, and gives rows by slices.
+            rows: rows of a chunk that are wanted; it gets fewer where `CHUNK_BYTES` does not allow them.
+        """
+        self.shape = tuple(features.shape)
+        self.rows = max(1, min(rows, self.shape[0], CHUNK_BYTES // (4 * self.shape[1])))
+        self._features = features
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="purify-reader")
+        self._lock = threading.Lock()
+        self._ahead: tuple[int, Future[np.ndarray]] | None = None
+
+    @property
+    def chunks(self) -> int:
+        """How many there are."""
+        return -(-self.shape[0] // self.rows)
+
+    def fetch(self, index: jax.Array) -> jax.Array:
+        """Chunk [b, d] in float32, inside a traced program; rows past the end are 0."""
+        shape = jax.ShapeDtypeStruct((self.rows, self.shape[1]), jnp.float32)
+        return jax.pure_callback(self._next, shape, index)
+
+    def read(self, index: int) -> np.ndarray:
+        """Chunk [b, d] in float32; rows past the end are 0."""
+        rows = np.asarray(self._features[index * self.rows : (index + 1) * self.rows])
+        padded = np.zeros((self.rows, self.shape[1]), np.float32)
+        padded[: len(rows)] = rows
+        return padded
+
+    def _next(self, index: Any) -> np.ndarray:
+        with self._lock:
+            wanted, future = self._ahead or (None, None)
+            rows = future.result() if wanted == int(index) else self.read(int(index))
+            following = (int(index) + 1) % self.chunks
+            self._ahead = following, self._pool.submit(self.read, following)
+        return rows

@@ -1,0 +1,44 @@
+"""The outcome of `purify`."""
+
+from typing import NamedTuple
+
+import jax
+
+from dmlp_jax.purifier.scaling import LinearClassifier
+
+
+class PurifyResult(NamedTuple):
+    """What `purify` returns; every field is an array or a pytree of arrays.
+
+    Attributes:
+        labels: purified hard labels [n], int32.
+        probs: purified label distributions [n, c], float32, rows on the simplex.
+        confidence: probability of the purified label [n], in [0, 1].
+        changed: whether the purified label differs from the given one [n], bool.
+        classifier: linear head for new features, see `predict`.
+        transition: estimate of p(given label | true label) [c, c], row = true class.
+        history: arrays [steps]: 'val_loss' (loss on all clean rows), 'changed' (share of the labels'
+            mass that has left the given class; in the paper preset of changed labels),
+            in the default preset also 'held_out_loss', 'held_out_accuracy', 'evidence' and 'expected_score'
+            of the chosen candidate, see `schedule.py`; with `keep_label_history` 'labels' [steps, n].
+        scores: by name ('given', 'purified' and the trivial baselines) a dict of scalars: 'cross_entropy'
+            and 'accuracy' on held-out clean rows, NaN where they cannot be known, and 'estimated_accuracy'
+            of the training labels ('given' and 'purified' only), the model's own opinion. 'purified' is what
+            gave the labels; without `val_given_labels` it is an expectation over the given labels that
+            `transition` would have drawn for the clean rows.
+        baselines: labels [n], int32, that each trivial baseline would give.
+        chosen: 'candidate' and 'step' that selection took, int32. With s candidates the indices s, s + 1 and
+            s + 2 stand for the probes of `PROBES`, s + 3 for the given labels, which no candidate beat, at
+            step 0. In the paper preset candidate 0 at the last step.
+    """
+
+    labels: jax.Array
+    probs: jax.Array
+    confidence: jax.Array
+    changed: jax.Array
+    classifier: LinearClassifier
+    transition: jax.Array
+    history: dict[str, jax.Array]
+    scores: dict[str, dict[str, jax.Array]]
+    baselines: dict[str, jax.Array]
+    chosen: dict[str, jax.Array]

@@ -1,0 +1,113 @@
+"""Purification of rows that are spread over the devices of a mesh, on one host or several.
+
+The program runs on every device with that device's rows (`jax.shard_map`). What it needs of the others are
+sums over rows, one `psum` each; the features never move.
+"""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from dmlp_jax.purifier import program, schedule
+from dmlp_jax.purifier.baselines import PROBES
+from dmlp_jax.purifier.config import PurifyConfig
+from dmlp_jax.purifier.result import PurifyResult
+
+
+class Placement(NamedTuple):
+    """Where rows lie.
+
+    Attributes:
+        mesh: of devices.
+        axis: names of the mesh axes over which rows are spread.
+    """
+
+    mesh: Mesh
+    axis: tuple[str, ...]
+
+
+def placement(features: Any) -> Placement | None:
+    """Where the rows of an array [n, d] lie, if over several devices, each row whole on one; else None."""
+    if not isinstance(features, jax.Array) or isinstance(features, jax.core.Tracer):
+        return None
+    sharding = features.sharding
+    if not isinstance(sharding, NamedSharding) or sharding.is_fully_replicated:
+        return None
+    rows, *columns = (*sharding.spec, None)
+    if rows is None or any(columns):
+        return None
+    return Placement(sharding.mesh, (rows,) if isinstance(rows, str) else tuple(rows))
+
+
+def run(
+    where: Placement,
+    features: jax.Array,
+    labels: jax.Array,
+    val_features: jax.Array,
+    val_labels: jax.Array,
+    val_given_labels: jax.Array | None,
+    sample_weight: jax.Array | None,
+    config: PurifyConfig,
+    key: jax.Array,
+    num_classes: int,
+) -> PurifyResult:
+    """`program.run` over devices. Arrays other than the features may be whole on every host, or spread alike.
+
+    Returns:
+        The result; what it says of rows is spread like the features, the rest is on every device.
+    """
+    over = partial(_place, NamedSharding(where.mesh, PartitionSpec(where.axis)))
+    everywhere = partial(_place, NamedSharding(where.mesh, PartitionSpec()))
+    arguments = jax.tree.map(over, (labels, sample_weight))
+    known = jax.tree.map(
+        everywhere, (val_features, val_labels, val_given_labels, config, jax.random.key_data(key))
+    )
+    return _run(features, arguments, known, num_classes, where, str(jax.random.key_impl(key)))
+
+
+@partial(jax.jit, static_argnums=(3, 4, 5))
+def _run(
+    features: jax.Array, arguments: Any, known: Any, num_classes: int, where: Placement, key_type: str
+) -> PurifyResult:
+    rows, whole = PartitionSpec(where.axis), PartitionSpec()
+    config = known[3]
+    history = dict.fromkeys(schedule.HISTORY, whole)
+    if config.keep_label_history:
+        history["labels"] = PartitionSpec(None, where.axis)
+    result = PurifyResult(
+        labels=rows,
+        probs=rows,
+        confidence=rows,
+        changed=rows,
+        classifier=whole,
+        transition=whole,
+        history=history,
+        scores=whole,
+        baselines=dict.fromkeys(PROBES, rows),
+        chosen=whole,
+    )
+
+    def on_device(features, arguments, known):
+        labels, weight = arguments
+        val_features, val_labels, val_given_labels, config, key = known
+        key = jax.random.wrap_key_data(key, impl=key_type)
+        return program.run(
+            features, labels, val_features, val_labels, val_given_labels, weight, config, key, num_classes,
+            where.axis,
+        )  # fmt: skip
+
+    # Everything but the rows is equal on all devices by construction; the checker cannot see that.
+    return jax.shard_map(
+        on_device, mesh=where.mesh, in_specs=(rows, rows, whole), out_specs=result, check_vma=False
+    )(features, arguments, known)
+
+
+def _place(sharding: NamedSharding, array: Any) -> jax.Array:
+    """An array as `sharding` has it, from one that is so already or that every host has whole."""
+    if isinstance(array, jax.Array) and array.sharding == sharding:
+        return array
+    array = np.asarray(array)
+    return jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])
