@@ -68,7 +68,7 @@ def clean_set(
     return CleanSet(features, targets, folds, selection.train_masks(folds, num_folds))
 
 
-def val_only_probe(clean: CleanSet, steps: int = 30) -> Probe:
+def val_only_probe(clean: CleanSet, steps: int = 20) -> Probe:
     """Softmax regression on the clean rows, its L2 strength chosen by held-out cross-entropy.
 
     Args:
@@ -84,9 +84,10 @@ def val_only_probe(clean: CleanSet, steps: int = 30) -> Probe:
         bound = ridge.factor(0.5 * gram, penalty * unit)
 
         def body(_, state):
-            probs = jax.nn.softmax(matmul(clean.features, state.lookahead))
-            pull = clean.masks[:, :, None] * (probs - clean.targets)
-            gradient = matmul(clean.features.T, pull) + share * penalty * unit * state.lookahead
+            logits = jnp.einsum("kdc,md->kcm", state.lookahead, clean.features, precision=ridge.HIGHEST)
+            pull = clean.masks[:, None] * (jax.nn.softmax(logits, axis=1) - clean.targets.T)
+            gradient = jnp.einsum("kcm,md->kdc", pull, clean.features, precision=ridge.HIGHEST)
+            gradient += share * penalty * unit * state.lookahead
             return jax.vmap(eac.nesterov_step, in_axes=(0, 0, None))(state, gradient, bound)
 
         start = jax.vmap(eac.init_nesterov)(weights)
@@ -95,8 +96,9 @@ def val_only_probe(clean: CleanSet, steps: int = 30) -> Probe:
 
     zeros = jnp.zeros((len(clean.masks), clean.features.shape[1], clean.targets.shape[1]), jnp.float32)
     weights = jax.lax.scan(fit, zeros, jnp.asarray(SOFTMAX_PENALTIES, jnp.float32))[1]
-    unseen = jnp.zeros((len(SOFTMAX_PENALTIES), clean.features.shape[1]), jnp.float32)
-    return _best(weights, unseen, clean)
+    logits, scores = jax.lax.map(lambda members: _evaluate(members[:-1], clean), weights)
+    best = _best(scores)
+    return _probe(weights[best], logits[best], jnp.zeros(clean.features.shape[1], jnp.float32), clean)
 
 
 def ridge_probes(
@@ -115,40 +117,49 @@ def ridge_probes(
     moment_val = matmul(clean.features.T, clean.masks[:, :, None] * clean.targets)
     count_val = jnp.sum(clean.masks, axis=1)
     unit = ridge.mean_eigenvalue(gram)
+    folds = len(clean.masks) - 1
 
-    def members(setting):
+    def both(setting, members):
         penalty, share = setting
-        val_weight = share * total / count_val
 
-        def fit(gram_val, moment_val, val_weight):
+        def fit(gram_val, moment_val, count_val):
+            val_weight = share * total / count_val
             total_gram, total_moment = gram + val_weight * gram_val, moment + val_weight * moment_val
             return ridge.fit(total_gram, penalty * unit, total_moment)
 
-        # The clean rows look like the training rows: with their weight the Gram matrix is 1 + share as large.
-        return jax.vmap(fit)(gram_val, moment_val, val_weight), 1.0 / (
-            (1.0 + share) * spectrum + penalty * unit
-        )
+        return jax.vmap(fit)(gram_val[:members], moment_val[:members], count_val[:members])
 
-    def noisy(penalty):
+    def noisy(penalty, members):
         weights = ridge.fit(gram, penalty * unit, moment)
-        weights = jnp.broadcast_to(weights, (clean.masks.shape[0], *weights.shape))
-        return weights, 1.0 / (spectrum + penalty * unit)
+        return jnp.broadcast_to(weights, (members, *weights.shape))
 
-    penalties = jnp.asarray(RIDGE_PENALTIES, jnp.float32)
+    def tuned(fit, settings):
+        logits, scores = jax.lax.map(lambda setting: _evaluate(fit(setting, folds), clean), settings)
+        best = _best(scores)
+        setting = jax.tree.map(lambda values: values[best], settings)
+        return setting, fit(setting, folds + 1), logits[best]
+
     grid = [(p, s) for p in RIDGE_PENALTIES for s in VAL_SHARES]
-    both = jax.lax.map(members, tuple(jnp.asarray(grid, jnp.float32).T))
-    return _best(*jax.lax.map(noisy, penalties), clean), _best(*both, clean)
+    penalty, *of_noisy = tuned(noisy, jnp.asarray(RIDGE_PENALTIES, jnp.float32))
+    of_noisy = _probe(*of_noisy, 1.0 / (spectrum + penalty * unit), clean)
+    (penalty, share), *of_both = tuned(both, tuple(jnp.asarray(grid, jnp.float32).T))
+    # The clean rows look like the training rows: with their weight the Gram matrix is 1 + share as large.
+    return of_noisy, _probe(*of_both, 1.0 / ((1.0 + share) * spectrum + penalty * unit), clean)
 
 
-def _best(weights: jax.Array, memory: jax.Array, clean: CleanSet) -> Probe:
-    """The setting of least held-out loss of weights [s, k + 1, d, c] and memory [s, d], tempered."""
+def _evaluate(members: jax.Array, clean: CleanSet) -> tuple[jax.Array, HeldOutScore]:
+    """Held-out logits [m, c] of the members without a fold, weights [k, d, c], and their score."""
+    logits = selection.held_out_logits(matmul(clean.features, members), clean.folds)
+    return logits, selection.score(logits, clean.targets)
 
-    def evaluate(members):
-        logits = selection.held_out_logits(matmul(clean.features, members[:-1]), clean.folds)
-        return logits, selection.score(logits, clean.targets)
 
-    logits, scores = jax.lax.map(evaluate, weights)
-    best = jnp.argmin(jnp.where(jnp.isfinite(scores.cross_entropy), scores.cross_entropy, jnp.inf))
-    temperature = selection.fit_temperature(logits[best], clean.targets)
-    score = jax.tree.map(lambda leaf: leaf[best], scores)
-    return Probe(weights[best] / temperature, logits[best] / temperature, score, memory[best] / temperature)
+def _best(scores: HeldOutScore) -> jax.Array:
+    """Index of the setting of the least held-out loss."""
+    return jnp.argmin(jnp.where(jnp.isfinite(scores.cross_entropy), scores.cross_entropy, jnp.inf))
+
+
+def _probe(weights: jax.Array, held_out: jax.Array, memory: jax.Array, clean: CleanSet) -> Probe:
+    """A probe at the temperature that calibrates it; arguments as the fields of `Probe`."""
+    temperature = selection.fit_temperature(held_out, clean.targets)
+    score = selection.score(held_out, clean.targets)
+    return Probe(weights / temperature, held_out / temperature, score, memory / temperature)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import optax
 
 from dmlp_jax.purifier import ridge as ridge_lib
-from dmlp_jax.purifier.ridge import RidgeFactor, matmul
+from dmlp_jax.purifier.ridge import HIGHEST, RidgeFactor, matmul
 
 
 class NesterovState(NamedTuple):
@@ -98,13 +98,14 @@ def classifier_loss(
     Args:
         weights: [d, c].
         features: [n, d].
-        labels: soft labels [n, c].
+        labels: soft labels, class-major [c, n].
         row_weight: [n]; rows of weight 0 are padding.
         entropy_weight: weight of the entropy; the paper's is 1.
     """
-    log_probs = jax.nn.log_softmax(matmul(features, weights))
-    cross_entropy = -jnp.sum(labels * log_probs, axis=-1)
-    entropy = -jnp.sum(jnp.exp(log_probs) * log_probs, axis=-1)
+    logits = jnp.einsum("dc,nd->cn", weights, features, precision=HIGHEST)
+    log_probs = jax.nn.log_softmax(logits, axis=0)
+    cross_entropy = -jnp.sum(labels * log_probs, axis=0)
+    entropy = -jnp.sum(jnp.exp(log_probs) * log_probs, axis=0)
     total = jnp.sum(row_weight * (cross_entropy + entropy_weight * entropy))
     return total / jnp.maximum(jnp.sum(row_weight), 1.0)
 
@@ -130,5 +131,5 @@ def adam_step(
 
 
 def write_labels(labels: jax.Array, predictions: jax.Array, momentum: jax.Array | float) -> jax.Array:
-    """Y <- (1 - alpha_E) Y + alpha_E C(F), Eq. 9, for labels and predictions [n, c]."""
+    """Y <- (1 - alpha_E) Y + alpha_E C(F), Eq. 9, for labels and predictions of one shape."""
     return (1.0 - momentum) * labels + momentum * predictions

@@ -79,11 +79,11 @@ def label_loss(
     return moment_loss(matmul(features.T, weight[:, None] * labels), ridge, val, entropy_weight)
 
 
-def to_simplex(labels: jax.Array) -> jax.Array:
-    """Labels [n, c] clipped at 0 and scaled to rows that sum to 1; a row with nothing left is uniform."""
+def to_simplex(labels: jax.Array, axis: int = -1) -> jax.Array:
+    """Labels, classes along `axis`, clipped at 0 and scaled to sum to 1; uniform where nothing is left."""
     clipped = jnp.maximum(labels, 0.0)
-    total = jnp.sum(clipped, axis=-1, keepdims=True)
-    return jnp.where(total > 0, clipped / jnp.where(total > 0, total, 1.0), 1.0 / labels.shape[-1])
+    total = jnp.sum(clipped, axis=axis, keepdims=True)
+    return jnp.where(total > 0, clipped / jnp.where(total > 0, total, 1.0), 1.0 / labels.shape[axis])
 
 
 def curvature(

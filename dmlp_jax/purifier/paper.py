@@ -6,6 +6,7 @@ and 500 rows, Adam's learning rates, a write every 20 epochs); where the two dis
 given, with a constant column for the classifier only.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -14,7 +15,7 @@ import optax
 
 from dmlp_jax.purifier import eac, ipc, ridge
 from dmlp_jax.purifier.config import PurifyConfig
-from dmlp_jax.purifier.ridge import RidgeFactor, matmul
+from dmlp_jax.purifier.ridge import HIGHEST, RidgeFactor
 
 
 class Result(NamedTuple):
@@ -32,7 +33,13 @@ class Result(NamedTuple):
 
 
 class _Batch(NamedTuple):
-    """Rows [b, ...] of one ridge solve, or all batches [batches, b, ...]; padding has weight 0."""
+    """Rows of one ridge solve in slices of one classifier step, or all batches [batches, ...].
+
+    Attributes:
+        features: with a constant column, [slices, b, d + 1].
+        weight: row weights [slices, b]; padding has 0.
+        ridge: for the rows without the constant column: in the inverse its row and column are 0.
+    """
 
     features: jax.Array
     weight: jax.Array
@@ -40,10 +47,20 @@ class _Batch(NamedTuple):
 
 
 class _State(NamedTuple):
-    """Labels [batches, b, c], classifiers [members, d + 1, c] and the states of their optimisers."""
+    """What an epoch leaves to the next.
+
+    Attributes:
+        labels: class-major [batches, slices, c, b].
+        label_optimizer: for the labels of every slice.
+        moments: F^T softmax(labels) of every batch, [batches, d + 1, c]; taken as the labels move, so that an
+            epoch reads the features once.
+        weights: of the classifiers, [members, d + 1, c].
+        classifier_optimizer: for every member.
+    """
 
     labels: jax.Array
     label_optimizer: optax.OptState
+    moments: jax.Array
     weights: jax.Array
     classifier_optimizer: optax.OptState
 
@@ -76,45 +93,49 @@ def run(
     def split(rows):
         missing = num_batches * slices * slice_size - count
         rows = jnp.pad(rows, [(0, missing)] + [(0, 0)] * (rows.ndim - 1))
-        return rows.reshape(num_batches, slices * slice_size, *rows.shape[1:])
+        return rows.reshape(num_batches, slices, slice_size, *rows.shape[1:])
 
-    def factor(rows):
-        return ridge.factor(ridge.gram(*rows), config.ridge_penalty)
+    def join(labels):
+        return jnp.moveaxis(labels, 2, 3).reshape(-1, classes)[:count]
 
-    xs, ws, labels = split(features), split(weight), split(given)
+    def factor(batch):
+        rows, row_weight = map(_join, batch)
+        inverse = ridge.factor(ridge.gram(rows[:, :-1], row_weight), config.ridge_penalty).inverse
+        return RidgeFactor(jnp.pad(inverse, (0, 1)))
+
+    xs, ws, labels_given = split(_with_bias(features)), split(weight), jnp.moveaxis(split(given), 3, 2)
     batches = _Batch(xs, ws, jax.lax.map(factor, (xs, ws)))
     weights = jax.vmap(_init_classifier, in_axes=(0, None, None))(
         jax.random.split(key, config.num_members), width, classes
     )
     state = _State(
-        labels,
-        jax.vmap(_label_optimizer(config).init)(labels),
+        labels_given,
+        jax.vmap(jax.vmap(_label_optimizer(config).init))(labels_given),
+        _moments(labels_given, batches),
         weights,
         jax.vmap(eac.adam().init)(weights),
     )
-    val = ipc.Validation(val_features, val_targets, jnp.ones_like(val_targets[:, 0]))
+    val = ipc.Validation(_with_bias(val_features), val_targets, jnp.ones_like(val_targets[:, 0]))
 
     def epoch(state, index):
         # The authors' script keeps the first rate for epochs 0 to 3.
         rate = config.eac_lr * jnp.where(index > 3, config.eac_lr_drop, 1.0)
-        state, losses = _epoch(state, batches, val, rate, slices, config)
+        state, losses = _epoch(state, batches, val, rate, config)
         if config.eac:
-            predictions = jax.lax.map(lambda rows: _predict(state.weights, rows), batches.features)
-            written = eac.write_labels(state.labels, predictions, config.eac_momentum)
             write = (index > 0) & (index % config.eac_period == 0)
-            state = state._replace(labels=jnp.where(write, written, state.labels))
-        hard = jnp.argmax(state.labels.reshape(-1, classes)[:count], axis=-1)
-        changed = hard != jnp.argmax(given, axis=-1)
+            state = jax.lax.cond(write, _write, lambda state, *_: state, state, batches, config)
+        kept = jnp.argmax(state.labels, axis=2) == jnp.argmax(labels_given, axis=2)
         history = {
             "val_loss": jnp.mean(losses),
-            "changed": jnp.sum(changed * weight) / jnp.sum(weight),
+            "changed": 1.0 - jnp.sum(kept * ws) / jnp.sum(ws),
         }
         if config.keep_label_history:
+            hard = jnp.argmax(state.labels, axis=2).reshape(-1)[:count]
             history["labels"] = hard.astype(jnp.uint8 if classes <= 256 else jnp.int32)
         return state, history
 
     state, history = jax.lax.scan(epoch, state, jnp.arange(config.steps, dtype=jnp.int32))
-    return Result(state.labels.reshape(-1, classes)[:count], state.weights, history)
+    return Result(join(state.labels), state.weights, history)
 
 
 def _init_classifier(key: jax.Array, width: int, classes: int) -> jax.Array:
@@ -127,11 +148,6 @@ def _with_bias(features: jax.Array) -> jax.Array:
     return jnp.concatenate([features, jnp.ones_like(features[:, :1])], axis=1)
 
 
-def _predict(weights: jax.Array, features: jax.Array) -> jax.Array:
-    """Mean of the members' predictions, [b, c]."""
-    return jnp.mean(jax.nn.softmax(matmul(_with_bias(features), weights)), axis=0)
-
-
 def _label_optimizer(config: PurifyConfig) -> optax.GradientTransformation:
     """Plain gradient steps or the script's Adam, without their learning rate, which may be traced."""
     if config.label_optimizer == "adam":
@@ -139,58 +155,87 @@ def _label_optimizer(config: PurifyConfig) -> optax.GradientTransformation:
     return optax.identity()
 
 
+def _moments(labels: jax.Array, batches: _Batch) -> jax.Array:
+    """F^T softmax(labels) of every batch, [batches, d + 1, c]."""
+
+    def moment(rows):
+        labels, batch = rows
+        return _moment(jnp.moveaxis(labels, 1, 0).reshape(labels.shape[1], -1), *map(_join, batch[:2]))
+
+    return jax.lax.map(moment, (labels, batches))
+
+
+def _moment(labels: jax.Array, features: jax.Array, weight: jax.Array) -> jax.Array:
+    """F^T diag(weight) softmax(labels) [d, c] for labels [c, b] and features [b, d]."""
+    soft = weight * jax.nn.softmax(labels, axis=0)
+    return jnp.einsum("cb,bd->dc", soft, features, precision=HIGHEST)
+
+
+def _join(slices: jax.Array) -> jax.Array:
+    return slices.reshape(-1, *slices.shape[2:])
+
+
+def _write(state: _State, batches: _Batch, config: PurifyConfig) -> _State:
+    """After the classifiers have written the mean of their predictions into the labels (Eq. 9)."""
+
+    def predict(rows):
+        logits = jnp.einsum("kdc,sbd->kscb", state.weights, rows, precision=HIGHEST)
+        return jnp.mean(jax.nn.softmax(logits, axis=2), axis=0)
+
+    predictions = jax.lax.map(predict, batches.features)
+    labels = eac.write_labels(state.labels, predictions, config.eac_momentum)
+    return state._replace(labels=labels, moments=_moments(labels, batches))
+
+
 def _epoch(
-    state: _State,
-    batches: _Batch,
-    val: ipc.Validation,
-    rate: jax.Array,
-    slices: int,
-    config: PurifyConfig,
+    state: _State, batches: _Batch, val: ipc.Validation, rate: jax.Array, config: PurifyConfig
 ) -> tuple[_State, jax.Array]:
-    """One pass over the batches: an IPC step on a batch's labels, then classifier steps on its slices.
+    """One pass over the batches: an IPC step on a batch's labels and, slice by slice, classifier steps.
 
     Returns the state and the validation loss of each batch [batches], before its step.
     """
 
-    def loss(labels, batch):
-        soft = jax.nn.softmax(labels)
-        return ipc.label_loss(soft, batch.features, batch.weight, batch.ridge, val, config.entropy_weight)
-
     def body(classifiers, rows):
-        batch, labels, optimizer = rows
-        value, gradient = jax.value_and_grad(loss)(labels, batch)
-        if config.ipc:
-            direction, optimizer = _label_optimizer(config).update(gradient, optimizer, labels)
-            labels = labels - config.label_lr * direction
-        classifiers = _train_classifiers(classifiers, batch, labels, rate, slices, config)
-        return classifiers, (labels, optimizer, value)
+        batch, moment, labels, optimizer = rows
+        loss, gradient = jax.value_and_grad(ipc.moment_loss)(moment, batch.ridge, val, config.entropy_weight)
+        carry = classifiers, jnp.zeros_like(moment)
+        rows = batch.features, batch.weight, labels, optimizer
+        step = partial(_slice_step, gradient=gradient, rate=rate, config=config)
+        (classifiers, moment), (labels, optimizer) = jax.lax.scan(step, carry, rows)
+        return classifiers, (labels, optimizer, moment, loss)
 
-    (weights, classifier_optimizer), (labels, label_optimizer, losses) = jax.lax.scan(
+    classifiers, (labels, label_optimizer, moments, losses) = jax.lax.scan(
         body,
         (state.weights, state.classifier_optimizer),
-        (batches, state.labels, state.label_optimizer),
+        (batches, state.moments, state.labels, state.label_optimizer),
     )
-    return _State(labels, label_optimizer, weights, classifier_optimizer), losses
+    return _State(labels, label_optimizer, moments, *classifiers), losses
 
 
-def _train_classifiers(
-    classifiers: tuple[jax.Array, optax.OptState],
-    batch: _Batch,
-    labels: jax.Array,
-    rate: jax.Array,
-    slices: int,
-    config: PurifyConfig,
-) -> tuple[jax.Array, optax.OptState]:
-    """Adam steps of every member over the slices of a batch, towards labels [b, c] put on the simplex."""
+def _slice_step(carry, rows, gradient: jax.Array, rate: jax.Array, config: PurifyConfig):
+    """The labels of a slice down the gradient, then an Adam step of every classifier towards them.
+
+    Args:
+        carry: classifiers and their optimisers, and the moment [d + 1, c] of the slices before.
+        rows: features [b, d + 1], weights [b], labels [c, b] and the state of the labels' optimiser.
+        gradient: of the validation loss in the moment of the batch [d + 1, c].
+        rate: learning rate of the classifiers.
+        config: the settings.
+
+    Returns:
+        The carry; the labels and the state of their optimiser.
+    """
+    classifiers, moment = carry
+    features, weight, labels, optimizer = rows
+    if config.ipc:
+        through_softmax = jax.vjp(partial(jax.nn.softmax, axis=0), labels)[1]
+        ascent = through_softmax(weight * jnp.einsum("dc,bd->cb", gradient, features, precision=HIGHEST))[0]
+        direction, optimizer = _label_optimizer(config).update(ascent, optimizer, labels)
+        labels = labels - config.label_lr * direction
     update = jax.vmap(eac.adam_step, in_axes=(0, 0, None, None, None, None, None))
-
-    def body(classifiers, rows):
-        features, targets, weight = rows
-        moved = update(*classifiers, features, targets, weight, rate, config.eac_entropy_weight)
-        # Adam would move on by its momentum on a slice that is all padding.
-        filled = jnp.any(weight > 0)
-        return jax.tree.map(lambda new, old: jnp.where(filled, new, old), moved, classifiers), None
-
-    rows = (_with_bias(batch.features), ipc.to_simplex(labels), batch.weight)
-    rows = jax.tree.map(lambda x: x.reshape(slices, -1, *x.shape[1:]), rows)
-    return jax.lax.scan(body, classifiers, rows)[0]
+    targets = ipc.to_simplex(labels, axis=0)
+    moved = update(*classifiers, features, targets, weight, rate, config.eac_entropy_weight)
+    # Adam would move on by its momentum on a slice that is all padding.
+    filled = jnp.any(weight > 0)
+    classifiers = jax.tree.map(lambda new, old: jnp.where(filled, new, old), moved, classifiers)
+    return (classifiers, moment + _moment(labels, features, weight)), (labels, optimizer)

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from dmlp_jax.purifier import ipc
 from dmlp_jax.purifier.ridge import HIGHEST
 from dmlp_jax.purifier.rows import Chunk
 
@@ -82,11 +83,11 @@ def write(head: Head, chunk: Chunk) -> Written:
     logits = jnp.einsum("kdc,bd->kcb", head.weights, chunk.features, precision=HIGHEST)
     likelihood = jnp.einsum("kyg,gb->kyb", head.transition, given, precision=HIGHEST)
     scores, total = _exponents(logits)
-    probs = scores / total
+    probs = scores * (1.0 / total)
     residual = probs - bayes(scores, total, likelihood)[0]
     # A row that counts twice has moved its own logits twice as far.
     alone = logits + chunk.weight * (_wide(head.leverage) * residual - _wide(head.memory) * given)
-    prior = _exponents(alone / _wide(head.temperature))
+    prior = _exponents(alone * _wide(1.0 / head.temperature))
     return Written(*bayes(*prior, likelihood), probs, residual)
 
 
@@ -94,19 +95,16 @@ def bayes(scores: jax.Array, total: jax.Array, likelihood: jax.Array) -> tuple[j
     """Bayes' rule for a prior that is not normalised.
 
     Args:
-        scores: the prior p(y | x) times `total`, [k, c, b].
+        scores: the prior p(y | x) times `total`, [k, c, b]; 1 for the most probable class.
         total: sum of the scores over classes, [k, 1, b].
-        likelihood: p(given | y), [k, c, b].
+        likelihood: p(given | y), [k, c, b], positive, see `transition.transition_matrix`; so the evidence is.
 
     Returns:
         p(y | x, given) [k, c, b] and log p(given | x) [k, b].
     """
     joint = scores * likelihood
     evidence = jnp.sum(joint, axis=1, keepdims=True)
-    # Where a prediction underflows to 0 for all classes that could have given g, p(y | x) decides.
-    possible = evidence > 0
-    posterior = jnp.where(possible, joint, scores) / jnp.where(possible, evidence, total)
-    return posterior, jnp.log(jnp.maximum(evidence / total, jnp.finfo(total.dtype).tiny))[:, 0]
+    return joint * (1.0 / evidence), jnp.log(evidence / total)[:, 0]
 
 
 def _exponents(logits: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -122,7 +120,7 @@ def sums(head: Head, chunk: Chunk) -> Sums:
     weight = chunk.weight
     if head.direction is not None:
         step = jnp.einsum("kdc,bd->kcb", head.direction, chunk.features, precision=HIGHEST)
-        labels = _to_simplex(labels - step)
+        labels = ipc.to_simplex(labels - step, axis=1)
         moment = jnp.einsum("kcb,bd->kdc", weight * written.labels, chunk.features, precision=HIGHEST)
     return Sums(
         jnp.einsum("kcb,bd->kdc", weight * (written.probs - labels), chunk.features, precision=HIGHEST),
@@ -131,13 +129,6 @@ def sums(head: Head, chunk: Chunk) -> Sums:
         jnp.sum(weight * written.log_likelihood, axis=1),
         moment,
     )
-
-
-def _to_simplex(labels: jax.Array) -> jax.Array:
-    """`ipc.to_simplex` for class-major labels [k, c, b]."""
-    clipped = jnp.maximum(labels, 0.0)
-    total = jnp.sum(clipped, axis=1, keepdims=True)
-    return jnp.where(total > 0, clipped / jnp.where(total > 0, total, 1.0), 1.0 / labels.shape[1])
 
 
 def _wide(values: jax.Array) -> jax.Array:

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dmlp_jax.purifier import posterior
+from dmlp_jax.purifier import posterior, transition
 from dmlp_jax.purifier.posterior import Head
 from dmlp_jax.purifier.rows import Chunk
 
@@ -81,11 +81,12 @@ def test_uninformative_noise_leaves_the_prediction():
     np.testing.assert_allclose(log_likelihood, np.log(0.5), rtol=1e-6)
 
 
-def test_underflow_falls_back_on_the_prediction():
+def test_what_was_thought_impossible_is_still_a_distribution():
+    """The class that could have given the label has a prediction of 0: the floor of T decides."""
     scores = jnp.asarray([1.0, 0.0])[None, :, None]
-    found, log_likelihood = posterior.bayes(
-        scores, jnp.ones((1, 1, 1)), jnp.asarray([0.0, 1.0])[None, :, None]
-    )
+    counts = jnp.asarray([[100.0, 0.0], [0.0, 100.0]])
+    likelihood = transition.transition_matrix(counts)[:, 1][None, :, None]
+    found, log_likelihood = posterior.bayes(scores, jnp.ones((1, 1, 1)), likelihood)
     np.testing.assert_allclose(found, scores)
     assert np.isfinite(log_likelihood).all()
 
