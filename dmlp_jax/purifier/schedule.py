@@ -147,8 +147,12 @@ def _round(
         # The held-out members' part: they alone have not seen the clean rows that they are asked about.
         loss = selection.cross_entropy(held_out, selection.smoothed(clean.targets))
         evidence = jnp.mean(sums.log_likelihood[:-1]) - loss * clean.targets.shape[0]
-        score = selection.expected_score(held_out, head.transition[-1], clean.targets)
-        current = Snapshot(score, step + 1, jax.tree.map(lambda leaf: leaf[-1], head), held_out)
+        last = jax.tree.map(lambda leaf: leaf[-1], head)
+        if config.posterior:
+            trusted = transition.discount(last.transition, jax.nn.softmax(held_out), clean.targets)
+            last = last._replace(transition=trusted)
+        score = selection.expected_score(held_out, last.transition, clean.targets)
+        current = Snapshot(score, step + 1, last, held_out)
         better = True
         if config.selection:
             better = jnp.isfinite(score) & ((score > candidate.best.score) | (step < config.race_steps))

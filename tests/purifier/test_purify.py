@@ -251,18 +251,31 @@ def test_a_row_of_weight_two_is_two_rows(blobs):
 
 
 def test_given_labels_that_are_known_to_be_right_are_kept():
-    """On weak features purification would change some; the clean rows' given labels say not to."""
+    """A classifier on weak features would change some; the clean rows' given labels say not to."""
     features, _, (val_features, val_labels), true = make_blobs(1)
     weak = [
         (0.4 * x + np.random.default_rng(seed).normal(size=x.shape)).astype(np.float32)
         for seed, x in ((1, features), (100, val_features))
     ]
     val = (weak[1], val_labels)
-    assert np.any(purify(weak[0], true, val, config=SHORT).changed)
-    found = purify(weak[0], true, val, config=SHORT, val_given_labels=val_labels)
+    config = dataclasses.replace(SHORT, posterior=False)
+    assert np.any(purify(weak[0], true, val, config=config).changed)
+    found = purify(weak[0], true, val, config=config, val_given_labels=val_labels)
     np.testing.assert_array_equal(found.labels, true)
     assert found.scores["purified"]["accuracy"] == 1
     assert int(found.chosen["candidate"]) == len(SHORT.weight_decay) + 3
+
+
+def test_labels_without_noise_are_left_alone():
+    """Also on weak features, where no classifier would agree with all of them, and without being told."""
+    features, _, (val_features, val_labels), true = make_blobs(1)
+    weak = [
+        (0.4 * x + np.random.default_rng(seed).normal(size=x.shape)).astype(np.float32)
+        for seed, x in ((1, features), (100, val_features))
+    ]
+    found = purify(weak[0], true, (weak[1], val_labels), config=SHORT)
+    assert accuracy(found.baselines["noisy_probe"], true) < 0.95
+    assert accuracy(found.labels, true) >= 0.998
 
 
 def test_a_worse_purification_gives_way_to_the_baseline(monkeypatch):

@@ -1,5 +1,6 @@
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from dmlp_jax.purifier import posterior, transition
 
@@ -31,3 +32,53 @@ def test_counts_are_weighted():
     probs, given = jnp.asarray([[0.9, 0.1], [0.2, 0.8]]), jnp.asarray([[1.0, 0.0], [0.0, 1.0]])
     counts = transition.soft_counts(probs, given, jnp.asarray([2.0, 0.0]))
     np.testing.assert_allclose(counts, [[1.8, 0.0], [0.2, 0.0]], atol=1e-6)
+
+
+def clean_rows(count, sure, seed=0):
+    """Predictions of clean rows and their true classes; one in ten is as sure as the others, and wrong."""
+    rng = np.random.default_rng(seed)
+    true = rng.integers(3, size=count)
+    said = np.where(np.arange(count) % 10 == 0, (true + 1) % 3, true)
+    probs = np.full((count, 3), (1 - sure) / 2)
+    probs[np.arange(count), said] = sure
+    return probs, np.eye(3)[true]
+
+
+def noise_rate(matrix):
+    return float(1 - np.trace(matrix) / len(matrix))
+
+
+def uniform_noise(rate):
+    return (1 - rate) * np.eye(3) + rate / 2 * (1 - np.eye(3))
+
+
+def test_noise_that_clean_rows_have_too_is_discounted():
+    """The maximum by brute force over a grid in float64, and the limit where it has fallen by 1.353."""
+    probs, targets = clean_rows(1000, 0.99)
+    matrix = uniform_noise(0.3)
+    grid = np.linspace(0, 1, 100_001)
+    right = (probs * targets).sum(axis=1)
+    other = ((probs @ (matrix * (1 - np.eye(3)) / 0.3)) * targets).sum(axis=1)
+    values, counts = np.unique(np.stack([right, other]).round(9), axis=1, return_counts=True)
+    likelihood = (counts[:, None] * np.log((1 - grid) * values[0][:, None] + grid * values[1][:, None])).sum(
+        0
+    )
+    limit = grid[likelihood > likelihood.max() - 1.353].max()
+    assert 0.1 < limit < 0.25
+    found = transition.discount(*map(jnp.asarray, (matrix, probs, targets)))
+    np.testing.assert_allclose(noise_rate(found), 0.3 - limit, atol=1e-3)
+    np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-6)
+
+
+def test_noise_no_greater_than_in_clean_rows_is_none():
+    probs, targets = clean_rows(1000, 0.99)
+    found = transition.discount(*map(jnp.asarray, (uniform_noise(0.1), probs, targets)))
+    np.testing.assert_allclose(found, np.eye(3), atol=1e-5)
+
+
+@pytest.mark.parametrize(("count", "least"), [(30, 0.0), (300, 0.05), (10_000, 0.1)])
+def test_more_clean_rows_leave_less_in_doubt(count, least):
+    """With calibrated predictions nothing is noise: what is taken off is doubt alone."""
+    probs, targets = clean_rows(count, 0.9)
+    found = noise_rate(transition.discount(*map(jnp.asarray, (uniform_noise(0.12), probs, targets))))
+    assert least <= found <= 0.12
