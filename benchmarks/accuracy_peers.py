@@ -20,7 +20,7 @@ from dmlp_jax.purifier import selection
 # L2 penalty lambda on features of mean square 1: mean cross-entropy + lambda / 2 |W|^2, C = 1 / (lambda n).
 PENALTIES = (3.0, 1.0, 0.3, 0.1, 0.03, 0.01)
 # Total weight of the clean rows over total weight of the noisy ones.
-CLEAN_SHARES = (0.03, 0.1, 0.3, 1.0, 3.0)
+CLEAN_SHARES = (0.03, 0.3, 3.0)
 NEIGHBOURS = (10, 30, 100)
 CLEAN_FOLDS, NOISY_FOLDS = 3, 5
 

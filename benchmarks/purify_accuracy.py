@@ -2,11 +2,13 @@
 
     python benchmarks/purify_accuracy.py --features=data/patch_features.npz --name=purify_patches
 
+With --peers also beside logistic regression, nearest neighbours and cleanlab (extra `benchmarks`).
 True labels are read after everything has been chosen. See tasks.py for the files.
 """
 
 import argparse
 
+import accuracy_peers
 import jax
 import numpy as np
 import tasks
@@ -22,16 +24,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     tasks.add_arguments(parser)
     parser.add_argument("--paper", action="store_true", help="also run PurifyConfig.paper()")
+    parser.add_argument("--peers", action="store_true", help="also run accuracy_peers.py: minutes a task")
     parser.add_argument("--name", default="purify_accuracy", help="of the file in benchmarks/results")
     arguments = parser.parse_args()
 
-    columns = ("given", *PROBES, *(["paper preset"] if arguments.paper else []), "purified")
+    others = ["paper preset"] if arguments.paper else []
+    # Logistic regression on the clean rows is the val-only probe again; the given labels stand there already.
+    peers = [*accuracy_peers.PEERS][2:] if arguments.peers else []
+    baselines = ("given", *PROBES, *peers)
+    columns = (*baselines, *others, "purified")
     rows = []
     for noise in arguments.noises.split(","):
-        found = [measure(task, arguments.paper) for task in tasks.of_noise(noise, arguments)]
+        found = [measure(task, arguments.paper, arguments.peers) for task in tasks.of_noise(noise, arguments)]
         cells = [mean_and_spread([result[name] for result in found]) for name in columns]
         error = mean_and_spread([result["ece"] for result in found], percent=False)
-        wins = sum(result["purified"] >= max(result[name] for name in ("given", *PROBES)) for result in found)
+        wins = sum(result["purified"] >= max(result[name] for name in baselines) for result in found)
         rows.append([noise, *cells, error, f"{wins} of {len(found)}"])
         print(" | ".join(rows[-1]), flush=True)
     names = [name.replace("_", " ") for name in columns]
@@ -40,7 +47,7 @@ def main() -> None:
     write(arguments.name, title, markdown(header, rows))
 
 
-def measure(task: tasks.Task, paper: bool) -> dict[str, float]:
+def measure(task: tasks.Task, paper: bool, peers: bool) -> dict[str, float]:
     """Label accuracies of one task."""
     rows = (task.features, task.labels, (task.val_features, task.val_labels))
     result = jax.tree.map(np.asarray, purify(*rows))
@@ -48,6 +55,8 @@ def measure(task: tasks.Task, paper: bool) -> dict[str, float]:
     labels |= {name: result.baselines[name] for name in PROBES}
     if paper:
         labels["paper preset"] = np.asarray(purify(*rows, config=PurifyConfig.paper()).labels)
+    if peers:
+        labels |= accuracy_peers.labels_of(task)
     found = {name: float(np.mean(values == task.true_labels)) for name, values in labels.items()}
     return found | {"ece": calibration_error(result.confidence, result.labels == task.true_labels)}
 

@@ -40,15 +40,14 @@ def check_features(name: str, features: Any) -> Any:
 
 def _check_finite(name: str, array: Any) -> None:
     """A block of rows at a time: the answer for a matrix on disk must not take its size in memory."""
-    step = array.shape[0] if isinstance(array, jax.Array) else max(1, 2**24 // array.shape[1])
+    xp, step = np, max(1, 2**24 // array.shape[1])
+    if isinstance(array, jax.Array):
+        xp, step = jnp, array.shape[0]
     bad, first = 0, None
     for start in range(0, array.shape[0], step):
-        block = array[start : start + step] if step < array.shape[0] else array
-        if not isinstance(array, jax.Array):
-            with np.errstate(over="ignore"):
-                block = np.asarray(block, np.float32)
-        xp = jnp if isinstance(array, jax.Array) else np
-        finite = xp.isfinite(block.astype(xp.float32))
+        with np.errstate(over="ignore"):
+            block = xp.asarray(array[start : start + step], xp.float32)
+        finite = xp.isfinite(block)
         if bool(xp.all(finite)):
             continue
         rows = xp.any(~finite, axis=1)

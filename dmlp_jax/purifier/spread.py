@@ -59,18 +59,30 @@ def run(
     Returns:
         The result; what it says of rows is spread like the features, the rest is on every device.
     """
+    rows, known = place(where, labels, val_features, val_labels, val_given_labels, sample_weight, config, key)
+    return _run(features, rows, known, num_classes, where, str(jax.random.key_impl(key)))
+
+
+def place(
+    where: Placement,
+    labels: jax.Array,
+    val_features: jax.Array,
+    val_labels: jax.Array,
+    val_given_labels: jax.Array | None,
+    sample_weight: jax.Array | None,
+    config: PurifyConfig,
+    key: jax.Array,
+) -> tuple[Any, Any]:
+    """What goes with the features to the devices: labels and weights row by row, and the rest whole."""
     over = partial(_place, NamedSharding(where.mesh, PartitionSpec(where.axis)))
     everywhere = partial(_place, NamedSharding(where.mesh, PartitionSpec()))
-    arguments = jax.tree.map(over, (labels, sample_weight))
-    known = jax.tree.map(
-        everywhere, (val_features, val_labels, val_given_labels, config, jax.random.key_data(key))
-    )
-    return _run(features, arguments, known, num_classes, where, str(jax.random.key_impl(key)))
+    known = val_features, val_labels, val_given_labels, config, jax.random.key_data(key)
+    return jax.tree.map(over, (labels, sample_weight)), jax.tree.map(everywhere, known)
 
 
 @partial(jax.jit, static_argnums=(3, 4, 5))
 def _run(
-    features: jax.Array, arguments: Any, known: Any, num_classes: int, where: Placement, key_type: str
+    features: jax.Array, others: Any, known: Any, num_classes: int, where: Placement, key_type: str
 ) -> PurifyResult:
     rows, whole = PartitionSpec(where.axis), PartitionSpec()
     config = known[3]
@@ -90,8 +102,8 @@ def _run(
         chosen=whole,
     )
 
-    def on_device(features, arguments, known):
-        labels, weight = arguments
+    def on_device(features, others, known):
+        labels, weight = others
         val_features, val_labels, val_given_labels, config, key = known
         key = jax.random.wrap_key_data(key, impl=key_type)
         return program.run(
@@ -102,7 +114,7 @@ def _run(
     # Everything but the rows is equal on all devices by construction; the checker cannot see that.
     return jax.shard_map(
         on_device, mesh=where.mesh, in_specs=(rows, rows, whole), out_specs=result, check_vma=False
-    )(features, arguments, known)
+    )(features, others, known)
 
 
 def _place(sharding: NamedSharding, array: Any) -> jax.Array:

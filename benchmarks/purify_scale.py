@@ -1,0 +1,104 @@
+"""Time and memory of `purify` by the number of rows, in memory and from disk.
+
+    python benchmarks/purify_scale.py
+    python benchmarks/purify_scale.py --cases=1000000x768 --name=purify_scale_wide
+
+Every case runs in a process of its own, whose peak memory is read at the end; the synthetic features are
+those of purify_speed.py.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from common import markdown, write
+
+
+def main() -> None:
+    """Runs the cases and writes benchmarks/results/<name>.md."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--cases", default="10000x512,30000x512,100000x512,300000x512,1000000x512")
+    parser.add_argument("--places", default="memory,disk", help="of memory (float32) and disk (float16)")
+    parser.add_argument("--classes", type=int, default=10)
+    parser.add_argument("--clean", type=int, default=1000)
+    parser.add_argument("--name", default="purify_scale", help="of the file in benchmarks/results")
+    parser.add_argument("--case", help="runs one case in this process and prints JSON")
+    arguments = parser.parse_args()
+    if arguments.case:
+        print(json.dumps(measure(*arguments.case.split(","), arguments)))
+        return
+    rows = []
+    for case in arguments.cases.split(","):
+        for place in arguments.places.split(","):
+            options = [f"--classes={arguments.classes}", f"--clean={arguments.clean}"]
+            command = [sys.executable, __file__, f"--case={case},{place}", *options]
+            done = subprocess.run(command, check=True, capture_output=True, text=True)
+            found = json.loads(done.stdout.splitlines()[-1])
+            count, width = map(int, case.split("x"))
+            per_row = 1e6 * found["run"] / count
+            rows.append(
+                [f"{count:,}", str(width), place, f"{found['size']:.2f}", f"{found['first']:.1f}",
+                 f"{found['run']:.1f}", f"{per_row:.0f}", f"{found['peak']:.1f}", f"{100 * found['accuracy']:.1f}"]
+            )  # fmt: skip
+            print(" | ".join(rows[-1]), flush=True)
+    header = [
+        "rows", "width", "features in", "their size, GB", "first call, s", "second call, s", "µs a row",
+        "peak memory, GB", "label accuracy, %",
+    ]  # fmt: skip
+    title = f"Time and memory of purify, c = {arguments.classes}, m = {arguments.clean:,}"
+    write(arguments.name, title, markdown(header, rows))
+
+
+def measure(case: str, place: str, arguments: argparse.Namespace) -> dict[str, float]:
+    """Two calls on one case, in this process."""
+    import jax
+
+    from dmlp_jax import purify
+
+    count, width = map(int, case.split("x"))
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(arguments.classes, width)).astype(np.float32)
+    true = rng.integers(arguments.classes, size=count)
+    given = np.where(rng.random(count) < 0.5, rng.integers(arguments.classes, size=count), true)
+    val_labels = np.arange(arguments.clean) % arguments.classes
+    val = (clusters(centres, val_labels, rng), val_labels)
+    with tempfile.TemporaryDirectory() as folder:
+        if place == "disk":
+            path, kind = Path(folder) / "features.npy", np.float16
+            features = np.lib.format.open_memmap(path, mode="w+", dtype=kind, shape=(count, width))
+        else:
+            features = np.empty((count, width), np.float32)
+        for start in range(0, count, 10_000):
+            rows = slice(start, start + 10_000)
+            features[rows] = clusters(centres, true[rows], rng)
+        if place == "disk":
+            features.flush()
+            features = np.load(path, mmap_mode="r")
+        times = []
+        for _ in range(2):
+            begin = time.perf_counter()
+            result = jax.block_until_ready(purify(features, given, val))
+            times.append(time.perf_counter() - begin)
+        return {
+            "size": features.nbytes / 1e9,
+            "first": times[0],
+            "run": times[1],
+            "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6,
+            "accuracy": float(np.mean(np.asarray(result.labels) == true)),
+        }
+
+
+def clusters(centres: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Overlapping clusters, [n, d] float32."""
+    noise = rng.standard_normal((len(labels), centres.shape[1]), np.float32)
+    return noise + 0.15 * centres[labels]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""Run by test_spread.py: purifies rows spread over devices, of one process or of two.
+
+    python -m tests.purifier.spread_rows OUT.npz DEVICES [PROCESS PORT]
+
+With a process number it is one of two processes that hold half of the devices each.
+"""
+
+import os
+import re
+import sys
+
+COUNT, PROCESS = int(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else None
+os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={COUNT // (1 if PROCESS is None else 2)}"
+os.environ["NPROC"] = "16"
+os.environ["JAX_PLATFORMS"] = "cpu"
+
+import jax
+import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
+
+from dmlp_jax import PurifyConfig, purify
+from dmlp_jax.purifier import spread
+from tests.conftest import make_blobs
+
+CONFIGS = {
+    "fixed": PurifyConfig(steps=20, selection=False, ipc=True),
+    "selected": PurifyConfig(steps=20, keep_label_history=True),
+}
+
+
+def main() -> None:
+    """Writes what `purify` gave for each of `CONFIGS` to the file named first."""
+    if PROCESS is not None:
+        jax.distributed.initialize(f"localhost:{sys.argv[4]}", 2, PROCESS)
+    assert len(jax.devices()) == COUNT
+    features, given, val, _ = make_blobs(0)
+    over = NamedSharding(jax.make_mesh((COUNT,), ("rows",)), PartitionSpec("rows"))
+    placed = features
+    if COUNT > 1:
+        placed = jax.make_array_from_callback(features.shape, over, lambda index: features[index])
+    weight = np.linspace(0.5, 1.5, len(given)).astype(np.float32)
+    arrays = {}
+    for name, config in CONFIGS.items():
+        result = purify(placed, given, val, config=config, sample_weight=weight, val_given_labels=val[1])
+        if COUNT > 1:
+            assert result.probs.sharding.is_equivalent_to(over, 2)
+            assert result.classifier.kernel.sharding.is_fully_replicated
+        arrays |= {f"{name}_probs": everywhere(result.probs), f"{name}_labels": everywhere(result.labels)}
+        arrays[f"{name}_loss"] = result.scores["purified"]["cross_entropy"]
+        arrays[f"{name}_evidence"] = result.history["evidence"]
+    arrays["history_labels"] = everywhere(result.history["labels"])
+    if COUNT > 1 and PROCESS is None:
+        arrays["collectives"] = collectives(placed, given, val)
+    if not PROCESS:
+        np.savez(sys.argv[1], **{name: np.asarray(value) for name, value in arrays.items()})
+
+
+def everywhere(array: jax.Array) -> np.ndarray:
+    """All of a spread array on every process."""
+    if COUNT == 1:
+        return np.asarray(array)
+    whole = NamedSharding(array.sharding.mesh, PartitionSpec())
+    return np.asarray(jax.jit(lambda x: x, out_shardings=whole)(array))
+
+
+def collectives(features, given, val) -> list[str]:
+    """The operations between devices in the compiled program, with the shapes that they move."""
+    where = spread.placement(features)
+    config = jax.tree.map(np.float32, CONFIGS["fixed"])
+    others = spread.place(where, given, *val, None, None, config, jax.random.key(0))
+    lowered = spread._run.lower(features, *others, 3, where, "threefry2x32")
+    pattern = r"= (.*?) (all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter)(?:-start)?\("
+    return [f"{kind} {shape}" for shape, kind in re.findall(pattern, lowered.compile().as_text())]
+
+
+if __name__ == "__main__":
+    main()

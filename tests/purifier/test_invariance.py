@@ -1,0 +1,152 @@
+"""What must not change the result, candidate and round fixed; and where the rows may lie."""
+
+import dataclasses
+import importlib
+
+import jax
+import numpy as np
+import pytest
+
+from dmlp_jax import InputError, PurifyConfig, purify
+from tests.conftest import make_blobs
+
+FIXED = PurifyConfig(steps=30, selection=False)
+
+
+@pytest.fixture(scope="module")
+def fixed(blobs):
+    features, given, val, _ = blobs
+    return purify(features, given, val, config=FIXED)
+
+
+def test_names_of_the_classes_do_not_matter(blobs, fixed):
+    features, given, (val_features, val_labels), _ = blobs
+    # The folds are dealt out class by class: the same rows must come in the same order.
+    order = np.array([2, 0, 1])
+    found = purify(features, order[given], (val_features, order[val_labels]), config=FIXED)
+    again = purify(features, given, (val_features, val_labels), config=FIXED, key=jax.random.key(5))
+    other_folds = np.abs(np.asarray(again.probs) - np.asarray(fixed.probs)).max()
+    moved = np.asarray(found.probs)[:, order]
+    np.testing.assert_allclose(moved, fixed.probs, atol=max(2e-3, 2 * other_folds))
+    np.testing.assert_array_equal(order[np.asarray(fixed.labels)], found.labels)
+    transition = np.asarray(found.transition)[np.ix_(order, order)]
+    np.testing.assert_allclose(transition, fixed.transition, atol=max(2e-3, 2 * other_folds))
+
+
+def test_a_rotation_of_the_features_does_not_matter(blobs, fixed):
+    features, given, (val_features, val_labels), _ = blobs
+    rotation = np.linalg.qr(np.random.default_rng(0).normal(size=(16, 16)))[0]
+    turned = [(rows @ rotation).astype(np.float32) for rows in (features, val_features)]
+    found = purify(turned[0], given, (turned[1], val_labels), config=FIXED)
+    np.testing.assert_allclose(found.probs, fixed.probs, atol=1e-4)
+
+
+def test_rows_that_are_equal_get_equal_labels(blobs):
+    features, given, val, _ = blobs
+    twice = np.r_[np.arange(300), np.arange(40)]
+    found = purify(features[twice], given[twice], val, config=FIXED)
+    np.testing.assert_allclose(found.probs[300:], found.probs[:40], atol=1e-6)
+    np.testing.assert_array_equal(found.labels[300:], found.labels[:40])
+
+
+def test_columns_that_say_nothing_do_not_matter(blobs, fixed):
+    """Constant columns, and a column twice: collinear, so that the Gram matrix is singular."""
+    features, given, (val_features, val_labels), _ = blobs
+    constant = [np.c_[rows, np.full((len(rows), 3), 7.0, np.float32)] for rows in (features, val_features)]
+    found = purify(constant[0], given, (constant[1], val_labels), config=FIXED)
+    assert np.mean(np.asarray(found.labels) == np.asarray(fixed.labels)) > 0.99
+    double = [np.c_[rows, rows[:, :2]] for rows in (features, val_features)]
+    found = purify(double[0], given, (double[1], val_labels), config=FIXED)
+    assert np.mean(np.asarray(found.labels) == np.asarray(fixed.labels)) > 0.97
+
+
+@pytest.mark.parametrize("kind", [np.int16, np.uint8])
+def test_features_may_be_integers(blobs, kind):
+    features, given, (val_features, val_labels), _ = blobs
+    low, high = features.min(), features.max()
+    pixels = [
+        np.round(255 * (rows - low) / (high - low)) for rows in (features, val_features.clip(low, high))
+    ]
+    reference = purify(pixels[0], given, (pixels[1], val_labels), config=FIXED)
+    found = purify(pixels[0].astype(kind), given, (pixels[1].astype(kind), val_labels), config=FIXED)
+    np.testing.assert_allclose(found.probs, reference.probs, atol=1e-5)
+
+
+@pytest.mark.parametrize("selection", [False, True])
+def test_rows_on_disk_are_rows_in_memory(blobs, tmp_path, selection):
+    features, given, val, _ = blobs
+    np.save(tmp_path / "features.npy", features)
+    mapped = np.load(tmp_path / "features.npy", mmap_mode="r")
+    config = dataclasses.replace(FIXED, selection=selection)
+    weight = np.linspace(0.5, 1.5, 300).astype(np.float32)
+    memory, disk = (purify(x, given, val, config=config, sample_weight=weight) for x in (features, mapped))
+    np.testing.assert_allclose(disk.probs, memory.probs, atol=1e-4)
+    np.testing.assert_array_equal(disk.labels, memory.labels)
+    np.testing.assert_allclose(
+        disk.scores["purified"]["cross_entropy"], memory.scores["purified"]["cross_entropy"], atol=1e-3
+    )
+
+
+def test_bad_values_on_disk_are_found(blobs, tmp_path):
+    features, given, val, _ = blobs
+    broken = features.copy()
+    broken[123, 4] = np.nan
+    np.save(tmp_path / "features.npy", broken)
+    with pytest.raises(InputError, match=r"features\[123, 4\] is nan \(1 of 300 rows"):
+        purify(np.load(tmp_path / "features.npy", mmap_mode="r"), given, val)
+
+
+def test_a_file_that_fails_while_it_is_read_says_so(blobs):
+    class Failing:
+        """Readable once, for the checks; the disk goes away afterwards."""
+
+        def __init__(self, rows):
+            self.rows, self.shape, self.dtype, self.reads = rows, rows.shape, rows.dtype, 0
+
+        def __getitem__(self, rows):
+            self.reads += 1
+            if self.reads > 2:
+                raise OSError("disk is gone")
+            return self.rows[rows]
+
+    features, given, val, _ = blobs
+    with pytest.raises(Exception, match="disk is gone"):
+        jax.block_until_ready(purify(Failing(features), given, val, config=FIXED))
+
+
+def test_new_values_compile_nothing_new(blobs):
+    features, given, val, _ = blobs
+    compiled = importlib.import_module("dmlp_jax.purifier.purify")._run._cache_size
+    purify(features, given, val, config=FIXED)
+    before = compiled()
+    purify(features, make_blobs(0, noise=0.2)[1], val, config=FIXED)
+    purify(features + 1, given, val, config=FIXED, key=jax.random.key(3))
+    changed = dataclasses.replace(FIXED, weight_decay=(1, 0.2, 0.03, np.float64(0.1)), val_weight=2)
+    purify(features, given, val, config=changed)
+    assert compiled() == before
+    purify(features, given, val, config=dataclasses.replace(FIXED, steps=3))
+    assert compiled() == before + 1
+
+
+def test_one_clean_row_in_a_class_and_an_absent_given_class(blobs):
+    features, given, (val_features, val_labels), true = blobs
+    few = np.r_[np.flatnonzero(val_labels == 0)[:1], np.flatnonzero(val_labels != 0)]
+    given = np.where(given == 2, 1, given)
+    found = purify(features, given, (val_features[few], val_labels[few]), config=FIXED)
+    probs = np.asarray(found.probs)
+    np.testing.assert_allclose(probs.sum(axis=1), 1, atol=1e-5)
+    assert np.mean(np.asarray(found.labels) == true) > np.mean(given == true)
+
+
+def test_imbalance_of_a_hundred_to_one():
+    rng = np.random.default_rng(0)
+    true = np.r_[np.zeros(2000, int), np.ones(400, int), np.full(20, 2)]
+    val_labels = np.repeat(np.arange(3), 10)
+    features, val_features = (
+        (3 * np.eye(3, 12)[labels] + rng.normal(size=(len(labels), 12))).astype(np.float32)
+        for labels in (true, val_labels)
+    )
+    given = np.where(rng.random(len(true)) < 0.3, rng.integers(3, size=len(true)), true)
+    found = np.asarray(purify(features, given, (val_features, val_labels), config=FIXED).labels)
+    assert np.mean(found == true) > np.mean(given == true) + 0.1
+    assert np.mean(found[true == 2] == 2) > 0.5
