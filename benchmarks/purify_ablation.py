@@ -15,10 +15,19 @@ from common import markdown, mean_and_spread, write
 from dmlp_jax import PurifyConfig, purify
 
 VARIANTS = {
-    "with IPC": {"ipc": True},
-    "with IPC, step 10 times as long": {"ipc": True, "label_lr": 1.0},
-    "posterior off": {"posterior": False},
-    "selection off": {"selection": False},
+    "default": {
+        "with IPC": {"ipc": True},
+        "with IPC, step 10 times as long": {"ipc": True, "label_lr": 1.0},
+        "posterior off": {"posterior": False},
+        "selection off": {"selection": False},
+    },
+    "paper": {
+        "IPC off": {"ipc": False},
+        "EAC off": {"eac": False},
+        "label write every 5 epochs": {"eac_period": 5},
+        "every 50 epochs": {"eac_period": 50},
+        "full batch": {"ipc_batch_size": 2**30},
+    },
 }
 
 
@@ -27,35 +36,36 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     tasks.add_arguments(parser, noises="sym20,sym50,sym80,sym90")
     parser.add_argument("--clean-sizes", default="1000", help="numbers of clean rows, comma-separated")
+    parser.add_argument("--preset", default="default", choices=VARIANTS)
     parser.add_argument("--name", default="purify_ablation", help="of the file in benchmarks/results")
     arguments = parser.parse_args()
     rows = []
     for clean in map(int, arguments.clean_sizes.split(",")):
-        arguments.clean = clean
         for noise in arguments.noises.split(","):
-            found = [measure(task) for task in tasks.of_noise(noise, arguments)]
-            first = [result["default"] for result in found]
+            found = [measure(task, arguments.preset) for task in tasks.of_noise(noise, clean, arguments)]
+            first = [result["preset"] for result in found]
             best = [result["baseline"] for result in found]
             cells = [mean_and_spread(best), mean_and_spread(first)]
-            for name in VARIANTS:
-                gains = 100 * np.asarray([result[name] - result["default"] for result in found])
+            for name in VARIANTS[arguments.preset]:
+                gains = 100 * np.asarray([result[name] - result["preset"] for result in found])
                 cells.append(f"{gains.mean():+.2f} ± {gains.std(ddof=1) / np.sqrt(len(gains)):.2f}")
             rows.append([str(clean), noise, *cells])
             print(" | ".join(rows[-1]), flush=True)
-    header = ["clean rows", "noise", "best baseline", "default", *VARIANTS]
+    header = ["clean rows", "noise", "best baseline", arguments.preset, *VARIANTS[arguments.preset]]
     text = (
         "Label accuracy in %, mean ± standard deviation over seeds; for the variants the mean difference "
-        "from the default on the same task ± its standard error. 'Best baseline' is the best of the given "
+        "from the preset on the same task ± its standard error. 'Best baseline' is the best of the given "
         "labels and the three probes, picked afterwards.\n\n"
     )
     write(arguments.name, "What each part of the purifier adds", text + markdown(header, rows))
 
 
-def measure(task: tasks.Task) -> dict[str, float]:
-    """Label accuracy of the default, of every variant and of the best baseline."""
+def measure(task: tasks.Task, preset: str) -> dict[str, float]:
+    """Label accuracy of the preset, of every variant and of the best baseline."""
     found = {}
-    for name, changes in {"default": {}, **VARIANTS}.items():
-        config = dataclasses.replace(PurifyConfig(), **changes)
+    base = PurifyConfig() if preset == "default" else PurifyConfig.paper()
+    for name, changes in {"preset": {}, **VARIANTS[preset]}.items():
+        config = dataclasses.replace(base, **changes)
         result = purify(task.features, task.labels, (task.val_features, task.val_labels), config=config)
         found[name] = float(np.mean(np.asarray(result.labels) == task.true_labels))
     others = [task.labels, *map(np.asarray, result.baselines.values())]

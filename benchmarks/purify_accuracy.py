@@ -7,6 +7,7 @@ True labels are read after everything has been chosen. See tasks.py for the file
 """
 
 import argparse
+import itertools
 
 import accuracy_peers
 import jax
@@ -23,6 +24,7 @@ def main() -> None:
     """Runs every noise on every split and writes benchmarks/results/<name>.md."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     tasks.add_arguments(parser)
+    parser.add_argument("--clean-sizes", default="1000", help="numbers of clean rows, comma-separated")
     parser.add_argument("--paper", action="store_true", help="also run PurifyConfig.paper()")
     parser.add_argument("--peers", action="store_true", help="also run accuracy_peers.py: minutes a task")
     parser.add_argument("--name", default="purify_accuracy", help="of the file in benchmarks/results")
@@ -33,17 +35,20 @@ def main() -> None:
     peers = [*accuracy_peers.PEERS][2:] if arguments.peers else []
     baselines = ("given", *PROBES, *peers)
     columns = (*baselines, *others, "purified")
-    rows = []
-    for noise in arguments.noises.split(","):
-        found = [measure(task, arguments.paper, arguments.peers) for task in tasks.of_noise(noise, arguments)]
+    sizes, rows = list(map(int, arguments.clean_sizes.split(","))), []
+    for clean, noise in itertools.product(sizes, arguments.noises.split(",")):
+        found = [
+            measure(task, arguments.paper, arguments.peers)
+            for task in tasks.of_noise(noise, clean, arguments)
+        ]
         cells = [mean_and_spread([result[name] for result in found]) for name in columns]
         error = mean_and_spread([result["ece"] for result in found], percent=False)
         wins = sum(result["purified"] >= max(result[name] for name in baselines) for result in found)
-        rows.append([noise, *cells, error, f"{wins} of {len(found)}"])
+        rows.append([f"{clean:,}", noise, *cells, error, f"{wins} of {len(found)}"])
         print(" | ".join(rows[-1]), flush=True)
     names = [name.replace("_", " ") for name in columns]
-    header = ["noise", *names, "ECE", "runs at or above every baseline"]
-    title = f"Label accuracy, {arguments.clean} clean rows, mean ± standard deviation over seeds, %"
+    header = ["clean rows", "noise", *names, "ECE", "runs at or above every baseline"]
+    title = "Label accuracy, mean ± standard deviation over seeds, %"
     write(arguments.name, title, markdown(header, rows))
 
 

@@ -41,18 +41,21 @@ def main() -> None:
             done = subprocess.run(command, check=True, capture_output=True, text=True)
             found = json.loads(done.stdout.splitlines()[-1])
             count, width = map(int, case.split("x"))
-            per_row = 1e6 * found["run"] / count
-            rows.append(
-                [f"{count:,}", str(width), place, f"{found['size']:.2f}", f"{found['first']:.1f}",
-                 f"{found['run']:.1f}", f"{per_row:.0f}", f"{found['peak']:.1f}", f"{100 * found['accuracy']:.1f}"]
-            )  # fmt: skip
+            columns = {
+                "rows": f"{count:,}",
+                "width": str(width),
+                "features in": place,
+                "their size, GB": f"{found['size']:.2f}",
+                "first call, s": f"{found['first']:.1f}",
+                "second call, s": f"{found['run']:.1f}",
+                "µs a row": f"{1e6 * found['run'] / count:.0f}",
+                "peak memory, GB": f"{found['peak']:.1f}",
+                "label accuracy, %": f"{100 * found['accuracy']:.1f}",
+            }
+            rows.append([*columns.values()])
             print(" | ".join(rows[-1]), flush=True)
-    header = [
-        "rows", "width", "features in", "their size, GB", "first call, s", "second call, s", "µs a row",
-        "peak memory, GB", "label accuracy, %",
-    ]  # fmt: skip
     title = f"Time and memory of purify, c = {arguments.classes}, m = {arguments.clean:,}"
-    write(arguments.name, title, markdown(header, rows))
+    write(arguments.name, title, markdown([*columns], rows))
 
 
 def measure(case: str, place: str, arguments: argparse.Namespace) -> dict[str, float]:

@@ -35,12 +35,11 @@ def add_arguments(parser: argparse.ArgumentParser, noises: str = "sym20,sym50,sy
     parser.add_argument("--labels", type=Path, help="stored splits and noisy labels; drawn if absent")
     parser.add_argument("--noises", default=noises, help="names like sym80, asym40, pair45, instance40")
     parser.add_argument("--splits", default="0,1,2", help="seeds of split and noise")
-    parser.add_argument("--clean", type=int, default=1000, help="clean rows, where splits are drawn")
     parser.add_argument("--rows", type=int, help="training rows, all by default")
 
 
-def of_noise(noise: str, arguments: argparse.Namespace) -> Iterator[Task]:
-    """The tasks of one noise, one for each split."""
+def of_noise(noise: str, clean: int, arguments: argparse.Namespace) -> Iterator[Task]:
+    """The tasks of one noise and number of clean rows, one for each split."""
     stored = files.load_npz(arguments.features, ("train", "train_labels"))
     features, true = stored["train"], stored["train_labels"].astype(np.int32)
     known = files.load_npz(arguments.labels) if arguments.labels else None
@@ -49,10 +48,10 @@ def of_noise(noise: str, arguments: argparse.Namespace) -> Iterator[Task]:
         if known is not None:
             train, val = known[f"train_index_{split}"], known[f"val_index_{split}"]
             labels = known[f"{noise}_{split}"]
-            if arguments.clean < len(val):
-                val = val[stratified(true[val], arguments.clean, rng)[1]]
+            if clean < len(val):
+                val = val[stratified(true[val], clean, rng)[1]]
         else:
-            train, val = stratified(true, arguments.clean, rng)
+            train, val = stratified(true, clean, rng)
             labels = corrupt(features[train], true[train], noise, rng)
         rows = slice(arguments.rows)
         yield Task(features[train[rows]], labels[rows], features[val], true[val], true[train[rows]])

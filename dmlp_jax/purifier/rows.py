@@ -22,6 +22,8 @@ from dmlp_jax.purifier.ridge import HIGHEST
 # accelerator, what fits into the second-level cache on a CPU.
 CHUNK_ENTRIES = 2**25
 CHUNK_ENTRIES_CPU = 2**18
+# With fewer rows, many classes would turn matrix products into products with vectors.
+LEAST_ROWS = 256
 
 
 class Chunk(NamedTuple):
@@ -67,14 +69,14 @@ class Training:
 
 
 def chunk_rows(count: int, entries_per_row: int) -> int:
-    """Rows of a chunk when `count` rows are cut into as few as `CHUNK_ENTRIES` allows.
+    """Rows of a chunk when `count` rows are cut into as few chunks as `CHUNK_ENTRIES` allows.
 
     Args:
         count: n.
         entries_per_row: entries of the largest intermediate result per row.
     """
     budget = CHUNK_ENTRIES_CPU if jax.default_backend() == "cpu" else CHUNK_ENTRIES
-    chunks = max(1, -(-count * entries_per_row // budget))
+    chunks = -(-count // max(budget // entries_per_row, LEAST_ROWS))
     return -(-count // chunks)
 
 

@@ -223,6 +223,7 @@ def test_without_selection_the_first_candidate_ends_at_the_last_round(fixed):
 def test_chunks_do_not_change_the_result(blobs, fixed, monkeypatch):
     features, given, val, _ = blobs
     monkeypatch.setattr(rows, "CHUNK_ENTRIES_CPU", 5000)
+    monkeypatch.setattr(rows, "LEAST_ROWS", 1)
     jax.clear_caches()
     found = purify(features, given, val, config=FIXED)
     jax.clear_caches()

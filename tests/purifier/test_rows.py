@@ -42,9 +42,15 @@ def check(train, arrays):
 @pytest.mark.parametrize(("entries", "chunks"), [(1000, 1), (60, 4), (1, N)])
 def test_chunks_in_memory(arrays, entries, chunks, monkeypatch):
     monkeypatch.setattr(rows, "CHUNK_ENTRIES_CPU", entries)
+    monkeypatch.setattr(rows, "LEAST_ROWS", 1)
     train = rows.load(*map(jnp.asarray, arrays), C, entries_per_row=6)
     assert train.weight.shape[0] == chunks
     check(train, arrays)
+
+
+def test_many_classes_leave_rows_in_a_chunk():
+    assert rows.chunk_rows(50_000, entries_per_row=16 * 1000) >= 200
+    assert rows.chunk_rows(100, entries_per_row=16 * 1000) == 100
 
 
 @pytest.mark.parametrize("size", [1, 8, N, 100])
