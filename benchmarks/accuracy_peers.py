@@ -193,7 +193,7 @@ _PEERS = (given, logistic_clean, logistic_noisy, logistic_both, knn_vote, cleanl
 PEERS: dict[str, Callable[[Inputs], np.ndarray]] = {peer.__name__: peer for peer in _PEERS}
 
 
-def labels_of(task: Task) -> dict[str, np.ndarray]:
-    """Hard labels [n] of the training rows by every peer."""
+def labels_of(task: Task, names: Sequence[str] = tuple(PEERS)) -> dict[str, np.ndarray]:
+    """Hard labels [n] of the training rows by the peers of these names."""
     inputs = inputs_of(task)
-    return {name: peer(inputs) for name, peer in PEERS.items()}
+    return {name: PEERS[name](inputs) for name in names}

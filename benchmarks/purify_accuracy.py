@@ -2,7 +2,8 @@
 
     python benchmarks/purify_accuracy.py --features=data/patch_features.npz --name=purify_patches
 
-With --peers also beside logistic regression, nearest neighbours and cleanlab (extra `benchmarks`).
+With --peers=logistic_noisy,knn_vote,cleanlab_argmax also beside those, which takes a minute a task and the
+extra `benchmarks`.
 True labels are read after everything has been chosen. See tasks.py for the files.
 """
 
@@ -26,13 +27,12 @@ def main() -> None:
     tasks.add_arguments(parser)
     parser.add_argument("--clean-sizes", default="1000", help="numbers of clean rows, comma-separated")
     parser.add_argument("--paper", action="store_true", help="also run PurifyConfig.paper()")
-    parser.add_argument("--peers", action="store_true", help="also run accuracy_peers.py: minutes a task")
+    parser.add_argument("--peers", default="", help="also these of accuracy_peers.py, comma-separated")
     parser.add_argument("--name", default="purify_accuracy", help="of the file in benchmarks/results")
     arguments = parser.parse_args()
 
     others = ["paper preset"] if arguments.paper else []
-    # Logistic regression on the clean rows is the val-only probe again; the given labels stand there already.
-    peers = [*accuracy_peers.PEERS][2:] if arguments.peers else []
+    peers = arguments.peers.split(",") if arguments.peers else []
     baselines = ("given", *PROBES, *peers)
     columns = (*baselines, *others, "purified")
     sizes, rows = list(map(int, arguments.clean_sizes.split(","))), []
@@ -52,7 +52,7 @@ def main() -> None:
     write(arguments.name, title, markdown(header, rows))
 
 
-def measure(task: tasks.Task, paper: bool, peers: bool) -> dict[str, float]:
+def measure(task: tasks.Task, paper: bool, peers: list[str]) -> dict[str, float]:
     """Label accuracies of one task."""
     rows = (task.features, task.labels, (task.val_features, task.val_labels))
     result = jax.tree.map(np.asarray, purify(*rows))
@@ -60,8 +60,7 @@ def measure(task: tasks.Task, paper: bool, peers: bool) -> dict[str, float]:
     labels |= {name: result.baselines[name] for name in PROBES}
     if paper:
         labels["paper preset"] = np.asarray(purify(*rows, config=PurifyConfig.paper()).labels)
-    if peers:
-        labels |= accuracy_peers.labels_of(task)
+    labels |= accuracy_peers.labels_of(task, peers)
     found = {name: float(np.mean(values == task.true_labels)) for name, values in labels.items()}
     return found | {"ece": calibration_error(result.confidence, result.labels == task.true_labels)}
 

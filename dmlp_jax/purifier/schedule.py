@@ -14,7 +14,9 @@ set and one with all of it. Two questions are asked of the members that did not 
 - expected score: how good would the written labels be, had the clean rows got a given label from T? That
   picks the round, from the last of the race on: the starting probe was chosen out of many by these same
   held-out rows, and flatters the rounds that still resemble it. Evidence does not pick the round: it is about
-  the given labels, not about the written ones.
+  the given labels, not about the written ones. Nor is a round picked that predicts the held-out clean rows by
+  more than a standard error worse than another: where a classifier goes astray (many classes, few rows), T
+  comes to trust the given labels, and finds the labels that it writes ever better.
 """
 
 from functools import partial
@@ -121,7 +123,7 @@ def _start(
 
     def candidate(decay):
         bound = eac.preconditioner(shared.gram, shared.gram_val, config.val_weight, decay)
-        return Candidate(decay, bound, state, best, jnp.float32(-jnp.inf))
+        return Candidate(decay, bound, state, best, jnp.float32(-jnp.inf), jnp.float32(jnp.inf))
 
     return jax.vmap(candidate)(decays)
 
@@ -145,7 +147,9 @@ def _round(
 
     def finish(candidate, head, logits, held_out, sums):
         # The held-out members' part: they alone have not seen the clean rows that they are asked about.
-        loss = selection.cross_entropy(held_out, selection.smoothed(clean.targets))
+        losses = selection.cross_entropies(held_out, selection.smoothed(clean.targets))
+        loss = jnp.mean(losses)
+        tolerated = jnp.minimum(candidate.tolerated, loss + jnp.std(losses) / losses.shape[0] ** 0.5)
         evidence = jnp.mean(sums.log_likelihood[:-1]) - loss * clean.targets.shape[0]
         last = jax.tree.map(lambda leaf: leaf[-1], head)
         if config.posterior:
@@ -155,7 +159,8 @@ def _round(
         current = Snapshot(score, step + 1, last, held_out)
         better = True
         if config.selection:
-            better = jnp.isfinite(score) & ((score > candidate.best.score) | (step < config.race_steps))
+            sound = jnp.isfinite(score) & (loss <= tolerated)
+            better = (sound & (score > candidate.best.score)) | (step < config.race_steps)
         best = jax.tree.map(lambda a, b: jnp.where(better, a, b), current, candidate.best)
         members = _update(candidate, head, sums, logits, clean, shared, config)
         found = (
@@ -168,7 +173,8 @@ def _round(
         )
         scores = dict(zip(HISTORY, found, strict=True))
         evidence = jnp.maximum(candidate.evidence, jnp.where(jnp.isfinite(evidence), evidence, -jnp.inf))
-        return candidate._replace(members=members, best=best, evidence=evidence), scores
+        candidate = Candidate(candidate.decay, candidate.bound, members, best, evidence, tolerated)
+        return candidate, scores
 
     heads = heads._replace(direction=None)
     candidates, scores = jax.vmap(finish)(candidates, heads, logits, held_out, sums)

@@ -63,10 +63,14 @@ def smoothed(targets: jax.Array) -> jax.Array:
     return (rows * targets + 1.0 / classes) / (rows + 1.0)
 
 
-def cross_entropy(logits: jax.Array, targets: jax.Array, temperature: jax.Array | float = 1.0) -> jax.Array:
-    """Mean cross-entropy of logits [m, c] over `temperature` against targets [m, c], in nats."""
-    log_probs = jax.nn.log_softmax(logits / temperature)
-    return -jnp.mean(jnp.sum(targets * log_probs, axis=-1))
+def cross_entropies(logits: jax.Array, targets: jax.Array) -> jax.Array:
+    """Cross-entropy of every row of logits [m, c] against targets [m, c], in nats, [m]."""
+    return -jnp.sum(targets * jax.nn.log_softmax(logits), axis=-1)
+
+
+def cross_entropy(logits: jax.Array, targets: jax.Array) -> jax.Array:
+    """Mean of `cross_entropies`, a scalar."""
+    return jnp.mean(cross_entropies(logits, targets))
 
 
 def fit_temperature(logits: jax.Array, targets: jax.Array, steps: int = 30) -> jax.Array:
@@ -104,7 +108,7 @@ def score(logits: jax.Array, targets: jax.Array) -> HeldOutScore:
     With the temperature fitted, the loss ranks classifiers by what they know rather than by how sure they
     are, so that ridge predictions, shrunk by label noise, compete on equal terms.
     """
-    loss = cross_entropy(logits, smoothed(targets), fit_temperature(logits, targets))
+    loss = cross_entropy(logits / fit_temperature(logits, targets), smoothed(targets))
     return HeldOutScore(loss, accuracy(logits, targets))
 
 

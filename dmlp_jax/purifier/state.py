@@ -74,6 +74,7 @@ class Candidate(NamedTuple):
         members: its classifiers.
         best: at its best round so far.
         evidence: the largest so far, see `schedule.py`.
+        tolerated: held-out loss above which a round is not picked: the least so far, plus a standard error.
     """
 
     decay: jax.Array
@@ -81,3 +82,4 @@ class Candidate(NamedTuple):
     members: Members
     best: Snapshot
     evidence: jax.Array
+    tolerated: jax.Array

@@ -24,13 +24,64 @@ def soft_counts(probs: jax.Array, given: jax.Array, weight: jax.Array) -> jax.Ar
 
 
 def transition_matrix(counts: jax.Array) -> jax.Array:
-    """Row-normalised, strictly positive counts [c, c]: an estimate of T[y, g] = p(g | y).
+    """An estimate of T[y, g] = p(g | y) from soft counts [c, c], positive, rows summing to 1.
 
-    A class that nothing is predicted as gets a uniform row: its given labels carry no evidence.
+    Each row is shrunk towards noise that does not ask for the class (`class_blind`), as the posterior mean of
+    a Dirichlet distribution: with many classes and few rows, counts alone would be taken for structure. The
+    strength of the prior comes from how much the rows differ, see `prior_strength`; where there is structure
+    and rows are many, nothing is left of it.
     """
-    floor = 1e-6 * jnp.sum(counts) / counts.shape[-1] ** 2 + jnp.finfo(counts.dtype).tiny
-    counts = jnp.maximum(counts, floor)
-    return counts / jnp.sum(counts, axis=-1, keepdims=True)
+    counts = counts + jnp.finfo(counts.dtype).tiny
+    prior = class_blind(counts)
+    trust = prior_strength(counts, prior)
+    total = jnp.sum(counts, axis=-1, keepdims=True)
+    # A class that nothing is predicted as has no counts of its own.
+    share = jnp.where(jnp.isfinite(trust), total / (total + trust), 0.0)
+    matrix = share * counts / total + (1.0 - share) * prior
+    return _positive(matrix)
+
+
+def class_blind(counts: jax.Array, iterations: int = 10) -> jax.Array:
+    """The transition matrix with one noise rate e for all classes, and wrong labels drawn alike for all.
+
+    T[y, g] = e q_g / (1 - q_y) for g != y. The noise's own labels q are fitted to how often each is given
+    wrongly (quasi-independence, Goodman 1968): rare classes are often the wrong label without being favoured.
+
+    Args:
+        counts: soft counts [c, c], positive.
+        iterations: of the fit.
+    """
+    classes = counts.shape[-1]
+    off = 1.0 - jnp.eye(classes, dtype=counts.dtype)
+    wrong = off * counts
+    rate = jnp.sum(wrong) / jnp.sum(counts)
+    leaving, arriving = jnp.sum(wrong, axis=1), jnp.sum(wrong, axis=0)
+    tiny = jnp.finfo(counts.dtype).tiny
+
+    def body(_, noise):
+        offered = leaving / jnp.maximum(1.0 - noise, 1e-6)
+        noise = arriving / jnp.maximum(jnp.sum(offered) - offered, tiny)
+        return noise / jnp.sum(noise)
+
+    noise = jax.lax.fori_loop(0, iterations, body, jnp.full(classes, 1.0 / classes, counts.dtype))
+    target = off * noise + tiny
+    return (1.0 - rate) * (1.0 - off) + rate * off * target / jnp.sum(off * target, axis=-1, keepdims=True)
+
+
+def prior_strength(counts: jax.Array, prior: jax.Array) -> jax.Array:
+    """Pseudo-counts a of a Dirichlet prior with mean `prior` [c, c] for each row, by the method of moments.
+
+    If row y has N_y counts, E sum (counts - N_y prior)^2 = (sum N_y^2 v + a sum N_y v) / (1 + a) with
+    v = prior (1 - prior). Infinite where the rows differ no more than by chance.
+    """
+    total = jnp.sum(counts, axis=-1, keepdims=True)
+    variance = prior * (1.0 - prior)
+    chance = jnp.sum(total * variance)
+    found = jnp.sum((counts - total * prior) ** 2)
+    most = jnp.sum(total**2 * variance)
+    excess = found - chance
+    strength = jnp.maximum(most - found, 0.0) / jnp.where(excess > 0, excess, 1.0)
+    return jnp.where(excess > 0, strength, jnp.inf)
 
 
 # Fall of a log-likelihood from its peak to the one-sided 95 % confidence limit, 1.645^2 / 2.
@@ -70,7 +121,13 @@ def discount(matrix: jax.Array, probs: jax.Array, targets: jax.Array) -> jax.Arr
     height = log_likelihood(peak)
     limit = _bisect(lambda e: log_likelihood(e) > height - LIMIT, peak, largest)
     kept = noise * jnp.clip(1.0 - limit / rate, 0.0, 1.0)
-    return transition_matrix(kept + jnp.diag(1.0 - jnp.sum(kept, axis=1)))
+    return _positive(kept + jnp.diag(1.0 - jnp.sum(kept, axis=1)))
+
+
+def _positive(matrix: jax.Array) -> jax.Array:
+    """Rows that sum to 1, without zeros: nothing is impossible."""
+    matrix = jnp.maximum(matrix, 1e-6 / matrix.shape[-1])
+    return matrix / jnp.sum(matrix, axis=-1, keepdims=True)
 
 
 def _bisect(below: Callable[[jax.Array], jax.Array], low: jax.Array, high: jax.Array) -> jax.Array:

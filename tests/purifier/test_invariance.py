@@ -1,4 +1,4 @@
-"""What must not change the result, candidate and round fixed; and where the rows may lie."""
+"""What must not change the result, candidate and round fixed; where rows may lie; odd numbers of them."""
 
 import dataclasses
 import importlib
@@ -150,3 +150,20 @@ def test_imbalance_of_a_hundred_to_one():
     found = np.asarray(purify(features, given, (val_features, val_labels), config=FIXED).labels)
     assert np.mean(found == true) > np.mean(given == true) + 0.1
     assert np.mean(found[true == 2] == 2) > 0.5
+
+
+def test_a_hundred_classes_with_thirty_rows_each():
+    """More entries of T than rows: what is not known of the noise must not be made up."""
+    rng = np.random.default_rng(0)
+    centres = 0.4 * rng.normal(size=(100, 64))
+    true, val_labels = rng.integers(100, size=3000), np.arange(300) % 100
+    features, val_features = (
+        (centres[labels] + rng.normal(size=(len(labels), 64))).astype(np.float32)
+        for labels in (true, val_labels)
+    )
+    given = np.where(rng.random(3000) < 0.5, rng.integers(100, size=3000), true)
+    found = purify(features, given, (val_features, val_labels))
+    own = np.mean(np.asarray(found.labels) == true)
+    others = [np.mean(np.asarray(labels) == true) for labels in found.baselines.values()]
+    assert own > max(*others, np.mean(given == true)) + 0.05
+    assert abs(float(np.mean(found.confidence)) - own) < 0.1
