@@ -37,10 +37,7 @@ def main() -> None:
     columns = (*baselines, *others, "purified")
     sizes, rows = list(map(int, arguments.clean_sizes.split(","))), []
     for clean, noise in itertools.product(sizes, arguments.noises.split(",")):
-        found = [
-            measure(task, arguments.paper, arguments.peers)
-            for task in tasks.of_noise(noise, clean, arguments)
-        ]
+        found = [measure(task, arguments.paper, peers) for task in tasks.of_noise(noise, clean, arguments)]
         cells = [mean_and_spread([result[name] for result in found]) for name in columns]
         error = mean_and_spread([result["ece"] for result in found], percent=False)
         wins = sum(result["purified"] >= max(result[name] for name in baselines) for result in found)
