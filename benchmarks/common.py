@@ -3,6 +3,7 @@
 import os
 import platform
 import shlex
+import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -22,8 +23,7 @@ def provenance() -> str:
     hardware = f"{os.cpu_count()} cores of {_processor()}" if device.platform == "cpu" else device.device_kind
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("jax", "numpy"))
     command = "python " + shlex.join([os.path.relpath(sys.argv[0]), *sys.argv[1:]])
-    python, commit = platform.python_version(), summary.commit() or "unknown"
-    return f"{hardware}; Python {python}, {versions}; commit {commit}; `{command}`"
+    return f"{hardware}; Python {platform.python_version()}, {versions}; commit {_commit()}; `{command}`"
 
 
 def mean_and_spread(values: list[float], percent: bool = True) -> str:
@@ -47,6 +47,14 @@ def write(name: str, title: str, text: str) -> None:
     document = f"# {title}\n\n{text}\n\n{provenance()}\n"
     print("\n" + document)
     files.save_text(RESULTS / f"{name}.md", document)
+
+
+def _commit() -> str:
+    """The commit; dirty where code differs from it, not where a result or a text does."""
+    git = ["git", "diff", "--quiet", "HEAD", "--", ":/*.py"]
+    changed = subprocess.run(git, cwd=RESULTS, capture_output=True, check=False).returncode
+    found = summary.commit() or "unknown"
+    return found if changed else found.removesuffix("-dirty")
 
 
 def _processor() -> str:
