@@ -151,12 +151,8 @@ def _round(
         loss = jnp.mean(losses)
         tolerated = jnp.minimum(candidate.tolerated, loss + jnp.std(losses) / losses.shape[0] ** 0.5)
         evidence = jnp.mean(sums.log_likelihood[:-1]) - loss * clean.targets.shape[0]
-        last = jax.tree.map(lambda leaf: leaf[-1], head)
-        if config.posterior:
-            trusted = transition.discount(last.transition, jax.nn.softmax(held_out), clean.targets)
-            last = last._replace(transition=trusted)
-        score = selection.expected_score(held_out, last.transition, clean.targets)
-        current = Snapshot(score, step + 1, last, held_out)
+        score = selection.expected_score(held_out, head.transition[-1], clean.targets)
+        current = Snapshot(score, step + 1, jax.tree.map(lambda leaf: leaf[-1], head), held_out)
         better = True
         if config.selection:
             sound = jnp.isfinite(score) & (loss <= tolerated)

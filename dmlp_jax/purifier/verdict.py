@@ -79,6 +79,9 @@ def of_default(
         config: the settings.
     """
     best, candidate, history = schedule.run(train, clean, probes[-1], shared, config)
+    if config.posterior:
+        noise = transition.discount(best.head.transition, jax.nn.softmax(best.held_out), clean.targets)
+        best = best._replace(head=best.head._replace(transition=noise))
 
     truth = jnp.argmax(clean.targets, axis=-1)
     others = [jnp.argmax(probe.held_out, axis=-1) == truth for probe in probes]
