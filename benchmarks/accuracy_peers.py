@@ -115,11 +115,6 @@ def tuned(
     return fit_to(settings[int(np.argmin(losses))], everything)
 
 
-def given(inputs: Inputs) -> np.ndarray:
-    """The given labels."""
-    return inputs.noisy[1]
-
-
 def logistic_clean(inputs: Inputs) -> np.ndarray:
     """Predictions of a logistic regression on the clean rows alone."""
     model = tuned(inputs, PENALTIES, lambda penalty, mask: fit(*inputs.clean, mask, penalty))
@@ -189,11 +184,11 @@ def cleanlab_argmax(inputs: Inputs) -> np.ndarray:
     return np.where(find_label_issues(labels, probs, n_jobs=1), probs.argmax(axis=1), labels)
 
 
-_PEERS = (given, logistic_clean, logistic_noisy, logistic_both, knn_vote, cleanlab_argmax)
+_PEERS = (logistic_clean, logistic_noisy, logistic_both, knn_vote, cleanlab_argmax)
 PEERS: dict[str, Callable[[Inputs], np.ndarray]] = {peer.__name__: peer for peer in _PEERS}
 
 
-def labels_of(task: Task, names: Sequence[str] = tuple(PEERS)) -> dict[str, np.ndarray]:
+def labels_of(task: Task, names: Sequence[str]) -> dict[str, np.ndarray]:
     """Hard labels [n] of the training rows by the peers of these names."""
     inputs = inputs_of(task)
     return {name: PEERS[name](inputs) for name in names}

@@ -52,8 +52,10 @@ def write(name: str, title: str, text: str) -> None:
 def _commit() -> str:
     """The commit; dirty where code differs from it, not where a result or a text does."""
     git = ["git", "diff", "--quiet", "HEAD", "--", ":/*.py"]
+    found = summary.commit()
+    if found is None:
+        return "unknown"
     changed = subprocess.run(git, cwd=RESULTS, capture_output=True, check=False).returncode
-    found = summary.commit() or "unknown"
     return found if changed else found.removesuffix("-dirty")
 
 

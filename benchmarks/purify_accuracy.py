@@ -57,7 +57,8 @@ def measure(task: tasks.Task, paper: bool, peers: list[str]) -> dict[str, float]
     labels |= {name: result.baselines[name] for name in PROBES}
     if paper:
         labels["paper preset"] = np.asarray(purify(*rows, config=PurifyConfig.paper()).labels)
-    labels |= accuracy_peers.labels_of(task, peers)
+    if peers:
+        labels |= accuracy_peers.labels_of(task, peers)
     found = {name: float(np.mean(values == task.true_labels)) for name, values in labels.items()}
     return found | {"ece": calibration_error(result.confidence, result.labels == task.true_labels)}
 

@@ -3,8 +3,8 @@
     python benchmarks/purify_scale.py
     python benchmarks/purify_scale.py --cases=1000000x768 --name=purify_scale_wide
 
-Every case runs in a process of its own, whose peak memory is read at the end; the synthetic features are
-those of purify_speed.py.
+Every case runs in a process of its own, whose peak memory is read at the end; from disk it counts the file's
+pages in the system's cache too. The synthetic features are those of purify_speed.py.
 """
 
 import argparse

@@ -8,7 +8,7 @@ Each is tuned (L2 strength, weight of the clean rows) by the cross-entropy on he
 fitted temperature: label noise shrinks ridge predictions towards the class prior.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -98,7 +98,8 @@ def val_only_probe(clean: CleanSet, steps: int = 20) -> Probe:
     weights = jax.lax.scan(fit, zeros, jnp.asarray(SOFTMAX_PENALTIES, jnp.float32))[1]
     logits, scores = jax.lax.map(lambda members: _evaluate(members[:-1], clean), weights)
     best = _best(scores)
-    return _probe(weights[best], logits[best], jnp.zeros(clean.features.shape[1], jnp.float32), clean)
+    unseen = jnp.zeros(clean.features.shape[1], jnp.float32)
+    return _probe(weights[best], logits[best], _at(scores, best), unseen, clean)
 
 
 def ridge_probes(
@@ -136,8 +137,8 @@ def ridge_probes(
     def tuned(fit, settings):
         logits, scores = jax.lax.map(lambda setting: _evaluate(fit(setting, folds), clean), settings)
         best = _best(scores)
-        setting = jax.tree.map(lambda values: values[best], settings)
-        return setting, fit(setting, folds + 1), logits[best]
+        setting = _at(settings, best)
+        return setting, fit(setting, folds + 1), logits[best], _at(scores, best)
 
     grid = [(p, s) for p in RIDGE_PENALTIES for s in VAL_SHARES]
     penalty, *of_noisy = tuned(noisy, jnp.asarray(RIDGE_PENALTIES, jnp.float32))
@@ -158,8 +159,13 @@ def _best(scores: HeldOutScore) -> jax.Array:
     return jnp.argmin(jnp.where(jnp.isfinite(scores.cross_entropy), scores.cross_entropy, jnp.inf))
 
 
-def _probe(weights: jax.Array, held_out: jax.Array, memory: jax.Array, clean: CleanSet) -> Probe:
+def _at(tree: Any, index: jax.Array) -> Any:
+    return jax.tree.map(lambda values: values[index], tree)
+
+
+def _probe(
+    weights: jax.Array, held_out: jax.Array, score: HeldOutScore, memory: jax.Array, clean: CleanSet
+) -> Probe:
     """A probe at the temperature that calibrates it; arguments as the fields of `Probe`."""
     temperature = selection.fit_temperature(held_out, clean.targets)
-    score = selection.score(held_out, clean.targets)
     return Probe(weights / temperature, held_out / temperature, score, memory / temperature)

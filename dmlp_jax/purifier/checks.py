@@ -208,11 +208,12 @@ def _check_distributions(name: str, array: jax.Array, rows: int, num_classes: in
     if not jnp.issubdtype(array.dtype, jnp.floating):
         raise InputError(f"{name} [n, c] must hold probabilities, got {array.dtype}; pass class indices [n]")
     if not is_traced(array):
-        values = np.asarray(array, np.float32)
+        xp = jnp if isinstance(array, jax.Array) else np
+        values = xp.asarray(array, xp.float32)
         with np.errstate(invalid="ignore"):
-            bad = ~((values >= 0).all(axis=1) & (np.abs(values.sum(axis=1) - 1.0) < 1e-3))
-        if bad.any():
-            row = int(np.argmax(bad))
+            bad = ~((values >= 0).all(axis=1) & (xp.abs(values.sum(axis=1) - 1.0) < 1e-3))
+        if bool(bad.any()):
+            row = int(bad.argmax())
             raise InputError(
                 f"{name}[{row}] is no distribution ({int(bad.sum())} such rows): entries must not be "
                 "negative and must sum to 1"

@@ -64,7 +64,7 @@ def run(
     else:
         verdict = verdict_lib.of_default(train, clean, probes, shared, val_given_labels, config)
 
-    probs, guesses = (rows[:count] for rows in verdict.labels)
+    probs, guesses = (values[:count] for values in verdict.labels)
     counts, confidence = verdict.totals
     hard = jnp.argmax(probs, axis=-1).astype(jnp.int32)
     scores = {name: probe.score._asdict() for name, probe in zip(PROBES, probes, strict=True)}

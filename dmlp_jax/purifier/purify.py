@@ -33,8 +33,9 @@ def purify(
     Args:
         features: features of the training rows [n, d], from an encoder trained without labels, any
             type of number and scale. A NumPy memory map, or another array-like that is sliced from disk, is
-            never loaded whole: each round reads it once. A `jax.Array` whose rows are spread over devices
-            or hosts stays so, and so do the results.
+            never loaded whole but read once or twice in every round, by a program compiled for this call. A
+            `jax.Array` whose rows are spread over devices or hosts stays so, and so do the results; not
+            inside `jax.jit`. The paper preset wants features in the memory of one device.
         labels: their given, partly wrong labels: class indices [n] or distributions [n, c].
         val: the clean set: features [m, d] from the same encoder and true class indices [m], every class
             present.
@@ -62,9 +63,19 @@ def purify(
     key = jax.random.key(0) if key is None else key
     if isinstance(features, Reader):
         # A program of its own, forgotten with the reader.
-        return jax.jit(partial(program.run, features, num_classes=num_classes))(*others, config, key)
+        result = jax.jit(partial(program.run, features, num_classes=num_classes))(*others, config, key)
+        if not checks.is_traced(result):
+            # The caller may close the file.
+            jax.block_until_ready(result)
+            features.finish()
+        return result
     placement = spread.placement(features)
     if placement is not None:
+        if checks.is_traced(others, config, key):
+            raise checks.InputError(
+                "features are spread over devices: call purify outside jax.jit and jax.vmap, it is compiled "
+                "for the devices as it is"
+            )
         return spread.run(placement, features, *others, config, key, num_classes)
     return _run(features, *others, config, key, num_classes)
 
@@ -93,6 +104,8 @@ def _check(
             num_classes = checks.check_num_classes(num_classes)
         features = _check_training_features(features, config)
         val_features, val_labels = _unpack(val)
+        if reader.is_on_disk(val_features):
+            val_features = np.asarray(val_features[:])
         val_features = checks.check_features("val features", val_features)
         checks.check_width("val features", val_features, "features", features)
         labels = checks.check_labels("labels", labels, features.shape[0], num_classes)

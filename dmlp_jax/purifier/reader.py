@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-# Bytes of one chunk of features; two are in memory at a time.
+# Bytes of one chunk of features in float32; a few copies of it are in memory at a time.
 CHUNK_BYTES = 2**26
 
 
@@ -21,6 +21,9 @@ def is_on_disk(features: Any) -> bool:
     if isinstance(features, np.memmap):
         return True
     if isinstance(features, (np.ndarray, jax.Array, list, tuple)) or len(getattr(features, "shape", ())) != 2:
+        return False
+    if hasattr(features, "toarray"):
+        # A sparse matrix of SciPy.
         return False
     try:
         np.dtype(features.dtype)
@@ -68,10 +71,23 @@ class Reader:
         padded[: len(rows)] = rows
         return padded
 
+    def finish(self) -> None:
+        """Waits for what is being read ahead, so that the file may be closed."""
+        with self._lock:
+            self._wait()
+
+    def _wait(self) -> tuple[int, np.ndarray] | tuple[None, None]:
+        """Number and rows of the chunk that was read ahead; two are never read at once."""
+        if self._ahead is None:
+            return None, None
+        index, future = self._ahead
+        self._ahead = None
+        return index, future.result()
+
     def _next(self, index: Any) -> np.ndarray:
         with self._lock:
-            wanted, future = self._ahead or (None, None)
-            rows = future.result() if wanted == int(index) else self.read(int(index))
+            wanted, ahead = self._wait()
+            rows = ahead if wanted == int(index) else self.read(int(index))
             following = (int(index) + 1) % self.chunks
             self._ahead = following, self._pool.submit(self.read, following)
         return rows

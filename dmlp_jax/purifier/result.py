@@ -25,7 +25,7 @@ class PurifyResult(NamedTuple):
             and 'accuracy' on held-out clean rows, NaN where they cannot be known, and 'estimated_accuracy'
             of the training labels ('given' and 'purified' only), the model's own opinion. 'purified' is what
             gave the labels; without `val_given_labels` it is an expectation over the given labels that
-            `transition` would have drawn for the clean rows.
+            the estimated noise would have drawn for the clean rows.
         baselines: labels [n], int32, that each trivial baseline would give.
         chosen: 'candidate' and 'step' that selection took, int32. With s candidates the indices s, s + 1 and
             s + 2 stand for the probes of `PROBES`, s + 3 for the given labels, which no candidate beat, at

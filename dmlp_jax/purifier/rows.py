@@ -69,7 +69,7 @@ class Training:
 
 
 def chunk_rows(count: int, entries_per_row: int) -> int:
-    """Rows of a chunk when `count` rows are cut into as few chunks as `CHUNK_ENTRIES` allows.
+    """Rows of a chunk: as many as `CHUNK_ENTRIES` allows of `count`, but `LEAST_ROWS` at least.
 
     Args:
         count: n.
@@ -103,8 +103,9 @@ def load(
     size = reader.rows if reader else chunk_rows(count, entries_per_row)
     chunks = -(-count // size)
 
-    def cut(rows):
-        rows = jnp.pad(rows, [(0, chunks * size - count)] + [(0, 0)] * (rows.ndim - 1))
+    def cut(rows, padding=0):
+        missing = [(0, chunks * size - count)] + [(0, 0)] * (rows.ndim - 1)
+        rows = jnp.pad(rows, missing, constant_values=padding)
         return rows.reshape(chunks, size, *rows.shape[1:])
 
     weights = cut(weight)
@@ -116,7 +117,9 @@ def load(
     total = _over_devices(total, axis)
     mean = total[0] / jnp.maximum(total[1], jnp.finfo(jnp.float32).tiny)
     standard = None if reader else cut(scaling.standardize(features, mean))
-    return Training(standard, cut(given), weights, mean, num_classes, reader, axis)
+    # Padding has a given label too: without one no class could have been meant.
+    given = cut(given, 1.0 / num_classes if given.ndim == 2 else 0)
+    return Training(standard, given, weights, mean, num_classes, reader, axis)
 
 
 def visit(function: Callable[[Chunk], tuple[Any, Any]], train: Training) -> tuple[Any, Any]:

@@ -15,8 +15,8 @@ set and one with all of it. Two questions are asked of the members that did not 
   picks the round, from the last of the race on: the starting probe was chosen out of many by these same
   held-out rows, and flatters the rounds that still resemble it. Evidence does not pick the round: it is about
   the given labels, not about the written ones. Nor is a round picked that predicts the held-out clean rows by
-  more than a standard error worse than another: where a classifier goes astray (many classes, few rows), T
-  comes to trust the given labels, and finds the labels that it writes ever better.
+  more than a standard error worse than one before it: where a classifier goes astray (many classes, few
+  rows), T comes to trust the given labels, and finds the labels that it writes ever better.
 """
 
 from functools import partial
@@ -29,7 +29,7 @@ from dmlp_jax.purifier.baselines import CleanSet, Probe
 from dmlp_jax.purifier.config import PurifyConfig
 from dmlp_jax.purifier.posterior import Head
 from dmlp_jax.purifier.ridge import matmul
-from dmlp_jax.purifier.rows import Training
+from dmlp_jax.purifier.rows import Chunk, Training
 from dmlp_jax.purifier.state import Candidate, Members, Shared, Snapshot
 
 History = dict[str, jax.Array]
@@ -119,7 +119,7 @@ def _start(
         jnp.zeros_like(start.weights) if config.ipc else None,
     )
     last = jax.tree.map(lambda leaf: leaf[-1], head)
-    best = Snapshot(jnp.float32(-jnp.inf), jnp.int32(0), last, start.held_out)
+    best = Snapshot(jnp.float32(-jnp.inf), jnp.float32(jnp.inf), jnp.int32(0), last, start.held_out)
 
     def candidate(decay):
         bound = eac.preconditioner(shared.gram, shared.gram_val, config.val_weight, decay)
@@ -149,14 +149,16 @@ def _round(
         # The held-out members' part: they alone have not seen the clean rows that they are asked about.
         losses = selection.cross_entropies(held_out, selection.smoothed(clean.targets))
         loss = jnp.mean(losses)
-        tolerated = jnp.minimum(candidate.tolerated, loss + jnp.std(losses) / losses.shape[0] ** 0.5)
+        bound = loss + jnp.std(losses) / losses.shape[0] ** 0.5
+        tolerated = jnp.minimum(candidate.tolerated, jnp.where(jnp.isfinite(bound), bound, jnp.inf))
         evidence = jnp.mean(sums.log_likelihood[:-1]) - loss * clean.targets.shape[0]
         score = selection.expected_score(held_out, head.transition[-1], clean.targets)
-        current = Snapshot(score, step + 1, jax.tree.map(lambda leaf: leaf[-1], head), held_out)
+        current = Snapshot(score, loss, step + 1, jax.tree.map(lambda leaf: leaf[-1], head), held_out)
         better = True
         if config.selection:
-            sound = jnp.isfinite(score) & (loss <= tolerated)
-            better = (sound & (score > candidate.best.score)) | (step < config.race_steps)
+            best = candidate.best
+            improves = (score > best.score) | (best.loss > tolerated)
+            better = jnp.isfinite(score) & ((step < config.race_steps) | ((loss <= tolerated) & improves))
         best = jax.tree.map(lambda a, b: jnp.where(better, a, b), current, candidate.best)
         members = _update(candidate, head, sums, logits, clean, shared, config)
         found = (
@@ -218,7 +220,7 @@ def _label_step(
     return size[:, None, None] * gradient
 
 
-def _sums(heads: Head, chunk: Training) -> posterior.Sums:
+def _sums(heads: Head, chunk: Chunk) -> posterior.Sums:
     """`posterior.sums` of the members of all candidates, leaves [s, k + 1, ...], in one pass."""
     shape = heads.leverage.shape
     flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), heads)
@@ -227,7 +229,7 @@ def _sums(heads: Head, chunk: Training) -> posterior.Sums:
 
 def _hard_labels(heads: Head, train: Training) -> jax.Array:
     """Labels [s, n] that heads with leaves [s, ...] write, padding included."""
-    small = jnp.uint8 if train.given.shape[-1] <= 256 else jnp.int32
+    small = jnp.uint8 if train.num_classes <= 256 else jnp.int32
     return rows.map_over(
         lambda chunk: jnp.argmax(posterior.write(heads, chunk).labels, axis=1).T.astype(small), train
     ).T

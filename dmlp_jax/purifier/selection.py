@@ -99,7 +99,8 @@ def fit_temperature(logits: jax.Array, targets: jax.Array, steps: int = 30) -> j
         return jnp.where(found > wanted, middle, low), jnp.where(found > wanted, high, middle)
 
     low, high = jax.lax.fori_loop(0, steps, body, (jnp.float32(-7.0), jnp.float32(7.0)))
-    return unit * jnp.exp(0.5 * (low + high))
+    # Logits that are all equal have no scale.
+    return jnp.where(spread > 0, unit * jnp.exp(0.5 * (low + high)), 1.0)
 
 
 def score(logits: jax.Array, targets: jax.Array) -> HeldOutScore:

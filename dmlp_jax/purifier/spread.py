@@ -119,7 +119,7 @@ def _run(
 
 def _place(sharding: NamedSharding, array: Any) -> jax.Array:
     """An array as `sharding` has it, from one that is so already or that every host has whole."""
-    if isinstance(array, jax.Array) and array.sharding == sharding:
+    if isinstance(array, jax.Array) and array.sharding.is_equivalent_to(sharding, array.ndim):
         return array
     array = np.asarray(array)
     return jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])

@@ -54,12 +54,14 @@ class Snapshot(NamedTuple):
 
     Attributes:
         score: what the written labels are expected to be worth there, see `selection.expected_score`.
+        loss: cross-entropy of the held-out clean rows, in nats.
         step: the round, scalar int32.
         head: of the member that saw every clean row, leaves without a leading axis.
         held_out: logits [m, c] of each clean row from the member that did not see it, over the temperature.
     """
 
     score: jax.Array
+    loss: jax.Array
     step: jax.Array
     head: Head
     held_out: jax.Array

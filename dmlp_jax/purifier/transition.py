@@ -60,7 +60,7 @@ def class_blind(counts: jax.Array, iterations: int = 10) -> jax.Array:
 
     def body(_, noise):
         offered = leaving / jnp.maximum(1.0 - noise, 1e-6)
-        noise = arriving / jnp.maximum(jnp.sum(offered) - offered, tiny)
+        noise = arriving / jnp.maximum(matmul(off, offered), tiny)
         return noise / jnp.sum(noise)
 
     noise = jax.lax.fori_loop(0, iterations, body, jnp.full(classes, 1.0 / classes, counts.dtype))

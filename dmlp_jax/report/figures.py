@@ -63,7 +63,7 @@ def label_accuracy(accuracy: np.ndarray, baselines: dict[str, float]) -> str:
 
 
 def course(history: dict[str, np.ndarray]) -> str:
-    """Loss on clean rows and share of changed labels over the purifier's steps; needs no truth.
+    """Loss on clean rows and share of the labels that has moved over the purifier's steps; needs no truth.
 
     Args:
         history: arrays [steps], 'val_loss', 'changed', perhaps 'held_out_loss'.
@@ -75,10 +75,10 @@ def course(history: dict[str, np.ndarray]) -> str:
         for (name, label), style in zip(names.items(), ("-", "--"), strict=True):
             if name in history:
                 axes.plot(steps, history[name], style, color=COLORS["purified"], lw=1.8, label=label)
-        axes.set(xlabel="step", ylabel="loss, nats", title="Loss on clean rows, labels changed")
+        axes.set(xlabel="step", ylabel="loss, nats", title="Loss on clean rows, labels moved")
         other = axes.twinx()
-        other.plot(steps, 100 * history["changed"], color=COLORS["given"], lw=1.8, label="labels changed")
-        other.set_ylabel("labels changed, %", color=COLORS["given"])
+        other.plot(steps, 100 * history["changed"], color=COLORS["given"], lw=1.8, label="labels moved")
+        other.set_ylabel("mass moved off the given class, %", color=COLORS["given"])
         other.grid(False)
         lines = [*axes.get_lines(), *other.get_lines()]
         _legend(axes, (lines, [line.get_label() for line in lines]))

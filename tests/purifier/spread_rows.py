@@ -16,9 +16,10 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 
 import jax
 import numpy as np
+import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
-from dmlp_jax import PurifyConfig, purify
+from dmlp_jax import InputError, PurifyConfig, purify
 from dmlp_jax.purifier import spread
 from tests.conftest import make_blobs
 
@@ -39,15 +40,25 @@ def main() -> None:
     if COUNT > 1:
         placed = jax.make_array_from_callback(features.shape, over, lambda index: features[index])
     weight = np.linspace(0.5, 1.5, len(given)).astype(np.float32)
+    whole = labels = np.eye(3, dtype=np.float32)[given]
+    if COUNT > 1:
+        # Spread like the features, with another way to say so.
+        columns = NamedSharding(over.mesh, PartitionSpec("rows", None))
+        labels = jax.make_array_from_callback(labels.shape, columns, lambda index: whole[index])
     arrays = {}
     for name, config in CONFIGS.items():
-        result = purify(placed, given, val, config=config, sample_weight=weight, val_given_labels=val[1])
+        result = purify(placed, labels, val, config=config, sample_weight=weight, val_given_labels=val[1])
         if COUNT > 1:
             assert result.probs.sharding.is_equivalent_to(over, 2)
             assert result.classifier.kernel.sharding.is_fully_replicated
         arrays |= {f"{name}_probs": everywhere(result.probs), f"{name}_labels": everywhere(result.labels)}
         arrays[f"{name}_loss"] = result.scores["purified"]["cross_entropy"]
         arrays[f"{name}_evidence"] = result.history["evidence"]
+    if COUNT > 1:
+        with pytest.raises(InputError, match="spread over devices"):
+            purify(placed, given, val, config=PurifyConfig.paper())
+        with pytest.raises(InputError, match=r"outside jax\.jit"):
+            jax.vmap(lambda g: purify(placed, g, val, num_classes=3).probs)(given[None])
     arrays["history_labels"] = everywhere(result.history["labels"])
     if COUNT > 1 and PROCESS is None:
         arrays["collectives"] = collectives(placed, given, val)

@@ -2,6 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.sparse
 
 from dmlp_jax.purifier import rows, scaling
 from dmlp_jax.purifier.reader import Reader, is_on_disk
@@ -70,6 +71,18 @@ def test_distributions_are_kept(arrays):
     np.testing.assert_allclose(rows.map_over(lambda chunk: chunk.given, train)[:N], soft)
 
 
+def test_padding_of_distributions_is_a_distribution(arrays, monkeypatch):
+    """A posterior over nothing would be 0 / 0, and its weight of 0 does not undo that."""
+    monkeypatch.setattr(rows, "CHUNK_ENTRIES_CPU", 60)
+    monkeypatch.setattr(rows, "LEAST_ROWS", 1)
+    features, given, weight = arrays
+    soft = np.eye(C, dtype=np.float32)[given]
+    train = rows.load(jnp.asarray(features), jnp.asarray(soft), jnp.asarray(weight), C, 6)
+    padded = rows.map_over(lambda chunk: chunk.given, train)
+    assert len(padded) > N
+    np.testing.assert_allclose(padded.sum(axis=1), 1, rtol=1e-6)
+
+
 def test_reader_reads_chunks_in_any_order(arrays):
     reader = Reader(arrays[0], 10)
     assert reader.chunks == 4
@@ -94,5 +107,6 @@ def test_what_is_on_disk(arrays, tmp_path):
     mapped = np.load(tmp_path / "features.npy", mmap_mode="r")
     assert is_on_disk(mapped)
     assert is_on_disk(Dataset())
+    assert not is_on_disk(scipy.sparse.eye(3))
     for loaded in (np.asarray(mapped), arrays[0], jnp.asarray(arrays[0]), [[1.0, 2.0]], 3.0):
         assert not is_on_disk(loaded)

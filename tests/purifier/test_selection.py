@@ -47,6 +47,10 @@ def test_temperature_is_recovered(temperature):
     np.testing.assert_allclose(found, temperature, rtol=0.05)
 
 
+def test_logits_that_are_all_equal_have_temperature_one():
+    assert float(selection.fit_temperature(jnp.zeros((4, 2)), jnp.eye(2)[jnp.arange(4) % 2])) == 1.0
+
+
 def test_temperature_is_the_minimum():
     rng = np.random.default_rng(1)
     logits = jnp.asarray(rng.normal(size=(40, 3)), jnp.float32)
