@@ -119,7 +119,9 @@ def accuracy(logits: jax.Array, targets: jax.Array) -> jax.Array:
     return jnp.mean(hit.astype(logits.dtype))
 
 
-def expected_score(logits: jax.Array, transition: jax.Array, targets: jax.Array) -> jax.Array:
+def expected_score(
+    logits: jax.Array, transition: jax.Array, targets: jax.Array, trusted: jax.Array | None = None
+) -> jax.Array:
     """Mean log-probability of the true class after meeting a given label, in nats, a scalar.
 
     Clean rows have no given label; it is drawn from row y of the transition matrix, y the true class, and the
@@ -129,24 +131,29 @@ def expected_score(logits: jax.Array, transition: jax.Array, targets: jax.Array)
         logits: held-out logits [m, c] at their temperature.
         transition: T, [c, c].
         targets: one-hot [m, c].
+        trusted: the matrix of p(y | x, g), if another than T.
     """
+    trusted = transition if trusted is None else trusted
     probs = jax.nn.softmax(logits)
     drawn = matmul(targets, transition)
-    joint = jnp.sum(probs * targets, axis=-1, keepdims=True) * drawn
-    posterior = joint / jnp.maximum(matmul(probs, transition), jnp.finfo(probs.dtype).tiny)
+    joint = jnp.sum(probs * targets, axis=-1, keepdims=True) * matmul(targets, trusted)
+    posterior = joint / jnp.maximum(matmul(probs, trusted), jnp.finfo(probs.dtype).tiny)
     floor = jnp.finfo(probs.dtype).eps
     return jnp.mean(jnp.sum(drawn * jnp.log(jnp.maximum(posterior, floor)), axis=-1))
 
 
-def expected_hits(logits: jax.Array, transition: jax.Array, targets: jax.Array) -> jax.Array:
+def expected_hits(
+    logits: jax.Array, transition: jax.Array, targets: jax.Array, trusted: jax.Array | None = None
+) -> jax.Array:
     """Probability that each clean row's label is right after meeting a given label, [m].
 
     As `expected_score`, for the most probable class instead of its logarithm. Takes c^2 per row.
     """
+    trusted = transition if trusted is None else trusted
 
     def hit(row):
         logits, target = row
-        joint = jax.nn.softmax(logits)[:, None] * transition
+        joint = jax.nn.softmax(logits)[:, None] * trusted
         right = jnp.argmax(joint, axis=0) == jnp.argmax(target)
         return jnp.sum(matmul(target, transition) * right)
 

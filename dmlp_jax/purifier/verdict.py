@@ -15,6 +15,9 @@ from dmlp_jax.purifier.scaling import LinearClassifier
 from dmlp_jax.purifier.selection import HeldOutScore
 from dmlp_jax.purifier.state import Shared
 
+# Share of right labels, by the model's own expectation, that may be given up for leaving labels alone.
+CAUTION = 0.02
+
 
 class Labels(NamedTuple):
     """Labels of the training rows.
@@ -79,19 +82,20 @@ def of_default(
         config: the settings.
     """
     best, candidate, history = schedule.run(train, clean, probes[-1], shared, config)
+    noise, trusted = best.head.transition, best.head.transition
     if config.posterior:
-        noise = transition.discount(best.head.transition, jax.nn.softmax(best.held_out), clean.targets)
-        best = best._replace(head=best.head._replace(transition=noise))
+        trusted = _cautious(noise, best.held_out, clean.targets)
+    head = best.head._replace(transition=trusted)
 
     truth = jnp.argmax(clean.targets, axis=-1)
     others = [jnp.argmax(probe.held_out, axis=-1) == truth for probe in probes]
     scores = [probe.score for probe in probes]
     if val_given_labels is None:
-        hits = selection.expected_hits(best.held_out, best.head.transition, clean.targets)
-        loss = -selection.expected_score(best.held_out, best.head.transition, clean.targets)
+        hits = selection.expected_hits(best.held_out, noise, clean.targets, trusted)
+        loss = -selection.expected_score(best.held_out, noise, clean.targets, trusted)
         own = HeldOutScore(loss, jnp.mean(hits))
     else:
-        held_out = best.held_out + jnp.log(best.head.transition).T[val_given_labels]
+        held_out = best.held_out + jnp.log(trusted).T[val_given_labels]
         hits = jnp.argmax(held_out, axis=-1) == truth
         others.append(val_given_labels == truth)
         scores.append(HeldOutScore(jnp.float32(jnp.nan), jnp.mean(others[-1].astype(jnp.float32))))
@@ -99,7 +103,7 @@ def of_default(
     option = _choose(hits, jnp.stack(others)) if config.selection else jnp.int32(0)
 
     probe_weights = jnp.stack([probe.weights[-1] for probe in probes])
-    labels, totals = rows.visit(lambda chunk: _settle(option, best.head, probe_weights, chunk), train)
+    labels, totals = rows.visit(lambda chunk: _settle(option, head, probe_weights, chunk), train)
     weights = best.head.weights / best.head.temperature
     # The given labels have no classifier of their own.
     weights = jax.lax.select_n(option, weights, *probe_weights, weights)
@@ -111,6 +115,19 @@ def of_default(
     }
     classifier = scaling.linear_classifier(weights, train.mean)
     return Verdict(labels, totals, classifier, score, history, chosen)
+
+
+def _cautious(noise: jax.Array, held_out: jax.Array, targets: jax.Array) -> jax.Array:
+    """T to write labels with: `transition.discount` of `noise`, where that gives up no more than `CAUTION`.
+
+    Args:
+        noise: T as estimated, [c, c].
+        held_out: calibrated logits of the clean rows [m, c].
+        targets: one-hot [m, c].
+    """
+    less = transition.discount(noise, jax.nn.softmax(held_out), targets)
+    hits = [jnp.mean(selection.expected_hits(held_out, noise, targets, matrix)) for matrix in (noise, less)]
+    return jnp.where(hits[0] - hits[1] > CAUTION, noise, less)
 
 
 def _settle(option: jax.Array, head: Head, probe_weights: jax.Array, chunk: Chunk) -> tuple[Labels, Totals]:

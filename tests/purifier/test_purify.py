@@ -279,6 +279,20 @@ def test_labels_without_noise_are_left_alone():
     assert accuracy(found.labels, true) >= 0.998
 
 
+def test_noise_that_hides_behind_a_weak_classifier_is_not_trusted():
+    """Clean rows that say next to nothing leave open that T is all wrong: no reason to believe the labels."""
+    rng = np.random.default_rng(0)
+    true, val_labels = rng.integers(5, size=2000), np.arange(15) % 5
+    features, val_features = (
+        (0.4 * np.eye(5, 20)[labels] + 0.3 * rng.normal(size=(len(labels), 20))).astype(np.float32)
+        for labels in (true, val_labels)
+    )
+    given = np.where(rng.random(2000) < 0.8, rng.integers(5, size=2000), true)
+    found = purify(features, given, (val_features, val_labels), config=SHORT)
+    assert accuracy(found.labels, true) > accuracy(given, true) + 0.02
+    assert float(np.mean(found.confidence)) < 0.7
+
+
 def test_a_worse_purification_gives_way_to_the_baseline(monkeypatch):
     """A schedule that ends in a classifier which knows nothing: the best probe must give the labels."""
     rng = np.random.default_rng(0)

@@ -115,6 +115,16 @@ def test_labels_from_a_noise_free_source_are_certain():
     np.testing.assert_allclose(selection.expected_hits(*found), 1)
 
 
+def test_labels_that_are_trusted_too_much_are_judged_by_the_noise():
+    """Written with an identity for T, labels are the given ones: right as often as the noise leaves them."""
+    noise = jnp.asarray([[0.7, 0.3], [0.2, 0.8]])
+    nearly = jnp.asarray([[1 - 1e-6, 1e-6], [1e-6, 1 - 1e-6]])
+    found = selection.expected_hits(jnp.zeros((2, 2)), noise, jnp.eye(2), nearly)
+    np.testing.assert_allclose(found, [0.7, 0.8], atol=1e-6)
+    score = selection.expected_score(jnp.zeros((2, 2)), noise, jnp.eye(2), nearly)
+    np.testing.assert_allclose(score, 0.25 * np.log(1e-6), rtol=1e-3)
+
+
 def test_only_clear_gains_count():
     hits = jnp.asarray(np.arange(400) % 2, jnp.float32)
     slightly = hits.at[:5].set(1.0)
