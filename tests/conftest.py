@@ -27,6 +27,11 @@ def compilation_cache(tmp_path_factory):
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
+def accuracy(labels, true):
+    """Share of labels that are right."""
+    return float(np.mean(np.asarray(labels) == true))
+
+
 def make_blobs(seed, rows=300, val_rows=30, width=16, classes=3, spread=3.0, noise=0.5):
     """Gaussian clusters with symmetric label noise: features, given, (val features, val labels), true."""
     rng = np.random.default_rng(seed)

@@ -1,5 +1,7 @@
 """The whole purification as one traced program: arrays in, `PurifyResult` out."""
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 
@@ -12,42 +14,51 @@ from dmlp_jax.purifier.result import PurifyResult
 from dmlp_jax.purifier.ridge import matmul
 
 
+class Inputs(NamedTuple):
+    """What `purify` was given beside the features, checked.
+
+    Attributes:
+        labels: class indices [n] or distributions [n, c].
+        sample_weight: [n], or None.
+        val_features: [m, d].
+        val_labels: [m].
+        val_given_labels: [m], or None.
+        config: the settings, numbers in float32.
+        key: for the folds and the paper preset's starts.
+    """
+
+    labels: jax.Array
+    sample_weight: jax.Array | None
+    val_features: jax.Array
+    val_labels: jax.Array
+    val_given_labels: jax.Array | None
+    config: PurifyConfig
+    key: jax.Array
+
+
 def run(
-    features: jax.Array | Reader,
-    labels: jax.Array,
-    val_features: jax.Array,
-    val_labels: jax.Array,
-    val_given_labels: jax.Array | None,
-    sample_weight: jax.Array | None,
-    config: PurifyConfig,
-    key: jax.Array,
-    num_classes: int,
-    axis: tuple[str, ...] | None = None,
+    features: jax.Array | Reader, inputs: Inputs, num_classes: int, axis: tuple[str, ...] | None = None
 ) -> PurifyResult:
     """`purify` on checked arguments.
 
     Args:
         features: [n, d], or their reader; under `jax.shard_map` this device's rows.
-        labels: class indices [n] or distributions [n, c], of the same rows.
-        val_features: [m, d].
-        val_labels: [m].
-        val_given_labels: [m], or None.
-        sample_weight: [n], or None.
-        config: the settings, numbers in float32.
-        key: for the folds and the paper preset's starts.
+        inputs: the rest, of the same rows.
         num_classes: c.
         axis: names of the mesh axes over which rows are spread.
     """
+    labels, weight, val_features, val_labels, val_given_labels, config, key = inputs
     count = features.shape[0]
-    weight = jnp.ones(count, jnp.float32) if sample_weight is None else sample_weight
+    weight = jnp.ones(count, jnp.float32) if weight is None else weight
     given = labels.astype(jnp.float32 if labels.ndim == 2 else jnp.int32)
     if not isinstance(features, Reader):
         features = features.astype(jnp.float32)
+    val_features = val_features.astype(jnp.float32)
     fold_key, start_key = jax.random.split(key)
 
     entries = entries_per_row(config, num_classes)
     train = rows.load(features, given, weight, num_classes, entries, axis)
-    val_rows = scaling.standardize(val_features.astype(jnp.float32), train.mean)
+    val_rows = scaling.standardize(val_features, train.mean)
     clean = baselines.clean_set(val_rows, val_labels, num_classes, config.num_folds, fold_key)
     gram, moment, total = rows.sum_over(_moments, train)
     shared = schedule.share(gram, total, clean, config)
@@ -57,9 +68,7 @@ def run(
     )
     if config.preset == "paper":
         given = given if given.ndim == 2 else jax.nn.one_hot(given, num_classes, dtype=jnp.float32)
-        outcome = paper.run(
-            features, given, weight, val_features.astype(jnp.float32), clean.targets, config, start_key
-        )
+        outcome = paper.run(features, given, weight, val_features, clean.targets, config, start_key)
         verdict = verdict_lib.of_paper(outcome, given, train, probes, config)
     else:
         verdict = verdict_lib.of_default(train, clean, probes, shared, val_given_labels, config)

@@ -10,6 +10,7 @@ from jax.typing import ArrayLike
 
 from dmlp_jax.purifier import checks, program, reader, rows, spread
 from dmlp_jax.purifier.config import PurifyConfig
+from dmlp_jax.purifier.program import Inputs
 from dmlp_jax.purifier.reader import Reader
 from dmlp_jax.purifier.result import PurifyResult
 
@@ -55,15 +56,13 @@ def purify(
             index and the remedy.
     """
     config = PurifyConfig() if config is None else config
-    features, *others, num_classes = _check(
-        features, labels, val, num_classes, val_given_labels, sample_weight, config
-    )
-    # Numbers of one type, so that a new value is never a new program.
-    config = jax.tree.map(_as_float32, config)
     key = jax.random.key(0) if key is None else key
+    features, inputs, num_classes = _check(
+        features, labels, val, num_classes, val_given_labels, sample_weight, config, key
+    )
     if isinstance(features, Reader):
         # A program of its own, forgotten with the reader.
-        result = jax.jit(partial(program.run, features, num_classes=num_classes))(*others, config, key)
+        result = jax.jit(partial(program.run, features, num_classes=num_classes))(inputs)
         if not checks.is_traced(result):
             # The caller may close the file.
             jax.block_until_ready(result)
@@ -71,13 +70,13 @@ def purify(
         return result
     placement = spread.placement(features)
     if placement is not None:
-        if checks.is_traced(others, config, key):
+        if checks.is_traced(inputs):
             raise checks.InputError(
                 "features are spread over devices: call purify outside jax.jit and jax.vmap, it is compiled "
                 "for the devices as it is"
             )
-        return spread.run(placement, features, *others, config, key, num_classes)
-    return _run(features, *others, config, key, num_classes)
+        return spread.run(placement, features, inputs, num_classes)
+    return _run(features, inputs, num_classes)
 
 
 _run = jax.jit(program.run, static_argnames=("num_classes",))
@@ -95,8 +94,9 @@ def _check(
     val_given_labels: ArrayLike | None,
     sample_weight: ArrayLike | None,
     config: PurifyConfig,
-) -> tuple[Any, ...]:
-    """The arguments of `purify` as arrays, in the order of `program.run`'s, then the number of classes."""
+    key: jax.Array,
+) -> tuple[ArrayLike | Reader, Inputs, int]:
+    """The arguments of `purify` as `program.run` takes them."""
     # Values of concrete arrays can be looked at even while a caller's jit traces around them.
     with jax.ensure_compile_time_eval():
         checks.check_config(config)
@@ -127,7 +127,10 @@ def _check(
         features = Reader(
             features, rows.chunk_rows(len(labels), program.entries_per_row(config, num_classes))
         )
-    return features, labels, val_features, val_labels, val_given_labels, sample_weight, num_classes
+    # Numbers of one type, so that a new value is never a new program.
+    config = jax.tree.map(_as_float32, config)
+    inputs = Inputs(labels, sample_weight, val_features, val_labels, val_given_labels, config, key)
+    return features, inputs, num_classes
 
 
 def _check_training_features(features: ArrayLike, config: PurifyConfig) -> Any:

@@ -74,7 +74,10 @@ class Reader:
     def finish(self) -> None:
         """Waits for what is being read ahead, so that the file may be closed."""
         with self._lock:
-            self._wait()
+            if self._ahead is not None:
+                # Nobody waits for these rows: if they cannot be read, that is no error.
+                self._ahead[1].exception()
+                self._ahead = None
 
     def _wait(self) -> tuple[int, np.ndarray] | tuple[None, None]:
         """Number and rows of the chunk that was read ahead; two are never read at once."""

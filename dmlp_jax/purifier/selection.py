@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from dmlp_jax.purifier.ridge import matmul
+from dmlp_jax.purifier.search import bisect
 
 
 class HeldOutScore(NamedTuple):
@@ -91,16 +92,12 @@ def fit_temperature(logits: jax.Array, targets: jax.Array, steps: int = 30) -> j
     scaled = centred / unit
     wanted = jnp.sum(smoothed(targets) * scaled)
 
-    def body(_, bracket):
-        low, high = bracket
-        middle = 0.5 * (low + high)
-        found = jnp.sum(jax.nn.softmax(scaled * jnp.exp(-middle)) * scaled)
-        # Predictions that are surer than they should be ask for a higher temperature.
-        return jnp.where(found > wanted, middle, low), jnp.where(found > wanted, high, middle)
+    def too_sure(log_temperature):
+        return jnp.sum(jax.nn.softmax(scaled * jnp.exp(-log_temperature)) * scaled) > wanted
 
-    low, high = jax.lax.fori_loop(0, steps, body, (jnp.float32(-7.0), jnp.float32(7.0)))
+    log_temperature = bisect(too_sure, jnp.float32(-7.0), jnp.float32(7.0), steps)
     # Logits that are all equal have no scale.
-    return jnp.where(spread > 0, unit * jnp.exp(0.5 * (low + high)), 1.0)
+    return jnp.where(spread > 0, unit * jnp.exp(log_temperature), 1.0)
 
 
 def score(logits: jax.Array, targets: jax.Array) -> HeldOutScore:

@@ -13,7 +13,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from dmlp_jax.purifier import program, schedule
 from dmlp_jax.purifier.baselines import PROBES
-from dmlp_jax.purifier.config import PurifyConfig
+from dmlp_jax.purifier.program import Inputs
 from dmlp_jax.purifier.result import PurifyResult
 
 
@@ -42,52 +42,36 @@ def placement(features: Any) -> Placement | None:
     return Placement(sharding.mesh, (rows,) if isinstance(rows, str) else tuple(rows))
 
 
-def run(
-    where: Placement,
-    features: jax.Array,
-    labels: jax.Array,
-    val_features: jax.Array,
-    val_labels: jax.Array,
-    val_given_labels: jax.Array | None,
-    sample_weight: jax.Array | None,
-    config: PurifyConfig,
-    key: jax.Array,
-    num_classes: int,
-) -> PurifyResult:
-    """`program.run` over devices. Arrays other than the features may be whole on every host, or spread alike.
+def run(where: Placement, features: jax.Array, inputs: Inputs, num_classes: int) -> PurifyResult:
+    """`program.run` over devices. What goes with the features may be whole on every host, or spread alike.
 
     Returns:
         The result; what it says of rows is spread like the features, the rest is on every device.
     """
-    rows, known = place(where, labels, val_features, val_labels, val_given_labels, sample_weight, config, key)
-    return _run(features, rows, known, num_classes, where, str(jax.random.key_impl(key)))
+    return _run(features, place(where, inputs), num_classes, where, str(jax.random.key_impl(inputs.key)))
 
 
-def place(
-    where: Placement,
-    labels: jax.Array,
-    val_features: jax.Array,
-    val_labels: jax.Array,
-    val_given_labels: jax.Array | None,
-    sample_weight: jax.Array | None,
-    config: PurifyConfig,
-    key: jax.Array,
-) -> tuple[Any, Any]:
-    """What goes with the features to the devices: labels and weights row by row, and the rest whole."""
-    over = partial(_place, NamedSharding(where.mesh, PartitionSpec(where.axis)))
-    everywhere = partial(_place, NamedSharding(where.mesh, PartitionSpec()))
-    known = val_features, val_labels, val_given_labels, config, jax.random.key_data(key)
-    return jax.tree.map(over, (labels, sample_weight)), jax.tree.map(everywhere, known)
+def place(where: Placement, inputs: Inputs) -> Inputs:
+    """Labels and weights row by row on the devices, and the rest whole; the key as its data."""
+
+    def put(spec, value):
+        return jax.tree.map(partial(_place, NamedSharding(where.mesh, spec)), value)
+
+    return jax.tree.map(put, _specs(where), inputs._replace(key=jax.random.key_data(inputs.key)))
 
 
-@partial(jax.jit, static_argnums=(3, 4, 5))
+def _specs(where: Placement) -> Inputs:
+    rows, whole = PartitionSpec(where.axis), PartitionSpec()
+    return Inputs(rows, rows, whole, whole, whole, whole, whole)
+
+
+@partial(jax.jit, static_argnums=(2, 3, 4))
 def _run(
-    features: jax.Array, others: Any, known: Any, num_classes: int, where: Placement, key_type: str
+    features: jax.Array, inputs: Inputs, num_classes: int, where: Placement, key_type: str
 ) -> PurifyResult:
     rows, whole = PartitionSpec(where.axis), PartitionSpec()
-    config = known[3]
     history = dict.fromkeys(schedule.HISTORY, whole)
-    if config.keep_label_history:
+    if inputs.config.keep_label_history:
         history["labels"] = PartitionSpec(None, where.axis)
     result = PurifyResult(
         labels=rows,
@@ -102,19 +86,14 @@ def _run(
         chosen=whole,
     )
 
-    def on_device(features, others, known):
-        labels, weight = others
-        val_features, val_labels, val_given_labels, config, key = known
-        key = jax.random.wrap_key_data(key, impl=key_type)
-        return program.run(
-            features, labels, val_features, val_labels, val_given_labels, weight, config, key, num_classes,
-            where.axis,
-        )  # fmt: skip
+    def on_device(features, inputs):
+        key = jax.random.wrap_key_data(inputs.key, impl=key_type)
+        return program.run(features, inputs._replace(key=key), num_classes, where.axis)
 
     # Everything but the rows is equal on all devices by construction; the checker cannot see that.
     return jax.shard_map(
-        on_device, mesh=where.mesh, in_specs=(rows, rows, whole), out_specs=result, check_vma=False
-    )(features, others, known)
+        on_device, mesh=where.mesh, in_specs=(rows, _specs(where)), out_specs=result, check_vma=False
+    )(features, inputs)
 
 
 def _place(sharding: NamedSharding, array: Any) -> jax.Array:

@@ -4,12 +4,11 @@ T comes from soft counts of written labels against the given ones, as in confide
 2021) but soft, and is estimated anew whenever the classifier moves.
 """
 
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
 
 from dmlp_jax.purifier.ridge import matmul
+from dmlp_jax.purifier.search import bisect
 
 
 def soft_counts(probs: jax.Array, given: jax.Array, weight: jax.Array) -> jax.Array:
@@ -117,9 +116,9 @@ def discount(matrix: jax.Array, probs: jax.Array, targets: jax.Array) -> jax.Arr
         return jnp.sum(slope / jnp.maximum(right + e * slope, jnp.finfo(right.dtype).tiny)) > 0
 
     largest = jnp.minimum(rate / jnp.maximum(jnp.max(rates), rate), 1.0)
-    peak = _bisect(rises, jnp.zeros_like(largest), largest)
+    peak = bisect(rises, jnp.zeros_like(largest), largest, steps=20)
     height = log_likelihood(peak)
-    limit = _bisect(lambda e: log_likelihood(e) > height - LIMIT, peak, largest)
+    limit = bisect(lambda e: log_likelihood(e) > height - LIMIT, peak, largest, steps=20)
     kept = noise * jnp.clip(1.0 - limit / rate, 0.0, 1.0)
     return _positive(kept + jnp.diag(1.0 - jnp.sum(kept, axis=1)))
 
@@ -128,15 +127,3 @@ def _positive(matrix: jax.Array) -> jax.Array:
     """Rows that sum to 1, without zeros: nothing is impossible."""
     matrix = jnp.maximum(matrix, 1e-6 / matrix.shape[-1])
     return matrix / jnp.sum(matrix, axis=-1, keepdims=True)
-
-
-def _bisect(below: Callable[[jax.Array], jax.Array], low: jax.Array, high: jax.Array) -> jax.Array:
-    """Where `below` turns false between `low` and `high`, to a millionth of their distance."""
-
-    def body(_, bracket):
-        low, high = bracket
-        middle = 0.5 * (low + high)
-        further = below(middle)
-        return jnp.where(further, middle, low), jnp.where(further, high, middle)
-
-    return jax.lax.fori_loop(0, 20, body, (low, high))[0]

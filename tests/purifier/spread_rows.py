@@ -21,6 +21,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from dmlp_jax import InputError, PurifyConfig, purify
 from dmlp_jax.purifier import spread
+from dmlp_jax.purifier.program import Inputs
 from tests.conftest import make_blobs
 
 CONFIGS = {
@@ -78,8 +79,8 @@ def collectives(features, given, val) -> list[str]:
     """The operations between devices in the compiled program, with the shapes that they move."""
     where = spread.placement(features)
     config = jax.tree.map(np.float32, CONFIGS["fixed"])
-    others = spread.place(where, given, *val, None, None, config, jax.random.key(0))
-    lowered = spread._run.lower(features, *others, 3, where, "threefry2x32")
+    inputs = spread.place(where, Inputs(given, None, *val, None, config, jax.random.key(0)))
+    lowered = spread._run.lower(features, inputs, 3, where, "threefry2x32")
     pattern = r"= (.*?) (all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter)(?:-start)?\("
     return [f"{kind} {shape}" for shape, kind in re.findall(pattern, lowered.compile().as_text())]
 

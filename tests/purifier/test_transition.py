@@ -113,9 +113,11 @@ def test_noise_no_greater_than_in_clean_rows_is_none():
     np.testing.assert_allclose(found, np.eye(3), atol=1e-5)
 
 
-@pytest.mark.parametrize(("count", "least"), [(30, 0.0), (300, 0.05), (10_000, 0.1)])
-def test_more_clean_rows_leave_less_in_doubt(count, least):
+def test_more_clean_rows_leave_less_in_doubt():
     """With calibrated predictions nothing is noise: what is taken off is doubt alone."""
-    probs, targets = clean_rows(count, 0.9)
-    found = noise_rate(transition.discount(*map(jnp.asarray, (uniform_noise(0.12), probs, targets))))
-    assert least <= found <= 0.12
+    found = []
+    for count in (30, 300, 10_000):
+        probs, targets = clean_rows(count, 0.9)
+        matrix = transition.discount(*map(jnp.asarray, (uniform_noise(0.12), probs, targets)))
+        found.append(noise_rate(matrix))
+    assert found[0] < 0.05 < found[1] < 0.11 < found[2] < 0.12

@@ -1,8 +1,16 @@
+import dataclasses
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dmlp_jax.purifier import verdict
+from dmlp_jax import PurifyConfig, predict, purify
+from dmlp_jax.purifier import PROBES, schedule, verdict
+from tests.conftest import accuracy, make_blobs
+
+SHORT = PurifyConfig(steps=30)
+
 
 RIGHT, WRONG = np.ones(200), np.zeros(200)
 HALF = np.arange(200) % 2
@@ -32,3 +40,70 @@ def test_given_labels_need_only_be_better():
     ]
     found = [int(verdict._choose(jnp.asarray(HALF), jnp.asarray(others))) for others in probe_and_given]
     assert found == [0, 4]
+
+
+def test_given_labels_that_are_known_to_be_right_are_kept():
+    """A classifier on weak features would change some; the clean rows' given labels say not to."""
+    features, _, (val_features, val_labels), true = make_blobs(1)
+    weak = [
+        (0.4 * x + np.random.default_rng(seed).normal(size=x.shape)).astype(np.float32)
+        for seed, x in ((1, features), (100, val_features))
+    ]
+    val = (weak[1], val_labels)
+    config = dataclasses.replace(SHORT, posterior=False)
+    assert np.any(purify(weak[0], true, val, config=config).changed)
+    found = purify(weak[0], true, val, config=config, val_given_labels=val_labels)
+    np.testing.assert_array_equal(found.labels, true)
+    assert found.scores["purified"]["accuracy"] == 1
+    assert int(found.chosen["candidate"]) == len(SHORT.weight_decay) + 3
+
+
+def test_labels_without_noise_are_left_alone():
+    """Also on weak features, where no classifier would agree with all of them, and without being told."""
+    features, _, (val_features, val_labels), true = make_blobs(1)
+    weak = [
+        (0.4 * x + np.random.default_rng(seed).normal(size=x.shape)).astype(np.float32)
+        for seed, x in ((1, features), (100, val_features))
+    ]
+    found = purify(weak[0], true, (weak[1], val_labels), config=SHORT)
+    assert accuracy(found.baselines["noisy_probe"], true) < 0.95
+    assert accuracy(found.labels, true) >= 0.998
+
+
+def test_noise_that_hides_behind_a_weak_classifier_is_not_trusted():
+    """Clean rows that say next to nothing leave open that T is all wrong: no reason to believe the labels."""
+    rng = np.random.default_rng(0)
+    true, val_labels = rng.integers(5, size=2000), np.arange(15) % 5
+    features, val_features = (
+        (0.4 * np.eye(5, 20)[labels] + 0.3 * rng.normal(size=(len(labels), 20))).astype(np.float32)
+        for labels in (true, val_labels)
+    )
+    given = np.where(rng.random(2000) < 0.8, rng.integers(5, size=2000), true)
+    found = purify(features, given, (val_features, val_labels), config=SHORT)
+    assert accuracy(found.labels, true) > accuracy(given, true) + 0.02
+    assert float(np.mean(found.confidence)) < 0.7
+
+
+def test_a_worse_purification_gives_way_to_the_baseline(monkeypatch):
+    """A schedule that ends in a classifier which knows nothing: the best probe must give the labels."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(3, size=600)
+    features = (3 * np.eye(3)[labels] + rng.normal(size=(600, 3))).astype(np.float32)
+    task = features[:300], rng.integers(3, size=300), (features[300:], labels[300:])
+    run = schedule.run
+
+    def broken(*args):
+        best, winner, history = run(*args)
+        head = best.head._replace(weights=0 * best.head.weights)
+        return best._replace(head=head, held_out=0 * best.held_out), winner, history
+
+    monkeypatch.setattr(schedule, "run", broken)
+    jax.clear_caches()
+    fallen = purify(*task, config=SHORT)
+    unchecked = purify(*task, config=dataclasses.replace(SHORT, selection=False))
+    jax.clear_caches()
+    chosen = int(fallen.chosen["candidate"]) - len(SHORT.weight_decay)
+    assert chosen >= 0
+    np.testing.assert_array_equal(fallen.labels, fallen.baselines[PROBES[chosen]])
+    np.testing.assert_allclose(predict(fallen.classifier, task[0]), fallen.probs, atol=1e-4)
+    assert accuracy(fallen.labels, labels[:300]) > accuracy(unchecked.labels, labels[:300]) + 0.3
