@@ -11,6 +11,8 @@ from typing import Any
 
 from ml_collections import ConfigDict, config_dict
 
+from dmlp_jax import recipes
+
 STAGES = ("pretrain", "extract", "purify", "retrain", "report")
 
 
@@ -101,23 +103,18 @@ def default_config() -> ConfigDict:
     purify.label_optimizer = config_dict.placeholder(str)
 
     config.retrain = retrain = ConfigDict()
-    retrain.method = "naive"  # how the network learns from the labels
+    # How the network learns from the labels: naive, gce, bootstrap, elr, elr_plus, co_teaching,
+    # co_teaching_plus, cdr, dividemix.
+    retrain.method = "naive"
     retrain.labels = "given,val_only_probe,purified,true"  # the labels to learn from, a network for each
-    retrain.soft_labels = True  # purified labels as distributions; False takes the most probable class
     retrain.with_val = True  # also train on the clean images, in every arm
     retrain.select_share = 0.2  # share of the clean images, one a class at least, kept to pick the epoch
-    retrain.model = "auto"  # small_cnn, resnet18, resnet34, resnet50, mlp, linear; auto: by the input
     retrain.init = "scratch"  # scratch, or encoder: start from the pretrained one
-    retrain.epochs = 30
-    retrain.batch_size = 128
-    retrain.optimizer = "adamw"  # adamw, sgd
-    retrain.lr = 3e-3
-    retrain.weight_decay = 5e-4  # not on biases and batch norm
-    retrain.momentum = 0.9  # sgd
-    retrain.warmup_epochs = 3.0  # linear warm-up, then cosine to 0
-    retrain.augment = "auto"  # affine, crop_flip, none; auto: by the input
-    retrain.dtype = "float32"
-    retrain.checkpoint_epochs = 15
+    retrain.noise_rate = config_dict.placeholder(float)  # share of wrong labels; None: estimated for each arm
+    # None takes the method's own, see `recipes`.
+    for key, value in recipes.COMMON.items():
+        retrain[key] = config_dict.placeholder(type(value))
+    config.recipes = ConfigDict(recipes.small())  # the methods' constants, see recipes.py
 
     config.report = report = ConfigDict()
     report.gallery = 48  # most suspicious images shown
@@ -143,11 +140,15 @@ def cifar_config(name: str) -> ConfigDict:
         dtype="bfloat16", checkpoint_epochs=20,
     )  # fmt: skip
     config.extract.knn = 200
-    # DMLP-Naive; the schedule is the usual one of CIFAR ResNets (the paper gives none).
-    config.retrain.update(
-        labels="purified", model="resnet18", epochs=200, batch_size=128, optimizer="sgd", lr=0.1,
-        weight_decay=5e-4, warmup_epochs=1.0, augment="crop_flip", dtype="bfloat16", checkpoint_epochs=20,
-    )  # fmt: skip
+    config.retrain.labels = "purified"
+    return with_recipes(config)
+
+
+def with_recipes(config: ConfigDict) -> ConfigDict:
+    """`config` with the constants of its data set and noise, after either was changed."""
+    classes = 100 if config.data.name == "cifar100" else 10
+    asymmetric = config.noise.name in ("asymmetric", "pair", "superclass")
+    config.recipes = ConfigDict(recipes.cifar(classes, asymmetric))
     return config
 
 
@@ -156,6 +157,20 @@ def with_noise(config: ConfigDict, name: str, percent: int) -> ConfigDict:
     config.noise.name = {"sym": "symmetric", "asym": "asymmetric"}[name]
     config.noise.rate = percent / 100
     config.name = f"{config.data.name}_{name}{percent}"
+    return config if config.data.name == "digits" else with_recipes(config)
+
+
+def apply_recipe(config: ConfigDict) -> ConfigDict:
+    """A copy whose `retrain` has every setting of its method: what is None there comes from the recipe.
+
+    A method without a recipe, or with one that leaves something out, takes that of `naive`.
+    """
+    config = config.copy_and_resolve_references()
+    recipe = {**config.recipes.naive, **config.recipes.get(config.retrain.method, {})}
+    with config.unlocked():
+        for key, value in recipe.items():
+            if config.retrain.get(key) is None:
+                config.retrain[key] = value
     return config
 
 

@@ -7,13 +7,14 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from dmlp_jax import files, stages, summary
-from dmlp_jax.config import STAGES, nearest
+from dmlp_jax.config import STAGES, apply_recipe, nearest
 from dmlp_jax.data import augment, datasets
 from dmlp_jax.errors import UserError
 from dmlp_jax.models import registry
 from dmlp_jax.purifier.checks import check_config
-from dmlp_jax.retrain import arms, method
+from dmlp_jax.retrain import arms, method, methods  # noqa: F401  (methods registers them)
 from dmlp_jax.run import Run
+from dmlp_jax.training import schedule
 from dmlp_jax.training.metrics import MetricsLog, format_seconds
 from dmlp_jax.training.state import make_optimizer
 from dmlp_jax.workdir import Workdir
@@ -34,6 +35,7 @@ def run(config: ConfigDict, root: Path) -> dict[str, Any] | None:
     """
     start = time.perf_counter()
     names = check(config)
+    config = apply_recipe(config)
     workdir = Workdir(root)
     dataset = datasets.load(config.data, config.seed)
     config = resolve(config, dataset.inputs.shape[1:])
@@ -83,14 +85,19 @@ def check(config: ConfigDict) -> list[str]:
         raise UserError(f"pretrain.method is {config.pretrain.method!r}; it must be simclr")
     check_config(stages.purify_config(config.purify))
     method.check_name(config.retrain.method)
+    config = apply_recipe(config)
     arms.parse(config.retrain.labels)
     augment.make(config.pretrain.augment)
-    if config.retrain.augment != "auto":
-        augment.make(config.retrain.augment)
     for settings in (config.pretrain, config.retrain):
         name = "small_cnn" if settings.model == "auto" else settings.model
         registry.make_encoder(name, dtype=settings.dtype)
-        make_optimizer(settings, 1)
+    make_optimizer(config.pretrain, schedule.cosine(config.pretrain))
+    trial = config.retrain.copy_and_resolve_references()
+    trial.augment = "none" if trial.augment == "auto" else trial.augment
+    method.make(trial.method, trial, method.Task(2, 1, None))
+    rate = config.retrain.noise_rate
+    if rate is not None and not 0 <= rate < 1:
+        raise UserError(f"retrain.noise_rate is {rate}; a share of wrong labels lies in [0, 1)")
     if config.retrain.init not in ("scratch", "encoder"):
         raise UserError(f"retrain.init is {config.retrain.init!r}; it must be scratch or encoder")
     return names

@@ -144,13 +144,16 @@ def retrain(run: Run) -> None:
     complete = workdir.is_complete(stage, config)
     if not workdir.is_complete("purify", config):
         raise UserError(f"{workdir.purified} is not there or not finished; run the stage purify first")
-    problem, labels = run.problem, {}
+    problem, labels, rates = run.problem, {}, {}
     for source in arms.parse(settings.labels):
         values = summary.labels_of(source, workdir, problem, soft=settings.soft_labels)
         if values is None:
             _say("retrain", f"no network on {source} labels: nobody knows them")
         else:
             labels[source] = values
+            rates[source] = settings.noise_rate
+            if settings.noise_rate is None:
+                rates[source] = summary.noise_rate_of(source, workdir, problem, config)
     done = [s for s in labels if (workdir.retrain / f"{settings.method}-{s}" / "result.json").exists()]
     if complete and len(done) == len(labels):
         return _skip("retrain")
@@ -159,12 +162,14 @@ def retrain(run: Run) -> None:
         encoder = simclr.load_encoder(problem.train_inputs, config.pretrain, workdir.pretrain)
     if problem.train_inputs.ndim == 2:
         problem = _standardized(problem)
-    _say("retrain", f"{settings.method} with {settings.model} on labels: {', '.join(labels)}")
+    named = ", ".join(f"{name} ({_share(rates[name])} wrong)" for name in labels)
+    _say("retrain", f"{settings.method} with {settings.model} on labels, by estimate: {named}")
     workdir.begin(stage, config)
     with stopwatch() as seconds:
         retraining.retrain(
             problem,
             labels,
+            rates,
             settings,
             folder=workdir.retrain,
             key=run.retrain_key,
@@ -213,6 +218,10 @@ def report(run: Run) -> None:
 
 def _say(stage: str, text: str) -> None:
     print(f"{stage}  {text}", flush=True)
+
+
+def _share(value: float | None) -> str:
+    return "unknown share" if value is None else f"{value:.1%}"
 
 
 def _skip(stage: str) -> None:

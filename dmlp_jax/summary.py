@@ -16,6 +16,7 @@ from dmlp_jax.data import datasets
 from dmlp_jax.data.types import Problem
 from dmlp_jax.errors import UserError
 from dmlp_jax.purifier import PROBES, PurifyResult
+from dmlp_jax.retrain import noise_rate
 from dmlp_jax.training.metrics import MetricsLog
 from dmlp_jax.workdir import Workdir
 
@@ -64,6 +65,23 @@ def labels_of(source: str, workdir: Workdir, problem: Problem, *, soft: bool) ->
     if source == "purified":
         return files.load_npz(workdir.purified, ("probs", "labels"))["probs" if soft else "labels"]
     return files.load_npz(workdir.purifier)[f"baselines/{source}"]
+
+
+def noise_rate_of(source: str, workdir: Workdir, problem: Problem, config: ConfigDict) -> float | None:
+    """The estimated share of wrong labels of a source; see `retrain.noise_rate`."""
+    scores = files.load_npz(workdir.purifier)
+    return noise_rate.estimate(
+        source,
+        given=problem.given_labels,
+        probs=files.load_npz(workdir.purified, ("probs",))["probs"],
+        scores={
+            name: float(scores[f"scores/{name}/accuracy"])
+            for name in LABEL_SOURCES
+            if f"scores/{name}/accuracy" in scores
+        },
+        calibrated=config.purify.preset == "default",
+        soft=config.retrain.soft_labels,
+    )
 
 
 def flip_rate(problem: Problem) -> float | None:
@@ -137,6 +155,7 @@ def summarize(
             name: {key: result[key] for key in ("best", "last", "selected")}
             for name, result in results.items()
         },
+        "noise_rate": {name: result["noise_rate"] for name, result in results.items()},
         "probe": workdir.details("extract").get("probe", {"linear": None, "knn": None}),
         "seconds": {
             stage.split("/")[0]: workdir.details(stage)["seconds"]

@@ -5,6 +5,7 @@ it, and whether it finished. A stage whose record disagrees with the configurati
 may change freely. Deleting a stage's artefact resets the stage.
 """
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -198,7 +199,7 @@ def relevant_settings(stage: str, config: ConfigDict) -> dict[str, Any]:
         stages = [other for other in stages if other not in _ENCODER_STAGES]
     prefixes = tuple(prefix for other in stages for prefix in _KEYS[other])
     return {
-        key: list(value) if isinstance(value, tuple) else value
+        key: json.loads(json.dumps(value))
         for key, value in flatten(config)
         if key.startswith(prefixes) and key not in _FREE
     }

@@ -73,7 +73,7 @@ def test_cifar_uses_the_published_recipe():
         ("pretrain.method", "moco", "pretrain.method"),
         ("pretrain.augment", "simclar", "augment"),
         ("pretrain.model", "resnet19", "did you mean 'resnet18'"),
-        ("retrain.method", "dividemix", "retrain.method"),
+        ("retrain.method", "dividemx", "did you mean 'dividemix'"),
         ("retrain.labels", "pure", "retrain.labels holds 'pure'"),
         ("retrain.init", "ssl", "retrain.init"),
         ("retrain.augment", "flip", "augment"),

@@ -11,6 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "dmlp_jax"
 # Rooms from the bottom up; a room may import from rooms of a lower rank, not from its own rank's others.
 RANKS = {
     "errors": 0,
+    "recipes": 0,
     "config": 1,
     "files": 1,
     "data": 3,

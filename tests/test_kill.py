@@ -96,7 +96,7 @@ def test_killed_run_ends_as_if_it_had_not_been(reference, tmp_path, trial):
 def test_interrupted_run_says_how_to_go_on(tmp_path):
     process = start(tmp_path / "w")
     for line in process.stdout:
-        if line.startswith("pretrain  step"):
+        if line.startswith("pretrain  epoch"):
             break
     process.send_signal(signal.SIGINT)
     out, _ = process.communicate(timeout=60)

@@ -12,9 +12,10 @@ from dmlp_jax.contrastive.losses import nt_xent
 from dmlp_jax.data import augment
 from dmlp_jax.errors import UserError
 from dmlp_jax.models import registry
-from dmlp_jax.training import loop
+from dmlp_jax.training import loop, schedule
 from dmlp_jax.training.checkpoint import Checkpoints
-from dmlp_jax.training.loop import Batch, LoopOptions, Step
+from dmlp_jax.training.dispatch import Batch, Step
+from dmlp_jax.training.loop import LoopOptions
 from dmlp_jax.training.metrics import MetricsLog
 from dmlp_jax.training.state import TrainState, apply_gradients, init_state, make_optimizer
 
@@ -32,9 +33,9 @@ def make_model(settings: ConfigDict, axis_name: str | None = None) -> registry.C
     return registry.ContrastiveModel(encoder, projector)
 
 
-def make_step(settings: ConfigDict, steps_per_epoch: int) -> Step:
+def make_step(settings: ConfigDict) -> Step:
     """The SimCLR update of the `pretrain` settings on batches of images [b, h, w, channels], uint8."""
-    optimizer = make_optimizer(settings, steps_per_epoch)
+    optimizer = make_optimizer(settings, schedule.cosine(settings))
     policy = augment.make(
         settings.augment,
         crop_min_area=settings.crop_min_area,
@@ -57,19 +58,19 @@ def make_step(settings: ConfigDict, steps_per_epoch: int) -> Step:
             return loss, updates.get("batch_stats", {})
 
         (loss, batch_stats), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
-        return apply_gradients(state, grads, batch_stats, optimizer, axis_name), {"loss": loss}
+        return apply_gradients(state, grads, batch_stats, optimizer, axis_name, epoch=batch.epoch), {
+            "loss": loss
+        }
 
     return step
 
 
-def initial_state(
-    settings: ConfigDict, images: np.ndarray, key: jax.Array, steps_per_epoch: int
-) -> TrainState:
+def initial_state(settings: ConfigDict, images: np.ndarray, key: jax.Array) -> TrainState:
     """A fresh state for images [n, h, w, channels]."""
     model = make_model(settings)
     example = augment.to_float(jnp.asarray(images[:2]))
     variables = jax.jit(model.init, static_argnums=2)(key, example, True)
-    return init_state(variables, make_optimizer(settings, steps_per_epoch))
+    return init_state(variables, make_optimizer(settings, schedule.cosine(settings)))
 
 
 def pretrain(
@@ -83,15 +84,14 @@ def pretrain(
     log_seconds: float,
 ) -> None:
     """Trains the encoder on images [n, h, w, channels], uint8; its checkpoints go to `folder`."""
-    per_epoch = loop.steps_per_epoch(len(images), settings.batch_size, len(devices), "pretrain")
     init_key, fit_key = jax.random.split(key)
     options = LoopOptions(
         "pretrain", settings.epochs, settings.batch_size, settings.checkpoint_epochs, folder, devices,
         log_seconds,
     )  # fmt: skip
     loop.fit(
-        make_step(settings, per_epoch),
-        initial_state(settings, images, init_key, per_epoch),
+        make_step(settings),
+        initial_state(settings, images, init_key),
         images,
         options,
         key=fit_key,
@@ -110,7 +110,7 @@ def load_encoder(images: np.ndarray, settings: ConfigDict, folder: Path) -> dict
     Raises:
         UserError: there is no checkpoint.
     """
-    like = jax.eval_shape(lambda key: initial_state(settings, images, key, 1), jax.random.key(0))
+    like = jax.eval_shape(lambda key: initial_state(settings, images, key), jax.random.key(0))
     with Checkpoints(folder) as checkpoints:
         restored = checkpoints.restore(like)
     if restored is None:

@@ -6,10 +6,12 @@ import jax.numpy as jnp
 
 from dmlp_jax.config import nearest
 from dmlp_jax.errors import UserError
+from dmlp_jax.models.cnn9 import CNN9
+from dmlp_jax.models.preact import PreActResNet
 from dmlp_jax.models.resnet import ResNet
 from dmlp_jax.models.small import MLP, SmallCNN
 
-IMAGE_ENCODERS = ("small_cnn", "resnet18", "resnet34", "resnet50")
+IMAGE_ENCODERS = ("small_cnn", "cnn9", "resnet18", "resnet34", "resnet50", "preact_resnet18")
 FEATURE_ENCODERS = ("mlp", "linear")
 
 
@@ -35,6 +37,10 @@ def make_encoder(name: str, *, dtype: str = "float32", axis_name: str | None = N
         return ResNet((3, 4, 6, 3), **common)
     if name == "resnet50":
         return ResNet((3, 4, 6, 3), bottleneck=True, **common)
+    if name == "preact_resnet18":
+        return PreActResNet(**common)
+    if name == "cnn9":
+        return CNN9(**common)
     if name == "mlp":
         return MLP(**common)
     if name == "linear":
@@ -122,4 +128,9 @@ def resolve_model(name: str, input_shape: tuple[int, ...]) -> str:
     if name in (*IMAGE_ENCODERS, *FEATURE_ENCODERS) and name not in fitting:
         kind = "features" if is_features else "images"
         raise UserError(f"model {name!r} does not take {kind}; use one of auto, {', '.join(fitting)}")
+    if name == "cnn9" and min(input_shape[:2]) < 28:
+        raise UserError(
+            f"model 'cnn9' takes images of at least 28 pixels a side, these are {input_shape[0]}x"
+            f"{input_shape[1]}; use auto"
+        )
     return name

@@ -4,6 +4,7 @@ import numpy as np
 
 from dmlp_jax.data.types import Problem
 from dmlp_jax.errors import UserError
+from dmlp_jax.retrain.method import TrainingSet
 
 SOURCES = (
     "given",
@@ -52,21 +53,22 @@ def training_set(
     labels: np.ndarray,
     clean_rows: np.ndarray,
     num_classes: int,
-) -> dict[str, np.ndarray]:
-    """Inputs and targets of one arm: the noisy rows with its labels, then the clean rows with theirs.
+    noise_rate: float | None,
+) -> TrainingSet:
+    """One arm: the noisy rows with its labels, then the clean rows with theirs.
 
     Args:
         problem: the rows.
         labels: of the noisy rows, class indices [n] or distributions [n, c].
-        clean_rows: which clean rows join, indices.
+        clean_rows: which clean rows join, indices [k].
         num_classes: c.
-
-    Returns:
-        'inputs' [n + k, ...] and 'targets' [n + k, c], float32.
+        noise_rate: share of wrong labels among the noisy rows; None where unknown.
     """
     identity = np.eye(num_classes, dtype=np.float32)
     targets = identity[labels] if labels.ndim == 1 else labels.astype(np.float32)
-    return {
-        "inputs": np.concatenate([problem.train_inputs, problem.val_inputs[clean_rows]]),
-        "targets": np.concatenate([targets, identity[problem.val_labels[clean_rows]]]),
-    }
+    rows = len(targets)
+    return TrainingSet(
+        np.concatenate([problem.train_inputs, problem.val_inputs[clean_rows]]),
+        np.concatenate([targets, identity[problem.val_labels[clean_rows]]]),
+        None if noise_rate is None else noise_rate * rows / (rows + len(clean_rows)),
+    )

@@ -1,31 +1,50 @@
-"""What a retraining method is: three pure functions, registered by name."""
+"""What a retraining method is: three pure functions and perhaps a plan of its epochs, registered by name."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import flax.linen as nn
 import jax
 import numpy as np
 from ml_collections import ConfigDict
 
 from dmlp_jax.config import nearest
 from dmlp_jax.errors import UserError
-from dmlp_jax.models import registry
-from dmlp_jax.training.loop import Step
+from dmlp_jax.training.dispatch import Step
+from dmlp_jax.training.loop import Planner
+
+
+class TrainingSet(NamedTuple):
+    """What one network, or one pair of them, is trained on.
+
+    Attributes:
+        inputs: images [n, h, w, channels] uint8 or features [n, d] float32.
+        targets: labels as distributions [n, c], float32; given labels are one-hot.
+        noise_rate: estimated share of wrong labels; None where it could not be estimated.
+    """
+
+    inputs: np.ndarray
+    targets: np.ndarray
+    noise_rate: float | None
 
 
 class Method(NamedTuple):
     """A way of training a classifier on labels.
 
+    What differs from one training set to the next (its rows, its noise) goes into the state, so that one
+    compiled step serves all of them.
+
     Attributes:
-        init: `(key, example inputs [2, ...]) -> state`.
+        init: `(key, training set) -> state`, a pytree of arrays.
         train_step: one update on batches whose data are a dict of 'inputs' [b, ...] and 'targets' [b, c].
         predict: `(state, inputs [b, ...]) -> class probabilities [b, c]`.
+        make_planner: `(training set, devices) -> planner`, for methods that choose their rows or work on
+            all rows between epochs; None for all rows in random order. See `training.loop.Planner`.
     """
 
-    init: Callable[[jax.Array, jax.Array], Any]
+    init: Callable[[jax.Array, TrainingSet], Any]
     train_step: Step
     predict: Callable[[Any, jax.Array], jax.Array]
+    make_planner: Callable[[TrainingSet, list[jax.Device]], Planner] | None = None
 
 
 class Task(NamedTuple):
@@ -75,27 +94,32 @@ def check_name(name: str) -> None:
         )
 
 
-def make_classifier(settings: ConfigDict, num_classes: int, axis_name: str | None = None) -> nn.Module:
-    """The network that the `retrain` settings describe."""
-    encoder = registry.make_encoder(settings.model, dtype=settings.dtype, axis_name=axis_name)
-    return registry.Classifier(encoder, num_classes)
+def by_noise(name: str, value: Any, noise_rate: float | None) -> float:
+    """A constant that may depend on the share of wrong labels.
 
-
-def start_from_encoder(variables: dict[str, Any], encoder: dict[str, Any] | None) -> dict[str, Any]:
-    """The classifier's fresh linen variables with those of a pretrained encoder, if there is one, put in.
+    Args:
+        name: of the setting, for the message.
+        value: a number, or pairs (from this noise rate on, number) in rising order that start at 0.
+        noise_rate: of the training set.
 
     Raises:
-        UserError: the encoder is another network than the classifier's.
+        UserError: the value depends on a noise rate that is not known.
     """
-    if encoder is None:
-        return variables
-    for part, values in encoder.items():
-        if not values:
-            continue
-        fresh = variables.get(part, {}).get("encoder", {})
-        if jax.tree.map(np.shape, fresh) != jax.tree.map(np.shape, values):
-            raise UserError(
-                "retrain.init is 'encoder', but retrain.model is another network than pretrain.model"
-            )
-        variables = {**variables, part: {**variables[part], "encoder": values}}
-    return variables
+    if isinstance(value, (int, float)):
+        return float(value)
+    rate = known_rate(noise_rate, f"retrain.{name} depends on it")
+    return float([number for start, number in value if rate >= start][-1])
+
+
+def known_rate(noise_rate: float | None, why: str) -> float:
+    """The noise rate.
+
+    Raises:
+        UserError: it is None.
+    """
+    if noise_rate is None:
+        raise UserError(
+            f"the share of wrong labels could not be estimated ({why}); say it with "
+            "--config.retrain.noise_rate=0.2"
+        )
+    return noise_rate

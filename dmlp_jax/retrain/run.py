@@ -11,18 +11,17 @@ from ml_collections import ConfigDict
 
 from dmlp_jax import files
 from dmlp_jax.data.types import Problem
-from dmlp_jax.retrain import arms, method, naive  # noqa: F401  (naive registers itself)
+from dmlp_jax.retrain import arms, method, methods  # noqa: F401  (methods registers them)
 from dmlp_jax.retrain.method import Task
-from dmlp_jax.training import loop
+from dmlp_jax.training import inference, loop
 from dmlp_jax.training.loop import LoopOptions
 from dmlp_jax.training.metrics import MetricsLog
-
-EVAL_BATCH = 1000
 
 
 def retrain(
     problem: Problem,
     labels: dict[str, np.ndarray],
+    noise_rates: dict[str, float | None],
     settings: ConfigDict,
     *,
     folder: Path,
@@ -41,6 +40,7 @@ def retrain(
     Args:
         problem: the rows; inputs as the model takes them.
         labels: by source, class indices [n] or distributions [n, c].
+        noise_rates: by source, the estimated share of wrong labels; None where unknown.
         settings: the `retrain` settings.
         folder: retrain/ of the workdir; `<method>-<source>/` in it holds checkpoints and result.json.
         key: typed PRNG key.
@@ -66,7 +66,7 @@ def retrain(
     held = {"select": (problem.val_inputs[select_rows], problem.val_labels[select_rows])}
     if problem.test_inputs is not None:
         held["test"] = (problem.test_inputs, problem.test_labels)
-    evaluate = _evaluator(chosen.predict, held)
+    evaluate = _evaluator(chosen.predict, held, devices)
 
     init_key, fit_key = jax.random.split(key)
     compiled: dict = {}
@@ -77,29 +77,31 @@ def retrain(
         if result_path.exists():
             results[source] = files.load_json(result_path)
             continue
-        data = arms.training_set(problem, values, train_rows, classes)
+        train = arms.training_set(problem, values, train_rows, classes, noise_rates[source])
         options = LoopOptions(
             f"retrain/{source}", settings.epochs, settings.batch_size, settings.checkpoint_epochs, place,
             devices, log_seconds,
         )  # fmt: skip
-        state = chosen.init(init_key, jnp.asarray(data["inputs"][:2]))
         outcome = loop.fit(
             chosen.train_step,
-            state,
-            data,
+            chosen.init(init_key, train),
+            {"inputs": train.inputs, "targets": train.targets},
             options,
             key=fit_key,
             log=log,
             evaluate=evaluate,
+            planner=chosen.make_planner(train, devices) if chosen.make_planner else None,
             compiled=compiled,
         )
-        results[source] = _summarize(outcome.curve)
+        results[source] = {**_summarize(outcome.curve), "noise_rate": noise_rates[source]}
         files.save_json(result_path, results[source])
     return results
 
 
 def _evaluator(
-    predict: Callable[[Any, jax.Array], jax.Array], held: dict[str, tuple[np.ndarray, np.ndarray]]
+    predict: Callable[[Any, jax.Array], jax.Array],
+    held: dict[str, tuple[np.ndarray, np.ndarray]],
+    devices: list[jax.Device],
 ) -> Callable[[Any], dict[str, float]]:
     """Accuracy on every non-empty held set, as a function of the state; one pass over all of them."""
     held = {name: rows for name, rows in held.items() if len(rows[0])}
@@ -108,15 +110,12 @@ def _evaluator(
     inputs = np.concatenate([rows for rows, _ in held.values()])
     labels = np.concatenate([labels for _, labels in held.values()])
     owner = np.repeat(list(held), [len(rows) for rows, _ in held.values()])
-    size = min(EVAL_BATCH, len(inputs))
-    padded = np.concatenate([inputs, np.repeat(inputs[-1:], -len(inputs) % size, axis=0)])
-    batches = jnp.asarray(padded).reshape(-1, size, *inputs.shape[1:])
-    classify = jax.jit(lambda state, rows: jnp.argmax(predict(state, rows), axis=-1))
+    classify = inference.over_rows(
+        lambda state, rows: jnp.argmax(predict(state, rows), axis=-1), (inputs,), devices
+    )
 
     def evaluate(state):
-        state = jax.device_put(state)
-        predicted = np.concatenate([np.asarray(classify(state, rows)) for rows in batches])
-        hits = predicted[: len(labels)] == labels
+        hits = classify(state) == labels
         return {f"{name}_accuracy": float(np.mean(hits[owner == name])) for name in held}
 
     return evaluate

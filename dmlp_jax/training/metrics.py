@@ -57,32 +57,40 @@ class Progress:
 
     Args:
         title: what the lines start with.
-        total: steps in all.
-        rows_per_step: images in a step.
+        epochs: in all.
         seconds: at most one line in this time.
-        done: steps done before, by an earlier run.
+        done: epochs done before, by an earlier run.
     """
 
-    def __init__(self, title: str, total: int, rows_per_step: int, seconds: float, done: int = 0):
-        self._title, self._total, self._rows, self._seconds = title, total, rows_per_step, seconds
+    def __init__(self, title: str, epochs: int, seconds: float, done: int = 0):
+        self._title, self._epochs, self._seconds = title, epochs, seconds
         self._start = self._last = time.perf_counter()
-        self._first = done
+        self._first, self._rows = done, 0
+
+    def count(self, rows: int) -> None:
+        """Takes note of rows trained on."""
+        self._rows += rows
 
     def due(self) -> bool:
         """Whether a line may be printed now."""
         return time.perf_counter() - self._last >= self._seconds
 
-    def show(self, step: int, text: str) -> None:
-        """Prints a line for `step` steps done, with `text` in it."""
+    def show(self, epochs: float, text: str) -> None:
+        """Prints a line for `epochs` epochs done, with `text` in it."""
         now = time.perf_counter()
         self._last = now
-        rate = (step - self._first) / max(now - self._start, 1e-9)
-        left = (self._total - step) / max(rate, 1e-9)
+        spent = max(now - self._start, 1e-9)
+        left = spent * (self._epochs - epochs) / max(epochs - self._first, 1e-9)
         print(
-            f"{self._title}  step {step}/{self._total}  {text}  {rate * self._rows:,.0f} images/s  "
+            f"{self._title}  epoch {epochs:.4g}/{self._epochs}  {text}  {self._rows / spent:,.0f} images/s  "
             f"{format_seconds(left)} left",
             flush=True,
         )
+
+
+def format_values(values: dict[str, float]) -> str:
+    """Numbers as 'loss 0.1234  test_accuracy 0.9'."""
+    return "  ".join(f"{name} {value:.4g}" for name, value in values.items())
 
 
 def format_seconds(seconds: float) -> str:

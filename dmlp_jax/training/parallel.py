@@ -36,14 +36,14 @@ def axis_name(devices: list[jax.Device]) -> str | None:
 
 
 def map_step(step: Callable[..., Any], devices: list[jax.Device]) -> Callable[..., Any]:
-    """`step(state, data, indices, key, first)` over the devices; state buffers are donated.
+    """`step(state, data, indices, shared)` over the devices; state buffers are donated.
 
-    State and data come replicated, indices with a leading device axis (`shard`); key and first are the same
+    State and data come replicated, indices with a leading device axis (`shard`); what is shared is the same
     everywhere. On one device there is no device axis at all.
     """
     if len(devices) == 1:
         return jax.jit(step, donate_argnums=0)
-    return jax.pmap(step, axis_name=AXIS, devices=devices, in_axes=(0, 0, 0, None, None), donate_argnums=0)
+    return jax.pmap(step, axis_name=AXIS, devices=devices, in_axes=(0, 0, 0, None), donate_argnums=0)
 
 
 def replicate(tree: Any, devices: list[jax.Device]) -> Any:
@@ -68,9 +68,13 @@ def unreplicate(tree: Any, devices: list[jax.Device]) -> Any:
     return jax.tree.map(lambda leaf: np.asarray(leaf.addressable_shards[0].data)[0], tree)
 
 
-def shard(indices: np.ndarray, devices: list[jax.Device]) -> np.ndarray:
-    """Row indices [steps, batch] dealt out to the devices, [devices, steps, batch / devices]."""
+def shard(tree: Any, devices: list[jax.Device]) -> Any:
+    """Arrays [steps, batch] dealt out to the devices, [devices, steps, batch / devices]."""
     if len(devices) == 1:
-        return indices
-    steps, batch = indices.shape
-    return np.swapaxes(indices.reshape(steps, len(devices), batch // len(devices)), 0, 1)
+        return tree
+
+    def deal(indices):
+        steps, batch = indices.shape
+        return np.swapaxes(indices.reshape(steps, len(devices), batch // len(devices)), 0, 1)
+
+    return jax.tree.map(deal, tree)

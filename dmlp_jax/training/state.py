@@ -8,6 +8,7 @@ import optax
 from ml_collections import ConfigDict
 
 from dmlp_jax.errors import UserError
+from dmlp_jax.training.schedule import Schedule
 
 
 class TrainState(NamedTuple):
@@ -36,46 +37,63 @@ def apply_gradients(
     batch_stats: Any,
     optimizer: optax.GradientTransformation,
     axis_name: str | None,
+    **extra: Any,
 ) -> TrainState:
-    """One optimiser step on the gradients' mean over `axis_name` (None: a single device)."""
+    """One optimiser step on the gradients' mean over `axis_name` (None: a single device).
+
+    Args:
+        state: before the step.
+        grads: of the parameters.
+        batch_stats: after the step.
+        optimizer: see `make_optimizer`.
+        axis_name: pmap axis.
+        **extra: what the optimiser takes beside gradients and parameters, such as `epoch`.
+    """
     if axis_name is not None:
         grads = jax.lax.pmean(grads, axis_name)
-    updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+    update = optax.with_extra_args_support(optimizer).update
+    updates, opt_state = update(grads, state.opt_state, state.params, **extra)
     return TrainState(optax.apply_updates(state.params, updates), batch_stats, opt_state)
 
 
-def make_optimizer(settings: ConfigDict, steps_per_epoch: int) -> optax.GradientTransformation:
-    """The optimiser of a stage: linear warm-up, then cosine to 0; no decay on biases and batch norm.
+def scale_by_epoch(schedule: Schedule) -> optax.GradientTransformationExtraArgs:
+    """Multiplies updates by minus the learning rate at the keyword argument `epoch` of `update`."""
+
+    def update(updates, state, params=None, *, epoch, **_):
+        del params
+        rate = schedule(epoch)
+        return jax.tree.map(lambda leaf: -rate * leaf, updates), state
+
+    return optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), update)
+
+
+def make_optimizer(settings: ConfigDict, schedule: Schedule) -> optax.GradientTransformationExtraArgs:
+    """The optimiser of a stage; no decay on biases and batch norm. Its `update` needs `epoch=`.
 
     Args:
-        settings: with optimizer, lr, weight_decay, momentum, warmup_epochs and epochs.
-        steps_per_epoch: optimiser steps in an epoch.
+        settings: with optimizer, weight_decay and momentum.
+        schedule: of the learning rate.
 
     Raises:
         UserError: an unknown optimiser.
     """
-    total = max(1, settings.epochs * steps_per_epoch)
-    warmup = min(round(settings.warmup_epochs * steps_per_epoch), total - 1)
-    schedule = optax.warmup_cosine_decay_schedule(0.0 if warmup else settings.lr, settings.lr, warmup, total)
-    decay, momentum = settings.weight_decay, settings.momentum
+    decay = optax.add_decayed_weights(settings.weight_decay, matrices)
+    rate = scale_by_epoch(schedule)
     if settings.optimizer == "adamw":
-        return optax.adamw(schedule, weight_decay=decay, mask=_matrices)
+        return optax.chain(optax.scale_by_adam(), decay, rate)
     if settings.optimizer == "sgd":
-        return optax.chain(
-            optax.add_decayed_weights(decay, _matrices),
-            optax.sgd(schedule, momentum, nesterov=True),
-        )
+        return optax.chain(decay, optax.trace(settings.momentum, nesterov=True), rate)
+    if settings.optimizer == "momentum":
+        return optax.chain(decay, optax.trace(settings.momentum), rate)
     if settings.optimizer == "lars":
-        return optax.lars(
-            schedule,
-            decay,
-            weight_decay_mask=_matrices,
-            trust_ratio_mask=_matrices,
-            momentum=momentum,
-        )
-    raise UserError(f"optimizer is {settings.optimizer!r}; it must be adamw, sgd or lars")
+        trust = optax.masked(optax.scale_by_trust_ratio(trust_coefficient=0.001), matrices)
+        return optax.chain(decay, trust, rate, optax.trace(settings.momentum))
+    raise UserError(
+        f"optimizer is {settings.optimizer!r}; it must be adamw, sgd, momentum, lars or, "
+        "for Co-teaching, adam_switch"
+    )
 
 
-def _matrices(params: Any) -> Any:
+def matrices(params: Any) -> Any:
     """True for kernels, False for biases and batch norm's scales."""
     return jax.tree.map(lambda leaf: jnp.ndim(leaf) > 1, params)

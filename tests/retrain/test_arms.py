@@ -22,16 +22,18 @@ def problem():
 
 
 def test_hard_labels_become_one_hot_and_clean_rows_follow(problem):
-    data = arms.training_set(problem, problem.given_labels, np.array([0, 2]), 2)
-    np.testing.assert_array_equal(data["inputs"], [[0, 1], [2, 3], [4, 5], [6, 7], [9, 9], [9, 9]])
-    np.testing.assert_array_equal(data["targets"][:, 1], [0, 1, 1, 0, 1, 1])
-    np.testing.assert_array_equal(data["targets"].sum(axis=1), 1)
+    data = arms.training_set(problem, problem.given_labels, np.array([0, 2]), 2, 0.3)
+    np.testing.assert_array_equal(data.inputs, [[0, 1], [2, 3], [4, 5], [6, 7], [9, 9], [9, 9]])
+    np.testing.assert_array_equal(data.targets[:, 1], [0, 1, 1, 0, 1, 1])
+    np.testing.assert_array_equal(data.targets.sum(axis=1), 1)
+    assert data.noise_rate == pytest.approx(0.3 * 4 / 6)
 
 
 def test_soft_labels_stay_soft(problem):
     probs = np.array([[0.7, 0.3]] * 4)
-    data = arms.training_set(problem, probs, np.zeros(0, int), 2)
-    np.testing.assert_allclose(data["targets"], probs)
+    data = arms.training_set(problem, probs, np.zeros(0, int), 2, None)
+    np.testing.assert_allclose(data.targets, probs)
+    assert data.noise_rate is None
 
 
 def test_some_of_each_class_is_kept_out():

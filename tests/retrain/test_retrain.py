@@ -5,20 +5,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dmlp_jax.config import default_config
+from dmlp_jax.config import apply_recipe, default_config
 from dmlp_jax.data.types import Problem
 from dmlp_jax.errors import UserError
 from dmlp_jax.retrain import method
-from dmlp_jax.retrain.method import Task
+from dmlp_jax.retrain.method import Task, TrainingSet
 from dmlp_jax.retrain.run import retrain
-from dmlp_jax.training.loop import Batch
+from dmlp_jax.training.dispatch import Batch
 from dmlp_jax.training.metrics import MetricsLog
 from tests.conftest import make_blobs
 
 
 @pytest.fixture
 def settings():
-    config = default_config().retrain
+    config = apply_recipe(default_config()).retrain
     config.update(model="linear", augment="none", epochs=8, batch_size=50, lr=0.05, checkpoint_epochs=4)
     return config
 
@@ -51,9 +51,14 @@ def run(problem, labels, settings, folder, **changes):
         "log_seconds": 1e9,
     }
     try:
-        return retrain(problem, labels, settings, **{**arguments, **changes})
+        rates = dict.fromkeys(labels, 0.3)
+        return retrain(problem, labels, rates, settings, **{**arguments, **changes})
     finally:
         log.close()
+
+
+def few_rows(inputs):
+    return TrainingSet(np.float32(inputs), np.eye(3, dtype=np.float32)[np.zeros(len(inputs), int)], 0.3)
 
 
 def test_better_labels_give_a_better_network(problem, settings, tmp_path):
@@ -104,12 +109,13 @@ def test_step_is_the_textbooks(settings):
     rng = np.random.default_rng(0)
     inputs = rng.normal(size=(5, 4))
     targets = rng.dirichlet(np.ones(3), size=5)
-    state = chosen.init(jax.random.key(0), jnp.asarray(inputs[:2], jnp.float32))
+    state = chosen.init(jax.random.key(0), few_rows(inputs))
     head = jax.tree.map(np.float64, state.params["head"])
     logits = inputs @ head["kernel"] + head["bias"]
     probs = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     rows = {"inputs": jnp.asarray(inputs, jnp.float32), "targets": jnp.asarray(targets, jnp.float32)}
-    batch = Batch(rows, jax.random.split(jax.random.key(1), 5))
+    keys = jax.random.split(jax.random.key(1), 6)
+    batch = Batch(rows, keys[1:], keys[0], jnp.arange(5), jnp.float32(0), ())
     after, metrics = chosen.train_step(state, batch, axis_name=None)
     np.testing.assert_allclose(metrics["loss"], -(targets * np.log(probs)).sum(axis=1).mean(), rtol=1e-5)
     expected = head["kernel"] - 0.1 * inputs.T @ (probs - targets) / 5
@@ -119,13 +125,13 @@ def test_step_is_the_textbooks(settings):
 
 def test_pretrained_encoder_is_put_in(settings):
     settings.model = "mlp"
-    example = jnp.ones((2, 4))
-    fresh = method.make("naive", settings, Task(3, 10, None)).init(jax.random.key(0), example)
+    example = np.ones((2, 4))
+    fresh = method.make("naive", settings, Task(3, 10, None)).init(jax.random.key(0), few_rows(example))
     encoder = jax.tree.map(
         lambda leaf: leaf + 7,
         {"params": fresh.params["encoder"], "batch_stats": fresh.batch_stats["encoder"]},
     )
-    state = method.make("naive", settings, Task(3, 10, encoder)).init(jax.random.key(0), example)
+    state = method.make("naive", settings, Task(3, 10, encoder)).init(jax.random.key(0), few_rows(example))
     for ours, theirs in zip(
         jax.tree.leaves((state.params["encoder"], state.batch_stats["encoder"])),
         jax.tree.leaves((encoder["params"], encoder["batch_stats"])),
@@ -139,7 +145,9 @@ def test_another_networks_encoder_is_refused(settings):
     settings.model = "linear"
     encoder = {"params": {"Dense_0": {"kernel": jnp.ones((4, 4))}}, "batch_stats": {}}
     with pytest.raises(UserError, match="another network"):
-        method.make("naive", settings, Task(3, 10, encoder)).init(jax.random.key(0), jnp.ones((2, 4)))
+        method.make("naive", settings, Task(3, 10, encoder)).init(
+            jax.random.key(0), few_rows(np.ones((2, 4)))
+        )
 
 
 def test_unknown_method_is_refused(settings):

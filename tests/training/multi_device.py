@@ -12,15 +12,20 @@ from pathlib import Path
 import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from ml_collections import ConfigDict
 
 from dmlp_jax import PurifyConfig, purify
-from dmlp_jax.config import default_config
+from dmlp_jax.config import apply_recipe, default_config
 from dmlp_jax.contrastive import simclr
 from dmlp_jax.data import datasets, splits
+from dmlp_jax.retrain import method
+from dmlp_jax.retrain.method import Task, TrainingSet
 from dmlp_jax.retrain.run import retrain
 from dmlp_jax.training.checkpoint import Checkpoints
 from dmlp_jax.training.metrics import MetricsLog
 from tests.conftest import make_blobs
+
+METHODS = ("naive", "elr", "elr_plus", "co_teaching", "cdr", "dividemix")
 
 
 def main() -> None:
@@ -44,15 +49,14 @@ def main() -> None:
     encoder = simclr.load_encoder(few.train_inputs, config.pretrain, folder)
     arrays |= {f"encoder{i}": leaf for i, leaf in enumerate(jax.tree.leaves(encoder))}
 
-    config.retrain.update(
-        model="small_cnn", epochs=1, batch_size=32, warmup_epochs=0.0, optimizer="sgd", augment="affine"
-    )
-    folder = out.parent / f"{out.stem}-retrain"
-    retrain(
-        few, {"given": few.given_labels}, config.retrain,
-        folder=folder, key=jax.random.key(1), seed=0, encoder=None, **common,
-    )  # fmt: skip
-    arrays |= {"classifier": _classifier(folder / "naive-given", config)}
+    for name in METHODS:
+        settings = _settings(name)
+        folder = out.parent / f"{out.stem}-{name}"
+        retrain(
+            few, {"given": few.given_labels}, {"given": 0.7}, settings,
+            folder=folder, key=jax.random.key(1), seed=0, encoder=None, **common,
+        )  # fmt: skip
+        arrays |= {name: _parameters(folder / f"{name}-given", settings)}
 
     features, given, val, _ = make_blobs(0)
     mesh = Mesh(np.array(devices), ("rows",))
@@ -63,18 +67,30 @@ def main() -> None:
     np.savez(out, **{name: np.asarray(value) for name, value in arrays.items()})
 
 
-def _classifier(folder: Path, config) -> np.ndarray:
-    """All parameters of the retrained network in one vector."""
-    import jax.numpy as jnp
+def _settings(name: str) -> ConfigDict:
+    """Few and small steps; DivideMix warms up for one of two epochs."""
+    config = default_config()
+    config.retrain.method = name
+    settings = apply_recipe(config).retrain
+    settings.update(
+        model="small_cnn", epochs=1, batch_size=32, warmup_epochs=0.0, optimizer="sgd", augment="affine"
+    )
+    if name == "dividemix":
+        settings.update(epochs=2, divide_warmup=1, lambda_u_ramp=1)
+    return settings
 
-    from dmlp_jax.retrain import method
-    from dmlp_jax.retrain.method import Task
 
-    chosen = method.make("naive", config.retrain, Task(10, 3, None))
-    like = jax.eval_shape(lambda key: chosen.init(key, jnp.zeros((2, 8, 8, 1), jnp.uint8)), jax.random.key(0))
+def _parameters(folder: Path, settings: ConfigDict) -> np.ndarray:
+    """All floats of the last state in one vector."""
+    chosen = method.make(settings.method, settings, Task(10, 3, None))
+    train = TrainingSet(np.zeros((80 + 20, 8, 8, 1), np.uint8), np.zeros((80 + 20, 10), np.float32), 0.7)
     with Checkpoints(folder) as checkpoints:
-        state = checkpoints.restore(like).state
-    return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves((state.params, state.batch_stats))])
+        state = checkpoints.restore(
+            jax.eval_shape(lambda key: chosen.init(key, train), jax.random.key(0))
+        ).state
+    leaves = [np.ravel(leaf) for leaf in jax.tree.leaves(state) if leaf.dtype == np.float32]
+    vector = np.concatenate(leaves)
+    return vector[np.isfinite(vector)]
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@ import optax
 import pytest
 
 from dmlp_jax.errors import UserError
-from dmlp_jax.training import loop
+from dmlp_jax.training import dispatch, loop, schedule
+from dmlp_jax.training.dispatch import Plan
 from dmlp_jax.training.loop import LoopOptions
 from dmlp_jax.training.metrics import MetricsLog
 from dmlp_jax.training.state import TrainState, apply_gradients, init_state, make_optimizer
@@ -38,7 +39,7 @@ def start():
     return init_state({"params": {"w": jnp.zeros(WIDTH)}}, OPTIMIZER)
 
 
-def run(folder, data, epochs=6, stop_after=None, step=step, batch_size=6, evaluate=None):
+def run(folder, data, epochs=6, stop_after=None, step=step, batch_size=6, evaluate=None, planner=None):
     options = LoopOptions("toy", epochs, batch_size, 2, folder / "toy", jax.local_devices()[:1], 0.0)
     log = MetricsLog(folder / "metrics.jsonl")
     calls = []
@@ -51,8 +52,9 @@ def run(folder, data, epochs=6, stop_after=None, step=step, batch_size=6, evalua
 
     try:
         return loop.fit(
-            step, start(), data, options, key=jax.random.key(0), log=log, evaluate=evaluate or observe
-        )
+            step, start(), data, options, key=jax.random.key(0), log=log, evaluate=evaluate or observe,
+            planner=planner,
+        )  # fmt: skip
     finally:
         log.close()
 
@@ -117,7 +119,7 @@ def test_first_loss_that_is_not_finite_stops_the_run(tmp_path, data):
         count = state.opt_state[0].count
         return state, {"loss": jnp.where(count >= 8, jnp.nan, metrics["loss"])}
 
-    with pytest.raises(UserError, match=r"toy: the loss is nan at step 8, epoch 3.*toy\.lr"):
+    with pytest.raises(UserError, match=r"toy: the loss is nan at step 2 of epoch 3.*toy\.lr"):
         run(tmp_path, data, step=explode)
     # Epochs 1 and 2 were finite and their checkpoint is kept.
     assert (tmp_path / "toy" / "2").is_dir()
@@ -136,7 +138,9 @@ def test_nothing_is_compiled_after_the_first_epoch(tmp_path, data):
 
 def test_scan_over_steps_gives_the_same_numbers(tmp_path, data, monkeypatch):
     one = run(tmp_path / "one", data)
-    monkeypatch.setattr(loop, "_chunks", lambda indices, platform: np.array_split(indices, 2))
+    whole = dispatch.pieces
+    monkeypatch.setattr(dispatch, "STEPS_PER_CALL", 2)
+    monkeypatch.setattr(dispatch, "pieces", lambda plan, epoch, key, platform: whole(plan, epoch, key, "gpu"))
     several = run(tmp_path / "several", data)
     np.testing.assert_allclose(several.state.params["w"], one.state.params["w"], atol=1e-6)
 
@@ -150,7 +154,40 @@ def test_batches_that_do_not_fit_are_refused(batch_size, devices, words):
         loop.steps_per_epoch(ROWS, batch_size, devices, "toy")
 
 
-@pytest.mark.parametrize("name", ["adamw", "sgd", "lars"])
+def test_planner_chooses_the_rows_and_changes_the_state(tmp_path):
+    """Each epoch trains on other rows, in another number of steps, and sees what the planner put in."""
+
+    def step(state, batch, *, axis_name):
+        seen = state.params["w"].at[batch.data["row"]].add(batch.info["weight"])
+        return state._replace(params={**state.params, "w": seen}), {"loss": state.params["epoch"]}
+
+    def planner(state, epoch, key):
+        rows = np.arange(epoch + 1)[:, None]
+        state.params["epoch"] = np.float32(epoch)
+        return state, Plan(rows, {"weight": np.full(epoch + 1, 10.0**epoch, np.float32)})
+
+    options = LoopOptions("toy", 3, 1, 3, tmp_path / "toy", jax.local_devices()[:1], 1e9)
+    state = TrainState({"w": jnp.zeros(ROWS), "epoch": jnp.float32(-1)}, {}, ())
+    log = MetricsLog(tmp_path / "m.jsonl")
+    data = {"row": np.arange(ROWS)}
+    outcome = loop.fit(step, state, data, options, key=jax.random.key(0), log=log, planner=planner)
+    np.testing.assert_array_equal(outcome.state.params["w"][:4], [111, 110, 100, 0])
+    assert outcome.state.params["epoch"] == 2
+
+
+def test_epoch_counts_fractions(tmp_path, data):
+    seen = []
+
+    def noted(state, batch, *, axis_name):
+        jax.debug.callback(lambda epoch: seen.append(float(epoch)), batch.epoch, ordered=True)
+        return step(state, batch, axis_name=axis_name)
+
+    run(tmp_path, data, epochs=2, step=noted)
+    jax.effects_barrier()
+    np.testing.assert_allclose(seen, [0, 1 / 3, 2 / 3, 1, 4 / 3, 5 / 3], rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["adamw", "sgd", "momentum", "lars"])
 def test_optimizers_decay_kernels_only(name):
     from ml_collections import ConfigDict
 
@@ -164,10 +201,10 @@ def test_optimizers_decay_kernels_only(name):
             "epochs": 10,
         }
     )
-    optimizer = make_optimizer(settings, 10)
+    optimizer = make_optimizer(settings, schedule.cosine(settings))
     params = {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}
     zeros = jax.tree.map(jnp.zeros_like, params)
-    updates, _ = optimizer.update(zeros, optimizer.init(params), params)
+    updates, _ = optimizer.update(zeros, optimizer.init(params), params, epoch=jnp.float32(0))
     assert float(jnp.max(updates["kernel"])) < 0
     np.testing.assert_array_equal(updates["bias"], 0)
 
@@ -185,7 +222,7 @@ def test_lars_follows_its_definition():
             "epochs": 10**6,
         }
     )
-    optimizer = make_optimizer(settings, 1)
+    optimizer = make_optimizer(settings, schedule.cosine(settings))
     rng = np.random.default_rng(0)
     weights = rng.normal(size=(3, 4))
     params = {"kernel": jnp.asarray(weights, jnp.float32)}
@@ -196,31 +233,7 @@ def test_lars_follows_its_definition():
         trust = 0.001 * np.linalg.norm(weights) / np.linalg.norm(decayed)
         velocity = 0.9 * velocity + 2.0 * trust * decayed
         weights = weights - velocity
-        updates, state = optimizer.update({"kernel": jnp.asarray(gradient, jnp.float32)}, state, params)
+        gradients = {"kernel": jnp.asarray(gradient, jnp.float32)}
+        updates, state = optimizer.update(gradients, state, params, epoch=jnp.float32(0))
         params = optax.apply_updates(params, updates)
     np.testing.assert_allclose(params["kernel"], weights, rtol=1e-4)
-
-
-def test_schedule_warms_up_and_decays():
-    from ml_collections import ConfigDict
-
-    settings = ConfigDict(
-        {
-            "optimizer": "sgd",
-            "lr": 1.0,
-            "weight_decay": 0.0,
-            "momentum": 0.0,
-            "warmup_epochs": 2.0,
-            "epochs": 10,
-        }
-    )
-    optimizer = make_optimizer(settings, 5)
-    params = {"kernel": jnp.zeros((1, 1))}
-    state, sizes = optimizer.init(params), []
-    for _ in range(50):
-        updates, state = optimizer.update({"kernel": jnp.ones((1, 1))}, state, params)
-        sizes.append(-float(updates["kernel"][0, 0]))
-    assert sizes[0] == 0
-    np.testing.assert_allclose(max(sizes), 1.0)
-    assert int(np.argmax(sizes)) == 10
-    assert sizes[-1] < 0.01

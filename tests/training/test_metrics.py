@@ -39,11 +39,12 @@ def test_rewinding_removes_later_steps_of_that_stage_only(tmp_path):
 
 
 def test_progress_tells_place_rate_and_time_left(capsys):
-    progress = Progress("pretrain", total=100, rows_per_step=32, seconds=0.0, done=20)
+    progress = Progress("pretrain", epochs=100, seconds=0.0, done=20)
     assert progress.due()
-    progress.show(60, "loss 1.0")
+    progress.count(320)
+    progress.show(60.5, "loss 1.0")
     out = capsys.readouterr().out
-    assert "step 60/100" in out
+    assert "epoch 60.5/100" in out
     assert "images/s" in out
     assert "left" in out
 

@@ -1,0 +1,144 @@
+"""The constants of every retraining method, as data: `config.recipes.<method>`.
+
+A recipe holds what the method recommends for the common settings of `config.retrain` (used where those are
+None) and the method's own constants. Constants that depend on the share of wrong labels are pairs (from this
+share on, value). The authors tabulate them by the rate at which labels were drawn anew; with the true class
+drawn too, 20, 50, 80 and 90 % on ten classes leave 18, 45, 72 and 81 % wrong, and the bounds lie half-way.
+`co_teaching.noise_rate` and the like do not exist: the share is estimated, or given as `retrain.noise_rate`.
+"""
+
+from typing import Any
+
+Recipe = dict[str, Any]
+
+# Every recipe has these; the values are those of the digits demo and of features.
+COMMON: Recipe = {
+    "model": "auto",  # small_cnn, cnn9, resnet18, resnet34, resnet50, preact_resnet18, mlp, linear
+    "epochs": 30,
+    "batch_size": 128,
+    "optimizer": "adamw",  # adamw, sgd (Nesterov), momentum, lars; adam_switch (Co-teaching)
+    "lr": 3e-3,
+    "weight_decay": 5e-4,  # not on biases and batch norm
+    "momentum": 0.9,  # sgd, momentum, lars
+    "schedule": "cosine",  # see training/schedule.py, also for the settings that follow
+    "warmup_epochs": 3.0,  # cosine: linear warm-up
+    "lr_drops": (0.5,),  # steps: shares of the epochs
+    "lr_drop": 0.1,  # steps: factor
+    "lr_decay_start": 0.5,  # linear: share of the epochs
+    "lr_min": 0.0,  # restarts
+    "lr_restart_epochs": 10,  # restarts
+    "augment": "auto",  # affine, crop_flip, none; auto: by the input
+    "dtype": "float32",
+    "soft_labels": False,  # purified labels as distributions; False takes the most probable class
+    "checkpoint_epochs": 15,
+}
+
+
+def small() -> dict[str, Recipe]:
+    """For the digits demo and for features: few rows, short runs, one optimiser for all methods."""
+    methods = {
+        "naive": {"soft_labels": True},
+        "gce": {"gce_q": 0.7},
+        "bootstrap": {"bootstrap_share": 0.95},
+        "elr": {"elr_beta": 0.7, "elr_strength": 3.0},
+        # Weights are averaged over some twenty steps: a short run has few.
+        "elr_plus": _elr_plus(ema=0.95),
+        "co_teaching": {"forget_epochs": 10},
+        "co_teaching_plus": {"forget_epochs": 10, "plus_start": 0.1},
+        "cdr": {},
+        "dividemix": _dividemix(10) | {"batch_size": 64, "epochs": 60, "bound_by_noise": True},
+    }
+    return {name: COMMON | recipe for name, recipe in methods.items()}
+
+
+def cifar(classes: int, asymmetric: bool) -> dict[str, Recipe]:
+    """For 32x32 images: the authors' networks and constants.
+
+    Args:
+        classes: 10 or 100; other images take those of CIFAR-10.
+        asymmetric: noise that asks for the class.
+    """
+    many = classes == 100
+    images = COMMON | {"augment": "crop_flip", "dtype": "bfloat16", "checkpoint_epochs": 20}
+    torch = {"optimizer": "momentum", "momentum": 0.9, "schedule": "steps"}
+    # The schedule is the usual one of CIFAR ResNets (the DMLP paper gives none).
+    naive = {
+        "model": "resnet18", "epochs": 200, "optimizer": "sgd", "lr": 0.1, "weight_decay": 5e-4,
+        "warmup_epochs": 1.0,
+    }  # fmt: skip
+    hold = {
+        "elr_beta": 0.9 if many or asymmetric else 0.7,
+        "elr_strength": 7.0 if many else 1.0 if asymmetric else 3.0,
+    }
+    elr = torch | {"model": "resnet34", "lr": 0.02, "weight_decay": 1e-3, "epochs": 150} | hold
+    if many:
+        elr |= {"lr_drops": (80 / 150, 120 / 150), "lr_drop": 0.01}
+    elif asymmetric:
+        elr |= {"epochs": 120, "lr_drops": (40 / 120, 80 / 120), "lr_drop": 0.01}
+    else:
+        elr |= {"schedule": "restarts", "lr_min": 1e-3, "lr_restart_epochs": 10}
+    elr_plus = torch | {
+        "model": "preact_resnet18", "lr": 0.02, "weight_decay": 5e-4, "epochs": 250 if many else 200,
+        "lr_drops": (0.8,) if many else (0.75,),
+    }  # fmt: skip
+    # The authors' ramps are 40,000 steps long, of 351 steps an epoch.
+    elr_plus |= _elr_plus(ema=0.997) | hold | {"ema_ramp": 40_000 / (351 * elr_plus["epochs"])}
+    if many:
+        elr_plus |= {"elr_ramp": 40_000 / (351 * 250), "elr_reweight": True}
+    co_teaching = {
+        "model": "cnn9", "epochs": 200, "optimizer": "adam_switch", "lr": 1e-3, "weight_decay": 0.0,
+        "schedule": "linear", "lr_decay_start": 0.5 if many else 0.4, "augment": "none", "forget_epochs": 10,
+    }  # fmt: skip
+    cdr = torch | {
+        "model": "resnet50", "epochs": 200, "batch_size": 64, "lr": 0.01, "weight_decay": 1e-3,
+        "lr_drops": (0.2, 0.4),
+    }  # fmt: skip
+    dividemix = torch | {
+        "model": "preact_resnet18", "epochs": 300, "batch_size": 64, "lr": 0.02, "weight_decay": 5e-4,
+        "lr_drops": (0.5,), "divide_warmup": 30 if many else 10,
+    }  # fmt: skip
+    dividemix = _dividemix(classes) | dividemix
+    if asymmetric:
+        dividemix |= {"lambda_u": 0.0, "confidence_penalty": True}
+    methods = {
+        "naive": naive | {"soft_labels": True},
+        "gce": naive | {"gce_q": 0.7},
+        "bootstrap": naive | {"bootstrap_share": 0.95},
+        "elr": elr,
+        "elr_plus": elr_plus,
+        "co_teaching": co_teaching,
+        "co_teaching_plus": co_teaching | {"plus_start": 5 / 200 if many else 20 / 200},
+        "cdr": cdr,
+        "dividemix": dividemix,
+    }
+    return {name: images | recipe for name, recipe in methods.items()}
+
+
+def _elr_plus(ema: float) -> Recipe:
+    return {
+        "elr_beta": 0.7,  # share of a running target that stays
+        "elr_strength": 3.0,  # lambda, of the term that holds predictions
+        "elr_ramp": 0.0,  # share of the epochs over which lambda rises
+        "elr_reweight": False,  # multiply the labels by the running targets
+        "mixup": 1.0,  # of Beta(a, a)
+        "ema": ema,  # share of a weight average that stays
+        "ema_ramp": 0.5,  # share of the epochs over which that rises from 0
+    }
+
+
+def _dividemix(classes: int) -> Recipe:
+    if classes == 100:
+        lambda_u, high = ((0.0, 25.0), (0.35, 150.0)), 0.84
+    else:
+        lambda_u, high = ((0.0, 0.0), (0.315, 25.0), (0.765, 50.0)), 0.765
+    return {
+        "divide_warmup": 10,  # epochs of cross-entropy on all labels
+        "confidence_penalty": False,  # in these: negative entropy, for noise that asks for the class
+        "threshold": ((0.0, 0.5), (high, 0.6)),  # tau: from which probability on a label is kept
+        "loss_memory": ((0.0, 1), (high, 5)),  # epochs whose losses are averaged
+        "bound_by_noise": False,  # judge no more labels wrong than the noise rate says; not in the paper
+        "sharpen": 0.5,  # temperature T
+        "mixup": 4.0,  # of Beta(a, a)
+        "lambda_u": lambda_u,  # weight of the unlabelled rows
+        "lambda_u_ramp": 16,  # epochs after the warm-up over which it rises
+    }

@@ -1,0 +1,207 @@
+"""DivideMix (Li et al., ICLR 2020): rows whose labels look wrong lose them and are learned from without.
+
+Two networks. After a warm-up on all labels, each network's losses divide the rows for the other one: those
+whose loss is small keep their label (refined by the network's own prediction), the rest are guessed by both
+networks, and MixMatch trains on the two. One network is trained after the other, as in the paper.
+
+Where the authors' code says more than the paper it is followed: both divisions are made before either network
+is trained; the network that is trained guesses in training mode, the other in evaluation mode. There are two
+differences. All its views are guessed in one forward pass, not four, so that batch statistics are those of
+four times as many rows. And its running statistics are those of the guesses alone, not of mixed images too,
+because test images are not mixed.
+
+With `bound_by_noise`, which is not in the paper, no more labels are judged wrong than the estimated noise
+rate allows; purified labels are wrong so rarely that the mixture otherwise takes the labels of hard rows
+away.
+
+With `init=encoder` this is C2D's start from a self-supervised encoder (Zheltonozhskii et al. 2022); with
+clean rows among the training rows it is what the DMLP paper calls DivideMix*.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from dmlp_jax.data import augment
+from dmlp_jax.errors import UserError
+from dmlp_jax.retrain import division, losses, mixing, mixmatch
+from dmlp_jax.retrain.method import Method, Task, TrainingSet, by_noise, known_rate, register
+from dmlp_jax.retrain.network import Network
+from dmlp_jax.retrain.plain import agreement
+from dmlp_jax.training import inference, schedule
+from dmlp_jax.training.dispatch import Batch, Plan
+from dmlp_jax.training.loop import Planner
+from dmlp_jax.training.state import TrainState, make_optimizer
+
+
+class DivideMixState(NamedTuple):
+    """State of the pair.
+
+    Attributes:
+        networks: both, every leaf with a leading axis of 2.
+        clean: how probably each row's label is right by the losses of each network, [2, n].
+        losses: the last normalised losses of each network, the latest first, [2, k, n]; nan before there are
+            any.
+    """
+
+    networks: TrainState
+    clean: jax.Array
+    losses: jax.Array
+
+
+@register("dividemix")
+def make_dividemix(settings: ConfigDict, task: Task) -> Method:
+    """DivideMix with `divide_warmup`, `threshold`, `lambda_u`, `lambda_u_ramp` and others; see recipes.
+
+    Args:
+        settings: the `retrain` settings; `batch_size` is that of labelled rows and of unlabelled ones.
+        task: what is to be learned.
+    """
+    network = Network(settings, task, make_optimizer(settings, schedule.make(settings)))
+    policy = augment.make(settings.augment)
+
+    def init(key: jax.Array, train: TrainingSet) -> DivideMixState:
+        networks = [network.init(k, train.inputs) for k in jax.random.split(key)]
+        rows, kept = len(train.inputs), int(by_noise("loss_memory", settings.loss_memory, train.noise_rate))
+        if rows < 2 * settings.batch_size:
+            raise UserError(
+                f"retrain.batch_size is {settings.batch_size} with {rows} rows to train on; dividemix trains "
+                f"on as many labelled as unlabelled ones, so choose at most {rows // 2}"
+            )
+        return DivideMixState(
+            jax.tree.map(lambda *leaves: jnp.stack(leaves), *networks),
+            jnp.ones((2, rows), jnp.float32),
+            jnp.full((2, kept, rows), jnp.nan, jnp.float32),
+        )
+
+    def train_step(
+        state: DivideMixState, batch: Batch, *, axis_name: str | None
+    ) -> tuple[DivideMixState, dict]:
+        which = batch.info["network"]
+        own = jax.tree.map(lambda leaf: leaf[which], state.networks)
+        if "labelled" in batch.data:
+            peer = jax.tree.map(lambda leaf: leaf[1 - which], state.networks)
+            clean = state.clean[1 - which][batch.rows["labelled"]]
+            after, metrics = semi_supervised(own, peer, clean, batch, axis_name)
+        else:
+            after, metrics = warm_up(own, batch, axis_name)
+        networks = jax.tree.map(lambda both, one: both.at[which].set(one), state.networks, after)
+        return state._replace(networks=networks), metrics
+
+    def warm_up(own: TrainState, batch: Batch, axis_name: str | None) -> tuple[TrainState, dict]:
+        inputs = policy(batch.keys, augment.to_float(batch.data["all"]["inputs"]))
+        targets = batch.data["all"]["targets"]
+
+        def loss_fn(params):
+            logits, stats = network.train_logits(params, own.batch_stats, inputs, batch.key, axis_name)
+            loss = jnp.mean(losses.cross_entropy(logits, targets))
+            if settings.confidence_penalty:
+                loss += jnp.mean(losses.negative_entropy(logits))
+            return loss, (logits, stats)
+
+        (loss, (logits, stats)), grads = jax.value_and_grad(loss_fn, has_aux=True)(own.params)
+        metrics = {"loss": loss, "train_accuracy": agreement(logits, targets)}
+        return network.step(own, grads, stats, axis_name, epoch=batch.epoch), metrics
+
+    def semi_supervised(
+        own: TrainState, peer: TrainState, clean: jax.Array, batch: Batch, axis_name: str | None
+    ) -> tuple[TrainState, dict]:
+        mix_key, guess_key, drop_key = jax.random.split(batch.key, 3)
+        images = [augment.to_float(batch.data[part]["inputs"]) for part in ("labelled", "unlabelled")]
+        keys = jax.vmap(lambda key: jax.random.split(key, 4))(batch.keys)
+        views = jnp.stack([policy(keys[:, view], images[view // 2]) for view in range(4)])
+        size, targets = views.shape[1], batch.data["labelled"]["targets"]
+        flat = views.reshape(4 * size, *views.shape[2:])
+        guesses, stats = network.train_logits(own.params, own.batch_stats, flat, guess_key, axis_name)
+        guesses = guesses.reshape(4, size, -1)
+        others = network.logits(peer, flat[2 * size :]).reshape(2, size, -1)
+        refined = mixmatch.co_refine(targets, clean, guesses[:2], settings.sharpen)
+        guessed = mixmatch.co_guess(jnp.concatenate([guesses[2:], others]), settings.sharpen)
+        mix = mixing.draw(mix_key, 4, size, settings.mixup, axis_name)
+        mixed = mixing.apply(mix, views, axis_name).reshape(flat.shape)
+        goals = mixing.apply(mix, jnp.stack([refined, refined, guessed, guessed]), axis_name)
+        goals = goals.reshape(4 * size, -1)
+
+        def loss_fn(params):
+            logits, _ = network.train_logits(params, own.batch_stats, mixed, drop_key, axis_name)
+            return mixmatch.mixed_loss(logits, goals, 2 * size, batch.info["lambda_u"], axis_name)
+
+        loss, grads = jax.value_and_grad(loss_fn)(own.params)
+        metrics = {
+            "loss": loss,
+            "train_accuracy": agreement(guesses[0], targets),
+            "labelled": batch.info["labelled"],
+        }
+        return network.step(own, grads, stats, axis_name, epoch=batch.epoch), metrics
+
+    def predict(state: DivideMixState, inputs: jax.Array) -> jax.Array:
+        return jax.nn.softmax(sum(both_logits(state, inputs)))
+
+    def both_logits(state: DivideMixState, inputs: jax.Array) -> list[jax.Array]:
+        # One after the other: vmap over weights makes grouped convolutions, which are slow.
+        pair = [jax.tree.map(lambda leaf: leaf[which], state.networks) for which in (0, 1)]  # noqa: B023
+        return [network.logits(one, inputs) for one in pair]
+
+    def make_planner(train: TrainingSet, devices: list[jax.Device]) -> Planner:
+        lambda_u = by_noise("lambda_u", settings.lambda_u, train.noise_rate)
+        threshold = by_noise("threshold", settings.threshold, train.noise_rate)
+        rows, size, most_wrong = len(train.inputs), settings.batch_size, 1.0
+        if settings.bound_by_noise:
+            most_wrong = known_rate(train.noise_rate, "retrain.bound_by_noise bounds what is judged wrong")
+
+        def costs(state, inputs, targets):
+            both = both_logits(state, inputs)
+            return jnp.stack([losses.cross_entropy(logits, targets) for logits in both], axis=1)
+
+        evaluate = inference.over_rows(costs, (train.inputs, train.targets), devices)
+
+        def plan(state: DivideMixState, epoch: int, key: jax.Array) -> tuple[DivideMixState, Plan]:
+            keys = jax.random.split(key, (2, 3))
+            if epoch < settings.divide_warmup:
+                steps = rows // (2 * size)
+                return state, division.join(
+                    [
+                        Plan(
+                            {"all": division.batches(np.arange(rows), steps, 2 * size, keys[which, 0])},
+                            {"network": np.full(steps, which, np.int32)},
+                        )
+                        for which in (0, 1)
+                    ]
+                )
+            state = _judge(state, evaluate(state), keys[:, 2], most_wrong)
+            parts = []
+            for which in (0, 1):
+                labelled, unlabelled = division.divide(state.clean[1 - which], threshold, size)
+                steps = -(-len(labelled) // size)
+                risen = (epoch + np.arange(steps) / steps - settings.divide_warmup) / settings.lambda_u_ramp
+                indices = {
+                    "labelled": division.batches(labelled, steps, size, keys[which, 0]),
+                    "unlabelled": division.batches(unlabelled, steps, size, keys[which, 1]),
+                }
+                info = {
+                    "network": np.full(steps, which, np.int32),
+                    "lambda_u": (lambda_u * np.clip(risen, 0.0, 1.0)).astype(np.float32),
+                    "labelled": np.full(steps, len(labelled) / rows, np.float32),
+                }
+                parts.append(Plan(indices, info))
+            return state, division.join(parts)
+
+        return plan
+
+    return Method(init, train_step, predict, make_planner)
+
+
+def _judge(state: DivideMixState, costs: np.ndarray, keys: jax.Array, most_wrong: float) -> DivideMixState:
+    """The state with this epoch's losses [n, 2], and with labels judged by the mean of the last ones."""
+    latest = np.stack([division.normalized(column) for column in costs.T])
+    kept = np.concatenate([latest[:, None], np.asarray(state.losses)[:, :-1]], axis=1)
+    clean = [
+        division.clean_probability(
+            np.nanmean(memory, axis=0), int(jax.random.randint(key, (), 0, 2**31 - 1)), most_wrong
+        )
+        for memory, key in zip(kept, keys, strict=True)
+    ]
+    return state._replace(clean=np.stack(clean), losses=kept.astype(np.float32))

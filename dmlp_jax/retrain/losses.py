@@ -1,0 +1,55 @@
+"""Losses of single rows: logits [b, c] and targets [b, c] on the simplex to values [b]."""
+
+import jax
+import jax.numpy as jnp
+import optax
+
+
+def cross_entropy(logits: jax.Array, targets: jax.Array) -> jax.Array:
+    """-sum_c target_c log p_c, [b]."""
+    return optax.softmax_cross_entropy(logits, targets)
+
+
+def generalized_cross_entropy(logits: jax.Array, targets: jax.Array, q: float = 0.7) -> jax.Array:
+    """(1 - p_target^q) / q, [b]: between cross-entropy (q to 0) and absolute error (q = 1).
+
+    Zhang and Sabuncu 2018, Eq. 6, without the truncation of their section 3.3. For soft targets p_target is
+    the expected probability <target, p>.
+    """
+    probability = jnp.sum(targets * jax.nn.softmax(logits), axis=-1)
+    # The gradient of x^q at 0 is infinite.
+    return (1.0 - jnp.maximum(probability, 1e-7) ** q) / q
+
+
+def bootstrapping(logits: jax.Array, targets: jax.Array, share: float = 0.95) -> jax.Array:
+    """Cross-entropy to share * target + (1 - share) * p, [b]; 'soft' bootstrapping.
+
+    Reed et al. 2015, Eq. 6; their share is .95. No gradient flows through the target, as in their reading of
+    it as a target that the model itself corrects.
+    """
+    own = jax.lax.stop_gradient(jax.nn.softmax(logits))
+    return cross_entropy(logits, share * targets + (1.0 - share) * own)
+
+
+def negative_entropy(logits: jax.Array) -> jax.Array:
+    """sum_c p_c log p_c, [b]: added to a loss it keeps predictions from becoming confident."""
+    return jnp.sum(jax.nn.softmax(logits) * jax.nn.log_softmax(logits), axis=-1)
+
+
+def early_learning(logits: jax.Array, table: jax.Array) -> jax.Array:
+    """log(1 - <t, p>), [b]: falls without bound as the prediction p goes to the running target t.
+
+    ELR, Liu et al. 2020, Eq. 6. As in the authors' code p is clipped to [1e-4, 1 - 1e-4]; in exact arithmetic
+    the product stays below 1 because t is an average of such p.
+
+    Args:
+        logits: [b, c].
+        table: running targets t [b, c]; no gradient flows through them.
+    """
+    inner = jnp.sum(jax.lax.stop_gradient(table) * clipped_probs(logits), axis=-1)
+    return jnp.log(jnp.maximum(1.0 - inner, 1e-7))
+
+
+def clipped_probs(logits: jax.Array) -> jax.Array:
+    """softmax(logits) clipped to [1e-4, 1 - 1e-4], [b, c]."""
+    return jnp.clip(jax.nn.softmax(logits), 1e-4, 1.0 - 1e-4)

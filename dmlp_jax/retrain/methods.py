@@ -1,0 +1,5 @@
+"""Importing this registers every method of the package."""
+
+from dmlp_jax.retrain import cdr, co_teaching, dividemix, elr, elr_plus, plain
+
+__all__ = ["cdr", "co_teaching", "dividemix", "elr", "elr_plus", "plain"]

@@ -1,0 +1,55 @@
+"""Mixing rows with each other (mixup, Zhang et al. 2018), and tables of all rows, across devices.
+
+Rows are mixed with partners from the whole batch, wherever these lie, so that the number of devices changes
+nothing.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+
+class Mix(NamedTuple):
+    """How a batch is mixed.
+
+    Attributes:
+        share: of a row in its own mixture, scalar in [.5, 1].
+        partners: which row of all groups and devices each row is mixed with, [groups, b].
+    """
+
+    share: jax.Array
+    partners: jax.Array
+
+
+def draw(key: jax.Array, groups: int, size: int, concentration: float, axis_name: str | None) -> Mix:
+    """One share l ~ Beta(a, a), as max(l, 1 - l), and one permutation of groups * (size on all devices) rows.
+
+    Args:
+        key: the same on all devices.
+        groups: of rows that are mixed among all of them.
+        size: rows of a group on this device.
+        concentration: a.
+        axis_name: pmap axis.
+    """
+    share_key, order_key = jax.random.split(key)
+    share = jax.random.beta(share_key, concentration, concentration)
+    devices = 1 if axis_name is None else jax.lax.axis_size(axis_name)
+    order = jax.random.permutation(order_key, groups * devices * size).reshape(groups, devices * size)
+    first = 0 if axis_name is None else jax.lax.axis_index(axis_name) * size
+    partners = jax.lax.dynamic_slice_in_dim(order, first, size, axis=1)
+    return Mix(jnp.maximum(share, 1.0 - share), partners)
+
+
+def apply(mix: Mix, rows: jax.Array, axis_name: str | None) -> jax.Array:
+    """Share * row + (1 - share) * partner, of rows [groups, b, ...]."""
+    everything = rows if axis_name is None else jax.lax.all_gather(rows, axis_name, axis=1, tiled=True)
+    flat = everything.reshape(-1, *rows.shape[2:])
+    return mix.share * rows + (1.0 - mix.share) * flat[mix.partners]
+
+
+def put_rows(table: jax.Array, index: jax.Array, rows: jax.Array, axis_name: str | None) -> jax.Array:
+    """The table [n, ...], the same on all devices, with the rows of all devices [b, ...] put in at [b]."""
+    if axis_name is not None:
+        index, rows = jax.lax.all_gather((index, rows), axis_name, tiled=True)
+    return table.at[index].set(rows)

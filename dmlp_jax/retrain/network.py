@@ -1,0 +1,91 @@
+"""A classifier network as pure functions, for the methods."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import numpy as np
+import optax
+from ml_collections import ConfigDict
+
+from dmlp_jax.data import augment
+from dmlp_jax.errors import UserError
+from dmlp_jax.models import registry
+from dmlp_jax.retrain.method import Task
+from dmlp_jax.training.state import TrainState, apply_gradients, init_state
+
+
+class Network:
+    """The network that the `retrain` settings describe; holds settings, no parameters.
+
+    Args:
+        settings: the `retrain` settings.
+        task: what is to be learned.
+        optimizer: of the parameters.
+    """
+
+    def __init__(self, settings: ConfigDict, task: Task, optimizer: optax.GradientTransformation):
+        self.settings, self.task, self.optimizer = settings, task, optimizer
+
+    def init(self, key: jax.Array, inputs: np.ndarray) -> TrainState:
+        """A fresh state for inputs [n, ...], with the pretrained encoder if the task has one.
+
+        Raises:
+            UserError: the pretrained encoder is another network.
+        """
+        example = augment.to_float(jax.numpy.asarray(inputs[:2]))
+        model = self._model(None)
+        variables = jax.jit(model.init, static_argnums=2)(key, example, False)
+        return init_state(start_from_encoder(variables, self.task.encoder), self.optimizer)
+
+    def train_logits(
+        self, params: Any, batch_stats: Any, inputs: jax.Array, key: jax.Array, axis_name: str | None
+    ) -> tuple[jax.Array, Any]:
+        """Logits [b, c] and the running statistics that follow, in training mode.
+
+        Args:
+            params: parameters.
+            batch_stats: running statistics.
+            inputs: float inputs [b, ...].
+            key: of dropout, the same on all devices.
+            axis_name: pmap axis.
+        """
+        model = self._model(axis_name)
+        variables = {"params": params, "batch_stats": batch_stats}
+        logits, updates = model.apply(variables, inputs, True, mutable=["batch_stats"], rngs={"dropout": key})
+        return logits, updates.get("batch_stats", {})
+
+    def logits(self, state: TrainState, inputs: jax.Array) -> jax.Array:
+        """Logits [b, c] of inputs [b, ...] as they came, in evaluation mode."""
+        variables = {"params": state.params, "batch_stats": state.batch_stats}
+        return self._model(None).apply(variables, augment.to_float(inputs), False)
+
+    def step(
+        self, state: TrainState, grads: Any, batch_stats: Any, axis_name: str | None, **extra: Any
+    ) -> TrainState:
+        """One optimiser step; see `training.state.apply_gradients`."""
+        return apply_gradients(state, grads, batch_stats, self.optimizer, axis_name, **extra)
+
+    def _model(self, axis_name: str | None) -> nn.Module:
+        encoder = registry.make_encoder(self.settings.model, dtype=self.settings.dtype, axis_name=axis_name)
+        return registry.Classifier(encoder, self.task.num_classes)
+
+
+def start_from_encoder(variables: dict[str, Any], encoder: dict[str, Any] | None) -> dict[str, Any]:
+    """The classifier's fresh linen variables with those of a pretrained encoder, if there is one, put in.
+
+    Raises:
+        UserError: the encoder is another network than the classifier's.
+    """
+    if encoder is None:
+        return variables
+    for part, values in encoder.items():
+        if not values:
+            continue
+        fresh = variables.get(part, {}).get("encoder", {})
+        if jax.tree.map(np.shape, fresh) != jax.tree.map(np.shape, values):
+            raise UserError(
+                "retrain.init is 'encoder', but retrain.model is another network than pretrain.model"
+            )
+        variables = {**variables, part: {**variables[part], "encoder": values}}
+    return variables

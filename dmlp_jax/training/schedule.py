@@ -1,0 +1,63 @@
+"""Learning rates as functions of the epochs done, a float32 scalar that counts fractions.
+
+An epoch need not have the same number of steps as the one before it, so nothing here counts steps.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from dmlp_jax.errors import UserError
+
+Schedule = Callable[[jax.Array], jax.Array]
+
+
+def make(settings: ConfigDict) -> Schedule:
+    """The schedule named `settings.schedule`.
+
+    'cosine' falls to 0 after a linear warm-up; 'steps' multiplies by `lr_drop` at each of `lr_drops`;
+    'linear' is constant up to `lr_decay_start` and then falls to 0; 'restarts' is a cosine from `lr` to
+    `lr_min` that starts anew every `lr_restart_epochs` epochs (SGDR, Loshchilov and Hutter 2017). `lr_drops`
+    and `lr_decay_start` are shares of all epochs, so that they fit runs of any length.
+
+    Args:
+        settings: with schedule, lr, epochs and what the schedule names above.
+
+    Raises:
+        UserError: no such schedule.
+    """
+    makers = {"cosine": cosine, "steps": _steps, "linear": _linear, "restarts": _restarts}
+    if settings.schedule not in makers:
+        raise UserError(f"schedule is {settings.schedule!r}; it must be one of {', '.join(makers)}")
+    return makers[settings.schedule](settings)
+
+
+def cosine(settings: ConfigDict) -> Schedule:
+    """Linear warm-up over `warmup_epochs` to `lr`, then half a cosine to 0 at `epochs`."""
+    peak, total = settings.lr, float(settings.epochs)
+    warmup = min(float(settings.warmup_epochs), total)
+
+    def rate(epoch):
+        rising = epoch / max(warmup, 1e-9)
+        falling = 0.5 * (1.0 + jnp.cos(jnp.pi * (epoch - warmup) / max(total - warmup, 1e-9)))
+        return peak * jnp.where(epoch < warmup, rising, falling)
+
+    return rate
+
+
+def _steps(settings: ConfigDict) -> Schedule:
+    drops = jnp.array([share * settings.epochs for share in settings.lr_drops], jnp.float32)
+    return lambda epoch: settings.lr * settings.lr_drop ** jnp.sum(epoch >= drops)
+
+
+def _linear(settings: ConfigDict) -> Schedule:
+    start = settings.lr_decay_start * settings.epochs
+    length = max(settings.epochs - start, 1e-9)
+    return lambda epoch: settings.lr * jnp.clip((settings.epochs - epoch) / length, 0.0, 1.0)
+
+
+def _restarts(settings: ConfigDict) -> Schedule:
+    low, high, period = settings.lr_min, settings.lr, settings.lr_restart_epochs
+    return lambda epoch: low + 0.5 * (high - low) * (1.0 + jnp.cos(jnp.pi * (epoch % period) / period))

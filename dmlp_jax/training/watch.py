@@ -1,0 +1,76 @@
+"""An epoch's metrics, collected without waiting for them; a loss that is not finite stops the run."""
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from dmlp_jax.errors import UserError
+from dmlp_jax.training.metrics import Progress, format_values
+
+
+class Watch:
+    """Collects the metrics of one epoch.
+
+    Args:
+        stage: name in messages; its first part is the section of the settings.
+        epoch: epochs done before.
+        steps: of this epoch.
+        progress: prints a line now and then.
+    """
+
+    def __init__(self, stage: str, epoch: int, steps: int, progress: Progress):
+        self._stage, self._epoch, self._steps, self._progress = stage, epoch, steps, progress
+        self._pending: list[dict] = []
+        self._seen: list[dict[str, np.ndarray]] = []
+
+    def add(self, done: int, rows: int, metrics: dict[str, jax.Array]) -> None:
+        """Takes note of the metrics [steps] of a call.
+
+        Args:
+            done: steps of the epoch that are dispatched.
+            rows: trained on in this call.
+            metrics: still being computed.
+        """
+        self._pending.append(metrics)
+        self._progress.count(rows)
+        if self._progress.due():
+            latest = self._collect()
+            text = format_values({"loss": float(latest["loss"][-1])})
+            self._progress.show(self._epoch + done / self._steps, text)
+
+    def finish(self) -> dict[str, float]:
+        """Means over the epoch; those of metrics that only some steps have are over these.
+
+        Raises:
+            UserError: a loss is not finite.
+        """
+        self._collect()
+        names = dict.fromkeys(name for part in self._seen for name in part)
+        return {
+            name: float(np.mean(np.concatenate([part[name] for part in self._seen if name in part])))
+            for name in names
+        }
+
+    def _collect(self) -> dict[str, np.ndarray]:
+        for metrics in self._pending:
+            values = {name: _local(value) for name, value in metrics.items()}
+            bad = ~np.isfinite(values["loss"])
+            if bad.any():
+                before = sum(len(part["loss"]) for part in self._seen)
+                key = self._stage.split("/")[0]
+                raise UserError(
+                    f"{self._stage}: the loss is {values['loss'][bad][0]} at step "
+                    f"{before + int(np.argmax(bad)) + 1} of epoch {self._epoch + 1}; lower {key}.lr or raise "
+                    f"{key}.warmup_epochs. The last checkpoint is kept; changed settings need another "
+                    "--workdir"
+                )
+            self._seen.append(values)
+        self._pending.clear()
+        return self._seen[-1]
+
+
+def _local(value: Any) -> np.ndarray:
+    """Metrics [steps] from one device; all hold the same."""
+    array = np.asarray(value.addressable_shards[0].data)
+    return array[0] if array.ndim == 2 else array
