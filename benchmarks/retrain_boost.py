@@ -1,7 +1,7 @@
 """Every retraining method on the given labels, and on the purified ones: what purification adds to it.
 
     python benchmarks/retrain_boost.py --rates=0.5,0.8 --seeds=3 --workdir=runs/boost
-    python benchmarks/retrain_boost.py --features=data/cifar10_features.npz --rows=10000 --val=1000
+    python benchmarks/retrain_boost.py --features=data/cifar10_features.npz --sources=given,purified
 
 Without --features on the images of digits, where every seed draws its own test set, clean images, noise,
 encoder and networks. With --features on the rows of an npz with train, train_labels, test and test_labels;
@@ -23,7 +23,7 @@ from dmlp_jax.config import default_config
 METHODS = (
     "naive", "gce", "bootstrap", "elr", "elr_plus", "co_teaching", "co_teaching_plus", "cdr", "dividemix",
 )  # fmt: skip
-SOURCES = ("given", "purified", "true")
+SOURCES = "given,purified,true"
 
 
 def main() -> None:
@@ -32,8 +32,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--rates", default="0.5,0.8", help="symmetric noise rates, comma-separated")
     parser.add_argument("--methods", default=",".join(METHODS))
+    parser.add_argument("--sources", default=SOURCES, help="labels; given and purified are needed")
     parser.add_argument("--features", type=Path, help="npz; digits without it")
-    parser.add_argument("--rows", type=int, default=10_000, help="training rows of the features")
+    parser.add_argument("--rows", type=int, default=3000, help="training rows of the features")
     parser.add_argument("--val", type=int, default=1000, help="clean rows of the features")
     parser.add_argument("--workdir", type=Path, default=Path("runs/boost"))
     parser.add_argument("--name", default="retrain_boost", help="of the file in benchmarks/results")
@@ -56,7 +57,7 @@ def run(rate: float, method: str, arguments: argparse.Namespace) -> list[dict]:
         config = features(rate, seed, root, arguments) if arguments.features else default_config()
         config.seed, config.log_seconds = seed, 1e9
         config.noise.rate = rate
-        config.retrain.update(method=method, labels=",".join(SOURCES))
+        config.retrain.update(method=method, labels=arguments.sources)
         found.append(pipeline.run(config, root))
     return found
 
@@ -89,14 +90,19 @@ def table(rate: float, found: dict[str, list[dict]]) -> str:
     """One noise rate as a table."""
     rows = []
     for method, results in found.items():
-        last = {s: np.array([result["test"][s]["last"] for result in results]) for s in SOURCES}
-        best = {s: np.array([result["test"][s]["best"] for result in results]) for s in SOURCES[:2]}
+        last, best = (
+            {
+                s: np.array([r["test"].get(s, {}).get(key, np.nan) for r in results])
+                for s in SOURCES.split(",")
+            }
+            for key in ("last", "best")
+        )
         gain = last["purified"] - last["given"]
         above = f"{np.sum(gain >= 0)} of {len(gain)}"
-        cells = [mean_and_spread(last[source]) for source in SOURCES]
+        cells = [mean_and_spread(values) for values in last.values()]
         rows.append(
             [method, cells[0], cells[1], mean_and_spread(gain), above, cells[2]]
-            + [mean_and_spread(best[source]) for source in SOURCES[:2]]
+            + [mean_and_spread(best[source]) for source in ("given", "purified")]
         )
     first = next(iter(found.values()))
     wrong = {

@@ -88,7 +88,9 @@ def check(config: ConfigDict) -> list[str]:
     config = apply_recipe(config)
     arms.parse(config.retrain.labels)
     augment.make(config.pretrain.augment)
-    for settings in (config.pretrain, config.retrain):
+    for part, settings in (("pretrain", config.pretrain), ("retrain", config.retrain)):
+        if settings.epochs < 1:
+            raise UserError(f"{part}.epochs is {settings.epochs}; it must be at least 1")
         name = "small_cnn" if settings.model == "auto" else settings.model
         registry.make_encoder(name, dtype=settings.dtype)
     make_optimizer(config.pretrain, schedule.cosine(config.pretrain))

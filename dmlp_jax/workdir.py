@@ -141,7 +141,9 @@ class Workdir:
         """
         artefact = self.artefact(stage)
         record = self._records().get(stage)
-        if record is None or not artefact.exists():
+        _, _, method = stage.partition("/")
+        exists = any(artefact.glob(f"{method}-*")) if method else artefact.exists()
+        if record is None or not exists:
             return False
         wanted, found = relevant_settings(stage, config), record["settings"]
         differing = [
@@ -150,9 +152,10 @@ class Workdir:
             if wanted.get(key) != found.get(key)
         ]
         if differing:
+            leftover = f"{artefact.name}/{method}-*" if method else artefact.name
             raise UserError(
                 f"the workdir {self.root} holds the stage {stage} of another run: {'; '.join(differing)}. "
-                f"Use another --workdir, set these back, or delete {artefact.name} there and all that was "
+                f"Use another --workdir, set these back, or delete {leftover} there and all that was "
                 "made from it"
             )
         return record["complete"]
