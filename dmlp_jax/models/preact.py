@@ -14,7 +14,8 @@ class PreActResNet(nn.Module):
     """Pre-activation blocks after a 3x3 stem.
 
     As in DivideMix's code the stem has batch norm and ReLU of its own, and nothing stands between the last
-    block and the pooling, where He et al. have both.
+    block and the pooling, where He et al. have both. Blocks without a projection add their input, as in He et
+    al.; in DivideMix's code they add what batch norm and ReLU make of it.
 
     Attributes:
         stage_sizes: residual blocks in each of the four stages.

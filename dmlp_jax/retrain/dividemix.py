@@ -14,8 +14,9 @@ With `bound_by_noise`, which is not in the paper, no more labels are judged wron
 rate allows; purified labels are wrong so rarely that the mixture otherwise takes the labels of hard rows
 away.
 
-With `init=encoder` this is C2D's start from a self-supervised encoder (Zheltonozhskii et al. 2022); with
-clean rows among the training rows it is what the DMLP paper calls DivideMix*.
+With `init=encoder` this is C2D's start from a self-supervised encoder (Zheltonozhskii et al. 2022), though
+with DivideMix's own constants; with clean rows among the training rows it is what the DMLP paper calls
+DivideMix*.
 """
 
 from typing import NamedTuple

@@ -29,7 +29,12 @@ def clean_probability(losses: np.ndarray, seed: int, most_wrong: float = 1.0) ->
         losses: [n], in [0, 1].
         seed: of the mixture's start.
         most_wrong: bound on the mean of 1 - probability, in [0, 1].
+
+    Returns:
+        Ones where all losses are equal: nothing speaks against any label.
     """
+    if losses.min() == losses.max():
+        return np.ones(len(losses), np.float32)
     odds = clean_log_odds(losses, seed)
     shift = 0.0
     if np.mean(special.expit(-odds)) > most_wrong:

@@ -99,14 +99,15 @@ def by_noise(name: str, value: Any, noise_rate: float | None) -> float:
 
     Args:
         name: of the setting, for the message.
-        value: a number, or pairs (from this noise rate on, number) in rising order that start at 0.
+        value: a number, also in a tuple of its own (which is how a flag gives it), or pairs (from this noise
+            rate on, number) in rising order that start at 0.
         noise_rate: of the training set.
 
     Raises:
         UserError: the value depends on a noise rate that is not known.
     """
-    if isinstance(value, (int, float)):
-        return float(value)
+    if np.size(value) == 1:
+        return float(np.reshape(value, ()))
     rate = known_rate(noise_rate, f"retrain.{name} depends on it")
     return float([number for start, number in value if rate >= start][-1])
 

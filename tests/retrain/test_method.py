@@ -73,3 +73,8 @@ def test_keys_alone_decide_what_a_step_does(name):
     helpers.assert_same(first, start_and_step()[2])
     differ = jax.tree.map(lambda a, b: (a != b).any(), state, made.init(jax.random.key(1), train))
     assert any(jax.tree.leaves(differ))
+
+
+@pytest.mark.parametrize("value", [150, 150.0, (150,), (150.0,)])
+def test_plain_numbers_hold_at_every_noise_rate(value):
+    assert method.by_noise("lambda_u", value, None) == 150.0
