@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from dmlp_jax.models.dropout import ChannelDropout
+from dmlp_jax.models.norm import batch_norm
 
 
 class CNN9(nn.Module):
@@ -29,13 +30,7 @@ class CNN9(nn.Module):
     def __call__(self, images: jax.Array, train: bool) -> jax.Array:
         """Features [b, 128], float32, of images [b, h, w, channels] of at least 28 pixels a side."""
         conv = partial(nn.Conv, kernel_size=(3, 3), dtype=self.dtype)
-        norm = partial(
-            nn.BatchNorm,
-            use_running_average=not train,
-            momentum=0.9,
-            dtype=self.dtype,
-            axis_name=self.axis_name,
-        )
+        norm = batch_norm(train, self.dtype, self.axis_name)
         x = images.astype(self.dtype)
         for widths, padding in (((128,) * 3, 1), ((256,) * 3, 1), ((512, 256, 128), 0)):
             for width in widths:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from dmlp_jax.config import nearest
 from dmlp_jax.errors import UserError
 from dmlp_jax.models.cnn9 import CNN9
-from dmlp_jax.models.preact import PreActResNet
+from dmlp_jax.models.norm import batch_norm
 from dmlp_jax.models.resnet import ResNet
 from dmlp_jax.models.small import MLP, SmallCNN
 
@@ -36,9 +36,9 @@ def make_encoder(name: str, *, dtype: str = "float32", axis_name: str | None = N
     if name == "resnet34":
         return ResNet((3, 4, 6, 3), **common)
     if name == "resnet50":
-        return ResNet((3, 4, 6, 3), bottleneck=True, **common)
+        return ResNet((3, 4, 6, 3), block="bottleneck", **common)
     if name == "preact_resnet18":
-        return PreActResNet(**common)
+        return ResNet((2, 2, 2, 2), block="preact", **common)
     if name == "cnn9":
         return CNN9(**common)
     if name == "mlp":
@@ -90,7 +90,7 @@ class Projector(nn.Module):
         for _ in range(self.layers - 1):
             x = nn.Dense(self.width or features.shape[-1], use_bias=not self.norm)(x)
             if self.norm:
-                x = nn.BatchNorm(use_running_average=not train, momentum=0.9, axis_name=self.axis_name)(x)
+                x = batch_norm(train, None, self.axis_name)()(x)
             x = nn.relu(x)
         return nn.Dense(self.out, use_bias=False)(x)
 

@@ -1,4 +1,4 @@
-"""ResNet-18/34/50 (He et al. 2016) without their classifier: images in, pooled features out."""
+"""ResNet-18/34/50 and PreAct ResNet-18 (He et al. 2016) up to their pooled features."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -8,24 +8,32 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from dmlp_jax.models.norm import batch_norm
+
 conv = partial(
     nn.Conv, use_bias=False, kernel_init=nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 )
 
 
 class ResNet(nn.Module):
-    """A post-activation ResNet.
+    """A ResNet.
+
+    With block 'preact' it is the network of DivideMix and ELR+: as in their code the stem has batch norm and
+    ReLU of its own, and nothing stands between the last block and the pooling, where He et al. have both.
+    Blocks without a projection add their input, as in He et al.; in that code they add what batch norm and
+    ReLU make of it.
 
     Attributes:
         stage_sizes: residual blocks in each of the four stages.
-        bottleneck: three-layer blocks of four times the width, as from ResNet-50 on.
+        block: 'basic', 'bottleneck' (three layers, four times the width, as from ResNet-50 on) or 'preact'
+            (two layers with batch norm and ReLU before them).
         stem: 'cifar' (3x3, stride 1, no pooling) or 'imagenet' (7x7, stride 2, max-pooling).
         dtype: of the computation; parameters and batch statistics stay float32.
         axis_name: pmap axis over which batch norm takes its statistics, None for the device's own.
     """
 
     stage_sizes: Sequence[int]
-    bottleneck: bool = False
+    block: str = "basic"
     stem: str = "cifar"
     dtype: Any = jnp.float32
     axis_name: str | None = None
@@ -33,14 +41,7 @@ class ResNet(nn.Module):
     @nn.compact
     def __call__(self, images: jax.Array, train: bool) -> jax.Array:
         """Features [b, 512] (or [b, 2048] with bottlenecks), float32, of images [b, h, w, channels]."""
-        norm = partial(
-            nn.BatchNorm,
-            use_running_average=not train,
-            momentum=0.9,
-            epsilon=1e-5,
-            dtype=self.dtype,
-            axis_name=self.axis_name,
-        )
+        norm = batch_norm(train, self.dtype, self.axis_name)
         x = images.astype(self.dtype)
         if self.stem == "cifar":
             x = conv(64, (3, 3), padding=1, dtype=self.dtype, name="stem")(x)
@@ -49,7 +50,7 @@ class ResNet(nn.Module):
         x = nn.relu(norm(name="stem_norm")(x))
         if self.stem == "imagenet":
             x = nn.max_pool(x, (3, 3), (2, 2), padding=((1, 1), (1, 1)))
-        block = _Bottleneck if self.bottleneck else _Basic
+        block = {"basic": _Basic, "bottleneck": _Bottleneck, "preact": _PreAct}[self.block]
         for stage, size in enumerate(self.stage_sizes):
             for index in range(size):
                 stride = 2 if stage > 0 and index == 0 else 1
@@ -91,3 +92,20 @@ class _Bottleneck(nn.Module):
         if x.shape != y.shape:
             x = self.norm()(conv(4 * self.width, (1, 1), step, dtype=self.dtype)(x))
         return nn.relu(x + y)
+
+
+class _PreAct(nn.Module):
+    width: int
+    stride: int
+    norm: Any
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        step = (self.stride, self.stride)
+        y = nn.relu(self.norm()(x))
+        if self.stride > 1 or x.shape[-1] != self.width:
+            x = conv(self.width, (1, 1), step, dtype=self.dtype)(y)
+        y = conv(self.width, (3, 3), step, padding=1, dtype=self.dtype)(y)
+        y = nn.relu(self.norm()(y))
+        return x + conv(self.width, (3, 3), padding=1, dtype=self.dtype)(y)

@@ -1,11 +1,12 @@
 """Small networks: a convolutional one for images of some 8 pixels, a multi-layer perceptron for features."""
 
-from functools import partial
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+
+from dmlp_jax.models.norm import batch_norm
 
 
 class Conv3x3(nn.Module):
@@ -57,13 +58,7 @@ class SmallCNN(nn.Module):
     @nn.compact
     def __call__(self, images: jax.Array, train: bool) -> jax.Array:
         """Features [b, features], float32, of images [b, h, w, channels]."""
-        norm = partial(
-            nn.BatchNorm,
-            use_running_average=not train,
-            momentum=0.9,
-            dtype=self.dtype,
-            axis_name=self.axis_name,
-        )
+        norm = batch_norm(train, self.dtype, self.axis_name)
         x = images.astype(self.dtype)
         for index, stride in enumerate((1, 2, 2)):
             x = Conv3x3(self.width * 2**index, stride, self.dtype)(x)
@@ -93,11 +88,6 @@ class MLP(nn.Module):
         x = features.astype(self.dtype)
         for _ in range(self.layers):
             x = nn.Dense(self.width or features.shape[-1], use_bias=False, dtype=self.dtype)(x)
-            x = nn.BatchNorm(
-                use_running_average=not train,
-                momentum=0.9,
-                dtype=self.dtype,
-                axis_name=self.axis_name,
-            )(x)
+            x = batch_norm(train, self.dtype, self.axis_name)()(x)
             x = nn.relu(x)
         return x.astype(jnp.float32)

@@ -29,12 +29,16 @@ def test_cifar_resnets_have_the_published_size(name, parameters):
 
 
 @pytest.mark.parametrize(
-    ("sizes", "bottleneck", "parameters"),
+    ("sizes", "block", "parameters"),
     # torchvision's networks with a thousand classes.
-    [((2, 2, 2, 2), False, 11_689_512), ((3, 4, 6, 3), False, 21_797_672), ((3, 4, 6, 3), True, 25_557_032)],
+    [
+        ((2, 2, 2, 2), "basic", 11_689_512),
+        ((3, 4, 6, 3), "basic", 21_797_672),
+        ((3, 4, 6, 3), "bottleneck", 25_557_032),
+    ],
 )
-def test_imagenet_resnets_have_the_published_size(sizes, bottleneck, parameters):
-    model = registry.Classifier(ResNet(sizes, bottleneck, stem="imagenet"), 1000)
+def test_imagenet_resnets_have_the_published_size(sizes, block, parameters):
+    model = registry.Classifier(ResNet(sizes, block, stem="imagenet"), 1000)
     assert count(shapes(model, (1, 224, 224, 3))) == parameters
 
 

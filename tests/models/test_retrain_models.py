@@ -12,7 +12,7 @@ from dmlp_jax.errors import UserError
 from dmlp_jax.models import registry
 from dmlp_jax.models.cnn9 import CNN9
 from dmlp_jax.models.dropout import ChannelDropout
-from dmlp_jax.models.preact import PreActResNet
+from dmlp_jax.models.resnet import ResNet
 
 
 def drawn(model, side):
@@ -58,7 +58,7 @@ def preact_reference(variables, x):
     params, stats = variables["params"], variables["batch_stats"]
     x = relu(normalised(convolved(x, params["stem"], 1, 1), params["stem_norm"], stats["stem_norm"]))
     for block in range(8):
-        part, its = params[f"_Block_{block}"], stats[f"_Block_{block}"]
+        part, its = params[f"_PreAct_{block}"], stats[f"_PreAct_{block}"]
         convs = [part[name] for name in sorted(part) if name.startswith("Conv")]
         stride = 2 if block in (2, 4, 6) else 1
         y = relu(normalised(x, part["BatchNorm_0"], its["BatchNorm_0"]))
@@ -86,7 +86,7 @@ def cnn9_reference(variables, x):
 
 @pytest.mark.parametrize(
     ("model", "side", "reference", "width"),
-    [(PreActResNet(), 8, preact_reference, 512), (CNN9(), 28, cnn9_reference, 128)],
+    [(ResNet((2, 2, 2, 2), "preact"), 8, preact_reference, 512), (CNN9(), 28, cnn9_reference, 128)],
     ids=["preact_resnet18", "cnn9"],
 )
 def test_features_are_those_of_the_architecture(model, side, reference, width):
@@ -126,10 +126,10 @@ def test_preact_resnet_has_the_authors_size(classes):
 
 
 def test_nothing_normalises_after_the_last_block():
-    variables, _ = shapes(PreActResNet(), 32)
+    variables, _ = shapes(ResNet((2, 2, 2, 2), "preact"), 32)
     stats = variables["batch_stats"]
-    assert set(stats) == {"stem_norm", *(f"_Block_{index}" for index in range(8))}
-    assert all(set(stats[f"_Block_{index}"]) == {"BatchNorm_0", "BatchNorm_1"} for index in range(8))
+    assert set(stats) == {"stem_norm", *(f"_PreAct_{index}" for index in range(8))}
+    assert all(set(stats[f"_PreAct_{index}"]) == {"BatchNorm_0", "BatchNorm_1"} for index in range(8))
 
 
 def test_cnn9_has_the_authors_size():
