@@ -60,11 +60,11 @@ def largest_bound(values: list[jax.Array], count: jax.Array) -> jax.Array:
         values: arrays of any shape, float32, not negative.
         count: between 1 and the number of entries.
     """
-    bits = [jax.lax.bitcast_convert_type(value, jnp.int32) for value in values]
+    bits = jax.lax.bitcast_convert_type(jnp.concatenate([jnp.ravel(v) for v in values]), jnp.int32)
 
     def body(step, found):
         candidate = found | (1 << (30 - step))
-        enough = sum(jnp.sum(value >= candidate) for value in bits) >= count
+        enough = jnp.sum(bits >= candidate) >= count
         return jnp.where(enough, candidate, found)
 
     return jax.lax.bitcast_convert_type(jax.lax.fori_loop(0, 31, body, jnp.int32(0)), jnp.float32)
