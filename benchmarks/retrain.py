@@ -28,6 +28,7 @@ from dmlp_jax.retrain.network import Network
 from dmlp_jax.training import loop, schedule
 from dmlp_jax.training.loop import LoopOptions
 from dmlp_jax.training.metrics import MetricsLog
+from dmlp_jax.training.session import Session
 from dmlp_jax.training.state import make_optimizer
 
 METHODS = (
@@ -116,13 +117,12 @@ def timed(name: str, train: TrainingSet, arguments: argparse.Namespace) -> tuple
 
     with TemporaryDirectory() as folder:
         log = MetricsLog(Path(folder) / "metrics.jsonl")
-        options = LoopOptions(
-            "retrain", settings.epochs, arguments.batch_size, 10**6, Path(folder) / name, devices, 1e9
-        )
+        options = LoopOptions("retrain", settings.epochs, arguments.batch_size, 10**6, Path(folder) / name)
         state = chosen.init(jax.random.key(0), train)
         data = {"inputs": train.inputs, "targets": train.targets}
+        session = Session(devices, log, 1e9)
         loop.fit(
-            chosen.train_step, state, data, options, key=jax.random.key(1), log=log, evaluate=clock,
+            chosen.train_step, state, data, options, session, key=jax.random.key(1), evaluate=clock,
             planner=counted if planner else None,
         )  # fmt: skip
         log.close()

@@ -46,7 +46,7 @@ def default_config() -> ConfigDict:
     val.given_labels = False  # let the purifier see which noisy labels the clean images had
 
     config.pretrain = pretrain = ConfigDict()
-    pretrain.method = "simclr"  # the self-supervised method
+    pretrain.method = "simclr"  # simclr, moco (MoCo-v2)
     pretrain.model = "auto"  # small_cnn, resnet18, resnet34, resnet50; auto: by image size
     pretrain.epochs = 60
     pretrain.batch_size = 256  # images per step over all devices; two views each
@@ -64,6 +64,10 @@ def default_config() -> ConfigDict:
     pretrain.crop_min_area = 0.2  # simclr: smallest crop, as a share of the image
     pretrain.color_strength = 0.5  # simclr: strength of colour jitter; .5 on CIFAR, 1 on ImageNet
     pretrain.gray_prob = 0.2  # simclr: probability of losing the colours
+    pretrain.blur_prob = 0.0  # simclr: probability of a blur; .5 on large images
+    pretrain.queue = 4096  # moco: keys of earlier batches, a multiple of the batch size
+    pretrain.key_momentum = 0.99  # moco: share of the key encoder that stays in a step
+    pretrain.norm_groups = 8  # moco: groups of a batch that batch norm works on
     pretrain.dtype = "float32"  # float32, or bfloat16 on accelerators
     pretrain.checkpoint_epochs = 30  # epochs between checkpoints
 
@@ -158,6 +162,16 @@ def with_noise(config: ConfigDict, name: str, percent: int) -> ConfigDict:
     config.noise.rate = percent / 100
     config.name = f"{config.data.name}_{name}{percent}"
     return config if config.data.name == "digits" else with_recipes(config)
+
+
+def with_moco(config: ConfigDict) -> ConfigDict:
+    """`config` with MoCo-v2 for SimCLR: the well-known version for CIFAR, with eight groups of batch norm."""
+    config.pretrain.update(
+        method="moco", queue=4096, key_momentum=0.99, norm_groups=8, temperature=0.1, epochs=200, lr=0.06,
+        weight_decay=5e-4, projection_layers=1, projection_dim=128, gray_prob=0.2,
+    )  # fmt: skip
+    config.name += "_moco"
+    return config
 
 
 def apply_recipe(config: ConfigDict) -> ConfigDict:

@@ -1,6 +1,8 @@
 """The command line: `python -m dmlp_jax.main [--config=FILE] [--workdir=FOLDER] [--config.key=value ...]`."""
 
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -11,12 +13,16 @@ from ml_collections import config_flags
 from dmlp_jax import config as config_module
 from dmlp_jax.errors import UserError
 
+# The exit status after SIGTERM: EX_TEMPFAIL of sysexits.h, "try again".
+RETRY = 75
+
 
 def main(argv: Sequence[str]) -> None:
     """Runs the pipeline; a mistake of the user's ends in one line and exit status 2."""
     # Imported late, so that --help and mistakes in flags do not wait for jax.
     from dmlp_jax import pipeline
     from dmlp_jax.purifier import InputError
+    from dmlp_jax.training.session import Stopped
 
     if not flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.WARNING)  # Orbax tells of every file otherwise.
@@ -24,7 +30,11 @@ def main(argv: Sequence[str]) -> None:
         if len(argv) > 1:
             raise UserError(f"unexpected argument {argv[1]!r}; settings are given as --config.key=value")
         config = flags.FLAGS.config
-        pipeline.run(config, Path(flags.FLAGS.workdir or Path("runs") / config.name))
+        terminated = threading.Event()
+        signal.signal(signal.SIGTERM, lambda *_: terminated.set())
+        pipeline.run(config, Path(flags.FLAGS.workdir or Path("runs") / config.name), terminated.is_set)
+    except Stopped:
+        _fail("terminated; what was done is saved, the same command resumes", status=RETRY)
     except (UserError, InputError) as error:
         _fail(str(error))
     except KeyboardInterrupt:

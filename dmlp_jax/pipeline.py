@@ -1,6 +1,7 @@
 """The table of contents: pretrain, extract, purify, retrain, report."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,30 +9,32 @@ from ml_collections import ConfigDict
 
 from dmlp_jax import files, stages, summary
 from dmlp_jax.config import STAGES, apply_recipe, nearest
+from dmlp_jax.contrastive import pretrain
 from dmlp_jax.data import augment, datasets
 from dmlp_jax.errors import UserError
 from dmlp_jax.models import registry
 from dmlp_jax.purifier.checks import check_config
 from dmlp_jax.retrain import arms, method, methods  # noqa: F401  (methods registers them)
 from dmlp_jax.run import Run
-from dmlp_jax.training import schedule
 from dmlp_jax.training.metrics import MetricsLog, format_seconds
-from dmlp_jax.training.state import make_optimizer
+from dmlp_jax.training.session import Stopped
 from dmlp_jax.workdir import Workdir
 
 
-def run(config: ConfigDict, root: Path) -> dict[str, Any] | None:
+def run(config: ConfigDict, root: Path, stop: Callable[[], bool] = lambda: False) -> dict[str, Any] | None:
     """Runs the configured stages on the workdir `root`, resuming what an earlier run left.
 
     Args:
         config: from `config.default_config` or a file in configs/.
         root: the workdir.
+        stop: asked between steps and stages; once it is true the run saves what it has and ends.
 
     Returns:
         The contents of summary.json if the stage report ran, else None.
 
     Raises:
         UserError: something that the user can put right.
+        Stopped: `stop` said so; the same call goes on from there.
     """
     start = time.perf_counter()
     names = check(config)
@@ -42,7 +45,7 @@ def run(config: ConfigDict, root: Path) -> dict[str, Any] | None:
     workdir.refuse_foreign(config)
     log = MetricsLog(workdir.metrics, config.tensorboard)
     try:
-        current = Run(config, workdir, dataset, log)
+        current = Run(config, workdir, dataset, log, stop)
         flipped = summary.flip_rate(current.problem)
         known = "unknown" if flipped is None else f"{flipped:.1%}"
         print(
@@ -54,6 +57,8 @@ def run(config: ConfigDict, root: Path) -> dict[str, Any] | None:
             print("these data bring their own labels: noise.* is not applied", flush=True)
         files.save_json(workdir.config, config.to_dict())
         for name in names:
+            if stop():
+                raise Stopped
             stages.STAGES[name](current)
     finally:
         log.close()
@@ -81,19 +86,18 @@ def check(config: ConfigDict) -> list[str]:
             f"data.name {config.data.name!r} holds features, which need no encoder; use "
             "--config.stages=purify,retrain,report"
         )
-    if config.pretrain.method != "simclr":
-        raise UserError(f"pretrain.method is {config.pretrain.method!r}; it must be simclr")
     check_config(stages.purify_config(config.purify))
     method.check_name(config.retrain.method)
     config = apply_recipe(config)
     arms.parse(config.retrain.labels)
     augment.make(config.pretrain.augment)
+    if set(names) & {"pretrain", "extract"}:
+        pretrain.make(config.pretrain)
     for part, settings in (("pretrain", config.pretrain), ("retrain", config.retrain)):
         if settings.epochs < 1:
             raise UserError(f"{part}.epochs is {settings.epochs}; it must be at least 1")
         name = "small_cnn" if settings.model == "auto" else settings.model
         registry.make_encoder(name, dtype=settings.dtype)
-    make_optimizer(config.pretrain, schedule.cosine(config.pretrain))
     trial = config.retrain.copy_and_resolve_references()
     trial.augment = "none" if trial.augment == "auto" else trial.augment
     method.make(trial.method, trial, method.Task(2, 1, None))

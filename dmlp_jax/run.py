@@ -1,5 +1,6 @@
 """A run: what the stages share."""
 
+from collections.abc import Callable
 from functools import cached_property
 
 import jax
@@ -12,6 +13,7 @@ from dmlp_jax.data.types import Dataset, Problem
 from dmlp_jax.errors import UserError
 from dmlp_jax.training import parallel
 from dmlp_jax.training.metrics import MetricsLog
+from dmlp_jax.training.session import Session
 from dmlp_jax.workdir import Workdir
 
 
@@ -23,11 +25,20 @@ class Run:
         workdir: where everything lies.
         dataset: the data set.
         log: receives the metrics.
+        stop: asked between steps, see `Session`.
     """
 
-    def __init__(self, config: ConfigDict, workdir: Workdir, dataset: Dataset, log: MetricsLog):
-        self.config, self.workdir, self.dataset, self.log = config, workdir, dataset, log
-        self.devices = parallel.local_devices(config.num_devices)
+    def __init__(
+        self,
+        config: ConfigDict,
+        workdir: Workdir,
+        dataset: Dataset,
+        log: MetricsLog,
+        stop: Callable[[], bool],
+    ):
+        self.config, self.workdir, self.dataset = config, workdir, dataset
+        devices = parallel.local_devices(config.num_devices)
+        self.session = Session(devices, log, config.log_seconds, stop)
         # One stream of keys per stage, whichever stages run.
         keys = jax.random.split(jax.random.key(config.seed), 3)
         self.pretrain_key, self.purify_key, self.retrain_key = keys

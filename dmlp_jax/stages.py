@@ -5,7 +5,9 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from dmlp_jax import files, summary
-from dmlp_jax.contrastive import features, probe, simclr
+from dmlp_jax.contrastive import features, probe
+from dmlp_jax.contrastive.pretrain import load_encoder
+from dmlp_jax.contrastive.pretrain import pretrain as pretrain_encoder
 from dmlp_jax.data.types import Problem
 from dmlp_jax.errors import UserError
 from dmlp_jax.models import registry
@@ -29,14 +31,12 @@ def pretrain(run: Run) -> None:
     _say("pretrain", f"{config.pretrain.method} on {len(images):,} images, {config.pretrain.model}")
     workdir.begin("pretrain", config)
     with stopwatch() as seconds:
-        simclr.pretrain(
+        pretrain_encoder(
             images,
             config.pretrain,
+            run.session,
             folder=workdir.pretrain,
             key=run.pretrain_key,
-            devices=run.devices,
-            log=run.log,
-            log_seconds=config.log_seconds,
         )
     workdir.finish("pretrain", config, seconds=seconds)
 
@@ -51,7 +51,7 @@ def extract(run: Run) -> None:
     workdir.begin("extract", config)
     with stopwatch() as seconds:
         encoder = registry.make_encoder(config.pretrain.model, dtype=config.pretrain.dtype)
-        variables = simclr.load_encoder(problem.train_inputs, config.pretrain, workdir.pretrain)
+        variables = load_encoder(problem.train_inputs, config.pretrain, workdir.pretrain)
         parts = {"train": problem.train_inputs, "val": problem.val_inputs}
         if problem.test_inputs is not None:
             parts["test"] = problem.test_inputs
@@ -65,7 +65,7 @@ def extract(run: Run) -> None:
     known = "".join(f", {name} probe {value:.1%}" for name, value in probes.items() if value is not None)
     _say("extract", f"{sum(map(len, arrays.values())):,} rows of {width} features{known}")
     if probes["linear"] is not None:
-        run.log.write("extract", 0, probes)
+        run.session.log.write("extract", 0, probes)
     workdir.finish("extract", config, seconds=seconds, probe=probes)
 
 
@@ -114,7 +114,7 @@ def purify_stage(run: Run) -> None:
         )
         result = jax.tree.map(np.asarray, result)
     summary.save_purified(workdir, result)
-    summary.log_history(run.log, result, problem.true_labels)
+    summary.log_history(run.session.log, result, problem.true_labels)
     _say("purify", f"changed {np.mean(result.changed):.1%} of the labels")
     workdir.finish("purify", config, seconds=seconds)
 
@@ -159,7 +159,7 @@ def retrain(run: Run) -> None:
         return _skip("retrain")
     encoder = None
     if settings.init == "encoder":
-        encoder = simclr.load_encoder(problem.train_inputs, config.pretrain, workdir.pretrain)
+        encoder = load_encoder(problem.train_inputs, config.pretrain, workdir.pretrain)
     if problem.train_inputs.ndim == 2:
         problem = _standardized(problem)
     named = ", ".join(f"{name} ({_share(rates[name])} wrong)" for name in labels)
@@ -171,13 +171,11 @@ def retrain(run: Run) -> None:
             labels,
             rates,
             settings,
+            run.session,
             folder=workdir.retrain,
             key=run.retrain_key,
             seed=config.seed,
             encoder=encoder,
-            devices=run.devices,
-            log=run.log,
-            log_seconds=config.log_seconds,
         )
     workdir.finish(stage, config, seconds=seconds)
 

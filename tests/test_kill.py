@@ -103,3 +103,21 @@ def test_interrupted_run_says_how_to_go_on(tmp_path):
     assert process.returncode == 130
     assert "the same command resumes" in out
     finish(tmp_path / "w")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["pretrain  epoch", "retrain/given  epoch"])
+def test_terminated_run_asks_to_be_started_again_and_goes_on(reference, tmp_path, stage):
+    process = start(tmp_path / "w")
+    for line in process.stdout:
+        if line.startswith(stage):
+            break
+    process.send_signal(signal.SIGTERM)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 75
+    assert "the same command resumes" in out
+    finish(tmp_path / "w")
+    expected, _ = reference
+    found = contents(tmp_path / "w")
+    for key in expected:
+        assert found[key] == expected[key], key

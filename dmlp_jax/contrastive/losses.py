@@ -30,7 +30,7 @@ def nt_xent(
             f"views must be two arrays [b, d] of one shape, got {first.shape} and {second.shape}"
         )
     rows = first.shape[0]
-    first, second = _unit_rows(first), _unit_rows(second)
+    first, second = unit_rows(first), unit_rows(second)
     all_first, all_second, offset = first, second, 0
     if axis_name is not None:
         all_first = jax.lax.all_gather(first, axis_name, tiled=True)
@@ -49,7 +49,25 @@ def nt_xent(
     return 0.5 * jnp.mean(losses)
 
 
-def _unit_rows(rows: jax.Array) -> jax.Array:
+def info_nce(queries: jax.Array, keys: jax.Array, queue: jax.Array, temperature: float) -> jax.Array:
+    """InfoNCE (van den Oord et al. 2018) as in MoCo: each query against its key and a queue of other keys.
+
+    Args:
+        queries: projections [b, d], of any length.
+        keys: of the same images, unit rows [b, d]; no gradient flows through them.
+        queue: keys of other images, unit rows [k, d].
+        temperature: positive.
+
+    Returns:
+        The mean of logsumexp([q.k, q.queue] / temperature) - q.k / temperature, a float32 scalar, in nats.
+    """
+    queries, keys = unit_rows(queries), jax.lax.stop_gradient(keys)
+    positive = jnp.sum(queries * keys, axis=-1, keepdims=True)
+    logits = jnp.concatenate([positive, _similarity(queries, queue)], axis=1) / temperature
+    return jnp.mean(jax.nn.logsumexp(logits, axis=1) - logits[:, 0])
+
+
+def unit_rows(rows: jax.Array) -> jax.Array:
     """Rows of length 1, float32; the gradient at a zero row is finite."""
     rows = rows.astype(jnp.float32)
     return rows * jax.lax.rsqrt(jnp.sum(rows**2, axis=-1, keepdims=True) + 1e-12)

@@ -62,6 +62,28 @@ def _window_weights(size: int, start: jax.Array, length: jax.Array) -> jax.Array
     return jnp.maximum(1.0 - jnp.abs(centres[:, None] - jnp.arange(size)[None, :]), 0.0)
 
 
+def random_blur(key: jax.Array, image: jax.Array, prob: float) -> jax.Array:
+    """Gaussian blur with probability `prob`, sigma uniform in [.1, 2] pixels (Chen et al. 2020, appendix A).
+
+    The kernel is a tenth of the image's height wide, rounded to an odd number; edges are repeated.
+    """
+    use_key, sigma_key = jax.random.split(key)
+    sigma = jax.random.uniform(sigma_key, minval=0.1, maxval=2.0)
+    radius = max(1, image.shape[0] // 20)
+    places = jnp.arange(-radius, radius + 1)
+    weights = jax.nn.softmax(-0.5 * (places / sigma) ** 2)
+    blurred = image
+    for axis in (0, 1):
+        widths = [(radius, radius) if other == axis else (0, 0) for other in range(3)]
+        padded = jnp.pad(blurred, widths, mode="edge")
+        # Shifted sums: a convolution with another kernel for each image would become a grouped one.
+        blurred = sum(
+            weight * jax.lax.slice_in_dim(padded, start, start + image.shape[axis], axis=axis)
+            for start, weight in enumerate(weights)
+        )
+    return jnp.where(jax.random.bernoulli(use_key, prob), blurred, image)
+
+
 def random_affine(
     key: jax.Array,
     image: jax.Array,

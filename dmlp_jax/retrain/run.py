@@ -15,7 +15,7 @@ from dmlp_jax.retrain import arms, method, methods  # noqa: F401  (methods regis
 from dmlp_jax.retrain.method import Task
 from dmlp_jax.training import inference, loop
 from dmlp_jax.training.loop import LoopOptions
-from dmlp_jax.training.metrics import MetricsLog
+from dmlp_jax.training.session import Session
 
 
 def retrain(
@@ -23,14 +23,12 @@ def retrain(
     labels: dict[str, np.ndarray],
     noise_rates: dict[str, float | None],
     settings: ConfigDict,
+    session: Session,
     *,
     folder: Path,
     key: jax.Array,
     seed: int,
     encoder: dict[str, Any] | None,
-    devices: list[jax.Device],
-    log: MetricsLog,
-    log_seconds: float,
 ) -> dict[str, dict[str, Any]]:
     """Trains and scores an arm per entry of `labels`.
 
@@ -42,13 +40,11 @@ def retrain(
         labels: by source, class indices [n] or distributions [n, c].
         noise_rates: by source, the estimated share of wrong labels; None where unknown.
         settings: the `retrain` settings.
+        session: devices, log, and when to stop.
         folder: retrain/ of the workdir; `<method>-<source>/` in it holds checkpoints and result.json.
         key: typed PRNG key.
         seed: draws the clean rows that are kept out.
         encoder: variables of the pretrained encoder, None to start from scratch.
-        devices: to train on.
-        log: receives the metrics.
-        log_seconds: at most one progress line in this time.
 
     Returns:
         By source: test accuracies 'best', 'last' (of all epochs, as the paper reports them) and 'selected'
@@ -61,12 +57,12 @@ def retrain(
     if not settings.with_val:
         train_rows = train_rows[:0]
     rows = len(problem.train_inputs) + len(train_rows)
-    per_epoch = loop.steps_per_epoch(rows, settings.batch_size, len(devices), "retrain")
+    per_epoch = loop.steps_per_epoch(rows, settings.batch_size, len(session.devices), "retrain")
     chosen = method.make(settings.method, settings, Task(classes, per_epoch, encoder))
     held = {"select": (problem.val_inputs[select_rows], problem.val_labels[select_rows])}
     if problem.test_inputs is not None:
         held["test"] = (problem.test_inputs, problem.test_labels)
-    evaluate = _evaluator(chosen.predict, held, devices)
+    evaluate = _evaluator(chosen.predict, held, session.devices)
 
     init_key, fit_key = jax.random.split(key)
     compiled: dict = {}
@@ -79,18 +75,17 @@ def retrain(
             continue
         train = arms.training_set(problem, values, train_rows, classes, noise_rates[source])
         options = LoopOptions(
-            f"retrain/{source}", settings.epochs, settings.batch_size, settings.checkpoint_epochs, place,
-            devices, log_seconds,
-        )  # fmt: skip
+            f"retrain/{source}", settings.epochs, settings.batch_size, settings.checkpoint_epochs, place
+        )
         outcome = loop.fit(
             chosen.train_step,
             chosen.init(init_key, train),
             {"inputs": train.inputs, "targets": train.targets},
             options,
+            session,
             key=fit_key,
-            log=log,
             evaluate=evaluate,
-            planner=chosen.make_planner(train, devices) if chosen.make_planner else None,
+            planner=chosen.make_planner(train, session.devices) if chosen.make_planner else None,
             compiled=compiled,
         )
         results[source] = {**_summarize(outcome.curve), "noise_rate": noise_rates[source]}

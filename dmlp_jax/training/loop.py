@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from dmlp_jax.errors import UserError
 from dmlp_jax.training import dispatch, parallel
 from dmlp_jax.training.checkpoint import Checkpoints
 from dmlp_jax.training.dispatch import Plan, Step
-from dmlp_jax.training.metrics import MetricsLog, Progress, format_values
+from dmlp_jax.training.metrics import Progress, format_values
+from dmlp_jax.training.session import Session, Stopped
 from dmlp_jax.training.watch import Watch
 
 # `(unreplicated state, epochs done, key of the epoch) -> (state, plan of the next epoch)`, on the host.
@@ -32,8 +34,6 @@ class LoopOptions(NamedTuple):
         batch_size: rows per step over all devices; what is left over in an epoch is dropped.
         checkpoint_epochs: epochs between checkpoints; the last epoch is always saved.
         folder: where the checkpoints lie.
-        devices: to run on.
-        log_seconds: at most one progress line in this time.
     """
 
     stage: str
@@ -41,8 +41,6 @@ class LoopOptions(NamedTuple):
     batch_size: int
     checkpoint_epochs: int
     folder: Path
-    devices: list[jax.Device]
-    log_seconds: float
 
 
 class Outcome(NamedTuple):
@@ -81,9 +79,9 @@ def fit(
     state: Any,
     data: Any,
     options: LoopOptions,
+    session: Session,
     *,
     key: jax.Array,
-    log: MetricsLog,
     evaluate: Callable[[Any], dict[str, float]] | None = None,
     planner: Planner | None = None,
     compiled: dict | None = None,
@@ -95,16 +93,17 @@ def fit(
         state: initial state, a pytree of arrays.
         data: the training set, a pytree of arrays [n, ...].
         options: see `LoopOptions`.
+        session: devices, log, and when to stop.
         key: typed PRNG key; data order and every step's keys derive from it.
-        log: receives the mean of every metric per epoch.
         evaluate: called with the unreplicated state after each epoch; its numbers are logged and returned.
         planner: called before each epoch; all rows in random order without one.
         compiled: a dict that lends this loop's compiled step to the next loop of the same step.
 
     Raises:
         UserError: the loss is not finite, or the batch does not fit.
+        Stopped: the session said so. What the epoch in progress did is lost, all before it is saved.
     """
-    devices = options.devices
+    devices, log = session.devices, session.log
     rows = jax.tree.leaves(data)[0].shape[0]
     steps_per_epoch(rows, options.batch_size, len(devices), options.stage.split("/")[0])
     order_key, step_key = jax.random.split(key)
@@ -126,7 +125,8 @@ def fit(
         if planner is None:
             state = parallel.replicate(plain, devices)
         data = parallel.replicate(data, devices)
-        progress = Progress(options.stage, options.epochs, options.log_seconds, first)
+        progress = Progress(options.stage, options.epochs, session.log_seconds, first)
+        unsaved = None
         for epoch in range(first, options.epochs):
             epoch_key = jax.random.fold_in(order_key, epoch)
             if planner is None:
@@ -138,6 +138,10 @@ def fit(
             done = 0
             keys = jax.random.fold_in(step_key, epoch)
             for indices, shared in dispatch.pieces(plan, epoch, keys, devices[0].platform):
+                if session.stop():
+                    if unsaved is not None:
+                        checkpoints.save(epoch, parallel.unreplicate(unsaved, devices), {"curve": list(curve)})
+                    raise Stopped
                 state, metrics = update(state, data, parallel.shard(indices, devices), shared)
                 done += len(shared[0])
                 watch.add(done, sum(index.size for index in jax.tree.leaves(indices)), metrics)
@@ -146,11 +150,14 @@ def fit(
             due = last or (epoch + 1) % options.checkpoint_epochs == 0
             if due or evaluate or planner:
                 plain = parallel.unreplicate(state, devices)
+            # The next step overwrites the state's buffers.
+            unsaved = None if due else jax.tree.map(jnp.copy, state)
             scores = evaluate(plain) if evaluate else {}
             curve.append(scores)
             log.write(options.stage, epoch + 1, {**means, **scores})
             if due:
-                checkpoints.save(epoch + 1, plain, {"curve": curve})
+                # A copy: the save runs in the background, and the next epoch appends.
+                checkpoints.save(epoch + 1, plain, {"curve": list(curve)})
             if last or progress.due():
                 progress.show(epoch + 1, format_values({**means, **scores}))
     return Outcome(plain, curve)

@@ -9,6 +9,7 @@ from dmlp_jax.retrain import method
 from dmlp_jax.retrain.run import retrain
 from dmlp_jax.training import loop
 from dmlp_jax.training.metrics import MetricsLog
+from dmlp_jax.training.session import Session
 from tests.conftest import make_blobs
 from tests.retrain.dividemix_helpers import dividemix_settings, equal_trees
 
@@ -91,9 +92,16 @@ def run(problem, folder, labels, rates, log=None, **changes):
     log = log or MetricsLog(folder / "metrics.jsonl")
     try:
         return retrain(
-            problem, labels, rates, settings, folder=folder / "retrain", key=jax.random.key(0), seed=0,
-            encoder=None, devices=jax.local_devices()[:1], log=log, log_seconds=1e9,
-        )  # fmt: skip
+            problem,
+            labels,
+            rates,
+            settings,
+            Session(jax.local_devices()[:1], log, 1e9),
+            folder=folder / "retrain",
+            key=jax.random.key(0),
+            seed=0,
+            encoder=None,
+        )
     finally:
         log.close()
 

@@ -10,6 +10,7 @@ from dmlp_jax.errors import UserError
 from dmlp_jax.retrain.run import retrain
 from dmlp_jax.training import loop
 from dmlp_jax.training.metrics import MetricsLog
+from dmlp_jax.training.session import Session
 
 METHODS = sorted(default_config().recipes)
 pytestmark = pytest.mark.slow
@@ -32,9 +33,16 @@ def problem_of(classes, rows=240, width=12):
     inputs = (centres[true] + rng.normal(size=(len(true), width))).astype(np.float32)
     given = np.where(rng.random(rows) < 1 / 3, rng.integers(classes, size=rows), true[:rows])
     return Problem(
-        inputs[:rows], given, true[:rows], inputs[2 * rows :], true[2 * rows :], None,
-        inputs[rows : 2 * rows], true[rows : 2 * rows], tuple(map(str, range(classes))),
-    )  # fmt: skip
+        inputs[:rows],
+        given,
+        true[:rows],
+        inputs[2 * rows :],
+        true[2 * rows :],
+        None,
+        inputs[rows : 2 * rows],
+        true[rows : 2 * rows],
+        tuple(map(str, range(classes))),
+    )
 
 
 def run(problem, folder, name, log=None, **changes):
@@ -48,10 +56,16 @@ def run(problem, folder, name, log=None, **changes):
     log = log or MetricsLog(folder / "metrics.jsonl")
     try:
         return retrain(
-            problem, {"given": problem.given_labels}, {"given": 0.3}, settings, folder=folder / "retrain",
-            key=jax.random.key(0), seed=0, encoder=None, devices=jax.local_devices()[:1], log=log,
-            log_seconds=1e9,
-        )["given"]  # fmt: skip
+            problem,
+            {"given": problem.given_labels},
+            {"given": 0.3},
+            settings,
+            Session(jax.local_devices()[:1], log, 1e9),
+            folder=folder / "retrain",
+            key=jax.random.key(0),
+            seed=0,
+            encoder=None,
+        )["given"]
     finally:
         log.close()
 

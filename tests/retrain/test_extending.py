@@ -15,6 +15,7 @@ from dmlp_jax.retrain import method
 from dmlp_jax.retrain.run import retrain
 from dmlp_jax.training.dispatch import Batch
 from dmlp_jax.training.metrics import MetricsLog
+from dmlp_jax.training.session import Session
 from tests.conftest import make_blobs
 
 README = Path(__file__).parents[2] / "README.md"
@@ -44,15 +45,28 @@ def test_example_is_accepted_and_learns(example, tmp_path):
     settings.update(model="linear", augment="none", epochs=5, batch_size=50, lr=0.05)
     features, _, (val_features, val_labels), true = make_blobs(0)
     problem = Problem(
-        features[:200], true[:200], true[:200], val_features, val_labels, None, features[200:], true[200:],
+        features[:200],
+        true[:200],
+        true[:200],
+        val_features,
+        val_labels,
+        None,
+        features[200:],
+        true[200:],
         ("a", "b", "c"),
-    )  # fmt: skip
+    )
     log = MetricsLog(tmp_path / "metrics.jsonl")
     found = retrain(
-        problem, {"true": true[:200]}, {"true": 0.0}, settings, folder=tmp_path / "retrain",
-        key=jax.random.key(0), seed=0, encoder=None, devices=jax.local_devices()[:1], log=log,
-        log_seconds=1e9,
-    )  # fmt: skip
+        problem,
+        {"true": true[:200]},
+        {"true": 0.0},
+        settings,
+        Session(jax.local_devices()[:1], log, 1e9),
+        folder=tmp_path / "retrain",
+        key=jax.random.key(0),
+        seed=0,
+        encoder=None,
+    )
     log.close()
     assert found["true"]["last"] > 0.9
 
@@ -61,9 +75,16 @@ def test_example_is_label_smoothing(example):
     """Its gradient at equal logits is p - q, with q the smoothed targets."""
     settings = apply_recipe(example.get_config()).retrain
     settings.update(
-        model="linear", augment="none", optimizer="momentum", momentum=0.0, weight_decay=0.0, lr=1.0,
-        warmup_epochs=0.0, schedule="steps", lr_drops=(),
-    )  # fmt: skip
+        model="linear",
+        augment="none",
+        optimizer="momentum",
+        momentum=0.0,
+        weight_decay=0.0,
+        lr=1.0,
+        warmup_epochs=0.0,
+        schedule="steps",
+        lr_drops=(),
+    )
     chosen = method.make("label_smoothing", settings, method.Task(3, 1, None))
     inputs, targets = np.ones((2, 4), np.float32), np.eye(3, dtype=np.float32)[[0, 0]]
     state = chosen.init(jax.random.key(0), method.TrainingSet(inputs, targets, 0.0))

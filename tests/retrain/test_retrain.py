@@ -13,6 +13,7 @@ from dmlp_jax.retrain.method import Task, TrainingSet
 from dmlp_jax.retrain.run import retrain
 from dmlp_jax.training.dispatch import Batch
 from dmlp_jax.training.metrics import MetricsLog
+from dmlp_jax.training.session import Session
 from tests.conftest import make_blobs
 
 
@@ -46,13 +47,11 @@ def run(problem, labels, settings, folder, **changes):
         "key": jax.random.key(0),
         "seed": 0,
         "encoder": None,
-        "devices": jax.local_devices()[:1],
-        "log": log,
-        "log_seconds": 1e9,
     }
+    session = Session(jax.local_devices()[:1], log, 1e9)
     try:
         rates = dict.fromkeys(labels, 0.3)
-        return retrain(problem, labels, rates, settings, **{**arguments, **changes})
+        return retrain(problem, labels, rates, settings, session, **{**arguments, **changes})
     finally:
         log.close()
 

@@ -16,13 +16,15 @@ from ml_collections import ConfigDict
 
 from dmlp_jax import PurifyConfig, purify
 from dmlp_jax.config import apply_recipe, default_config
-from dmlp_jax.contrastive import simclr
+from dmlp_jax.contrastive.pretrain import load_encoder
+from dmlp_jax.contrastive.pretrain import pretrain as pretrain_encoder
 from dmlp_jax.data import datasets, splits
 from dmlp_jax.retrain import method
 from dmlp_jax.retrain.method import Task, TrainingSet
 from dmlp_jax.retrain.run import retrain
 from dmlp_jax.training.checkpoint import Checkpoints
 from dmlp_jax.training.metrics import MetricsLog
+from dmlp_jax.training.session import Session
 from tests.conftest import make_blobs
 
 METHODS = ("naive", "elr", "elr_plus", "co_teaching", "cdr", "dividemix")
@@ -40,21 +42,28 @@ def main() -> None:
         train_inputs=problem.train_inputs[:80], given_labels=problem.given_labels[:80], test_inputs=None
     )
     log = MetricsLog(out.parent / f"{out.stem}.jsonl")
-    common = {"devices": devices, "log": log, "log_seconds": 1e9}
+    session = Session(devices, log, 1e9)
     arrays = {}
 
-    config.pretrain.update(model="small_cnn", epochs=1, batch_size=16, warmup_epochs=0.0, optimizer="sgd")
-    folder = out.parent / f"{out.stem}-pretrain"
-    simclr.pretrain(few.train_inputs[:48], config.pretrain, folder=folder, key=jax.random.key(0), **common)
-    encoder = simclr.load_encoder(few.train_inputs, config.pretrain, folder)
-    arrays |= {f"encoder{i}": leaf for i, leaf in enumerate(jax.tree.leaves(encoder))}
+    config.pretrain.update(
+        model="small_cnn", epochs=1, batch_size=16, warmup_epochs=0.0, optimizer="sgd", queue=32,
+        norm_groups=4,
+    )  # fmt: skip
+    for name in ("simclr", "moco"):
+        config.pretrain.method = name
+        folder = out.parent / f"{out.stem}-{name}"
+        pretrain_encoder(
+            few.train_inputs[:48], config.pretrain, session, folder=folder, key=jax.random.key(0)
+        )
+        encoder = load_encoder(few.train_inputs, config.pretrain, folder)
+        arrays |= {f"{name}{i}": leaf for i, leaf in enumerate(jax.tree.leaves(encoder))}
 
     for name in METHODS:
         settings = _settings(name)
         folder = out.parent / f"{out.stem}-{name}"
         retrain(
-            few, {"given": few.given_labels}, {"given": 0.7}, settings,
-            folder=folder, key=jax.random.key(1), seed=0, encoder=None, **common,
+            few, {"given": few.given_labels}, {"given": 0.7}, settings, session,
+            folder=folder, key=jax.random.key(1), seed=0, encoder=None,
         )  # fmt: skip
         arrays |= {name: _parameters(folder / f"{name}-given", settings)}
 

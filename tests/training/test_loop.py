@@ -9,6 +9,7 @@ from dmlp_jax.training import dispatch, loop, schedule
 from dmlp_jax.training.dispatch import Plan
 from dmlp_jax.training.loop import LoopOptions
 from dmlp_jax.training.metrics import MetricsLog
+from dmlp_jax.training.session import Session, Stopped
 from dmlp_jax.training.state import TrainState, apply_gradients, init_state, make_optimizer
 
 ROWS, WIDTH = 20, 4
@@ -39,9 +40,12 @@ def start():
     return init_state({"params": {"w": jnp.zeros(WIDTH)}}, OPTIMIZER)
 
 
-def run(folder, data, epochs=6, stop_after=None, step=step, batch_size=6, evaluate=None, planner=None):
-    options = LoopOptions("toy", epochs, batch_size, 2, folder / "toy", jax.local_devices()[:1], 0.0)
+def run(
+    folder, data, epochs=6, stop_after=None, step=step, batch_size=6, evaluate=None, planner=None, stop=None
+):
+    options = LoopOptions("toy", epochs, batch_size, 2, folder / "toy")
     log = MetricsLog(folder / "metrics.jsonl")
+    session = Session(jax.local_devices()[:1], log, 0.0, stop or (lambda: False))
     calls = []
 
     def observe(state):
@@ -52,11 +56,15 @@ def run(folder, data, epochs=6, stop_after=None, step=step, batch_size=6, evalua
 
     try:
         return loop.fit(
-            step, start(), data, options, key=jax.random.key(0), log=log, evaluate=evaluate or observe,
+            step, start(), data, options, session, key=jax.random.key(0), evaluate=evaluate or observe,
             planner=planner,
         )  # fmt: skip
     finally:
         log.close()
+
+
+def quiet(folder):
+    return Session(jax.local_devices()[:1], MetricsLog(folder / "m.jsonl"), 1e9)
 
 
 def test_every_row_is_seen_once_an_epoch(tmp_path):
@@ -64,10 +72,11 @@ def test_every_row_is_seen_once_an_epoch(tmp_path):
         seen = state.params["w"].at[batch.data["row"]].add(1)
         return state._replace(params={"w": seen}), {"loss": jnp.zeros(())}
 
-    options = LoopOptions("toy", 3, 10, 3, tmp_path / "toy", jax.local_devices()[:1], 1e9)
+    options = LoopOptions("toy", 3, 10, 3, tmp_path / "toy")
     state = TrainState({"w": jnp.zeros(ROWS)}, {}, ())
-    log = MetricsLog(tmp_path / "m.jsonl")
-    outcome = loop.fit(remember, state, {"row": np.arange(ROWS)}, options, key=jax.random.key(0), log=log)
+    outcome = loop.fit(
+        remember, state, {"row": np.arange(ROWS)}, options, quiet(tmp_path), key=jax.random.key(0)
+    )
     np.testing.assert_array_equal(outcome.state.params["w"], 3)
 
 
@@ -88,6 +97,21 @@ def test_resumed_run_is_the_uninterrupted_one_bit_for_bit(tmp_path, data):
         return [{k: v for k, v in json.loads(line).items() if k != "time"} for line in text.splitlines()]
 
     assert steps("cut") == steps("whole")
+
+
+@pytest.mark.parametrize("steps", [0, 1, 7, 11, 16])
+def test_stopped_run_saves_its_whole_epochs_and_goes_on_bit_for_bit(tmp_path, data, steps):
+    """Three steps an epoch, a checkpoint every second one."""
+    whole = run(tmp_path / "whole", data)
+    asked = iter(range(steps))
+    with pytest.raises(Stopped):
+        run(tmp_path / "cut", data, stop=lambda: next(asked, None) is None)
+    saved = [int(path.name) for path in (tmp_path / "cut" / "toy").iterdir()]
+    assert max(saved, default=0) == steps // 3
+    resumed = run(tmp_path / "cut", data)
+    for ours, theirs in zip(jax.tree.leaves(resumed.state), jax.tree.leaves(whole.state), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert resumed.curve == whole.curve
 
 
 def test_finished_run_is_returned_without_training(tmp_path, data):
@@ -166,11 +190,10 @@ def test_planner_chooses_the_rows_and_changes_the_state(tmp_path):
         state.params["epoch"] = np.float32(epoch)
         return state, Plan(rows, {"weight": np.full(epoch + 1, 10.0**epoch, np.float32)})
 
-    options = LoopOptions("toy", 3, 1, 3, tmp_path / "toy", jax.local_devices()[:1], 1e9)
+    options = LoopOptions("toy", 3, 1, 3, tmp_path / "toy")
     state = TrainState({"w": jnp.zeros(ROWS), "epoch": jnp.float32(-1)}, {}, ())
-    log = MetricsLog(tmp_path / "m.jsonl")
     data = {"row": np.arange(ROWS)}
-    outcome = loop.fit(step, state, data, options, key=jax.random.key(0), log=log, planner=planner)
+    outcome = loop.fit(step, state, data, options, quiet(tmp_path), key=jax.random.key(0), planner=planner)
     np.testing.assert_array_equal(outcome.state.params["w"][:4], [111, 110, 100, 0])
     assert outcome.state.params["epoch"] == 2
 

@@ -1,0 +1,7 @@
+"""CIFAR-10, 90 % symmetric noise, on features of MoCo-v2 instead of SimCLR (ResNet-18)."""
+
+from dmlp_jax.config import cifar_config, with_moco, with_noise
+
+
+def get_config():
+    return with_moco(with_noise(cifar_config("cifar10"), "sym", 90))

@@ -1,0 +1,65 @@
+"""What pretraining methods share: their contract, the network with its projection head, the views."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from dmlp_jax.data import augment
+from dmlp_jax.models import registry
+from dmlp_jax.training.dispatch import Batch, Step
+from dmlp_jax.training.state import TrainState
+
+
+class Pretraining(NamedTuple):
+    """A way of training an encoder without labels.
+
+    Attributes:
+        init: `(key, images [n, h, w, channels]) -> state`, a pytree of arrays.
+        step: one update on batches of images [b, h, w, channels], uint8.
+        network: `state -> TrainState` of the network whose encoder is the outcome.
+    """
+
+    init: Callable[[jax.Array, np.ndarray], Any]
+    step: Step
+    network: Callable[[Any], TrainState]
+
+
+def make_model(settings: ConfigDict, axis_name: str | None = None) -> registry.ContrastiveModel:
+    """Encoder and projection head of the `pretrain` settings."""
+    encoder = registry.make_encoder(settings.model, dtype=settings.dtype, axis_name=axis_name)
+    projector = registry.Projector(
+        settings.projection_layers,
+        settings.projection_width,
+        settings.projection_dim,
+        settings.projection_norm,
+        axis_name,
+    )
+    return registry.ContrastiveModel(encoder, projector)
+
+
+def init_variables(settings: ConfigDict, key: jax.Array, images: np.ndarray) -> dict[str, Any]:
+    """Fresh linen variables of the model for images [n, h, w, channels]."""
+    example = augment.to_float(jnp.asarray(images[:2]))
+    return jax.jit(make_model(settings).init, static_argnums=2)(key, example, True)
+
+
+def make_views(settings: ConfigDict) -> Callable[[Batch], tuple[jax.Array, jax.Array]]:
+    """A function from a batch of images to two random views of each, [b, h, w, channels], float32."""
+    policy = augment.make(
+        settings.augment,
+        crop_min_area=settings.crop_min_area,
+        color_strength=settings.color_strength,
+        gray_prob=settings.gray_prob,
+        blur_prob=settings.blur_prob,
+    )
+
+    def views(batch):
+        images = augment.to_float(batch.data)
+        keys = jax.vmap(jax.random.split)(batch.keys)
+        return policy(keys[:, 0], images), policy(keys[:, 1], images)
+
+    return views

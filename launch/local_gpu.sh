@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# A run on this machine that is started again when it was told to end or was killed.
+#
+#   launch/local_gpu.sh [--dry-run] [--gpus 0,1] [--tries 5] -- --config=configs/cifar10_sym90.py --workdir=W
+#
+# Ctrl-C ends it for good. One process drives all the GPUs.
+set -uo pipefail
+
+fail() {
+    echo "error: $1" >&2
+    exit 2
+}
+
+dry_run=false gpus="" tries=5
+while (($#)); do
+    case "$1" in
+        --dry-run) dry_run=true ;;
+        --gpus | --tries)
+            (($# > 1)) || fail "$1 needs a value"
+            printf -v "${1#--}" '%s' "$2"
+            shift
+            ;;
+        --)
+            shift
+            break
+            ;;
+        *) fail "unknown option $1; the arguments of dmlp_jax.main come after --" ;;
+    esac
+    shift
+done
+(($#)) || fail "nothing to run; give the arguments of dmlp_jax.main after --"
+
+run=("${DMLP_PYTHON:-python3}" -m dmlp_jax.main "$@")
+[[ -z "$gpus" ]] || run=(env "CUDA_VISIBLE_DEVICES=$gpus" "${run[@]}")
+if $dry_run; then
+    printf '%q ' "${run[@]}"
+    echo
+    exit
+fi
+
+for ((try = 1; try <= tries; try++)); do
+    "${run[@]}"
+    status=$?
+    # 75: terminated, all saved. 137: killed, by the kernel for memory or by hand.
+    case "$status" in
+        75 | 137) echo "ended with status $status; starting again ($try of $tries)" >&2 ;;
+        *) exit "$status" ;;
+    esac
+done
+exit "$status"
