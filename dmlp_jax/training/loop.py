@@ -140,7 +140,8 @@ def fit(
             for indices, shared in dispatch.pieces(plan, epoch, keys, devices[0].platform):
                 if session.stop():
                     if unsaved is not None:
-                        checkpoints.save(epoch, parallel.unreplicate(unsaved, devices), {"curve": list(curve)})
+                        plain = parallel.unreplicate(unsaved, devices)
+                        checkpoints.save(epoch, plain, {"curve": list(curve)})
                     raise Stopped
                 state, metrics = update(state, data, parallel.shard(indices, devices), shared)
                 done += len(shared[0])

@@ -9,14 +9,12 @@ from dmlp_jax.errors import UserError
 from dmlp_jax.training import parallel
 
 
-@pytest.fixture(scope="module")
-def outcomes(tmp_path_factory):
+def outcomes(folder, methods):
     """What 1, 2 and 4 devices make of the same three steps, each in a process of its own."""
-    folder = tmp_path_factory.mktemp("devices")
 
     def run(count):
         out = folder / f"{count}.npz"
-        command = [sys.executable, "-m", "tests.training.multi_device", str(count), str(out)]
+        command = [sys.executable, "-m", "tests.training.multi_device", str(count), str(out), methods]
         subprocess.run(command, check=True, timeout=400)
         with np.load(out) as stored:
             return {name: stored[name] for name in stored.files}
@@ -25,19 +23,29 @@ def outcomes(tmp_path_factory):
         return dict(zip((1, 2, 4), pool.map(run, (1, 2, 4)), strict=True))
 
 
-@pytest.mark.parametrize("count", [2, 4])
-def test_number_of_devices_does_not_change_the_steps(outcomes, count):
-    names = [name for name in outcomes[1] if name not in ("probs", "sharded")]
-    assert len(names) > 5
-    for name in names:
-        one, several = outcomes[1][name], outcomes[count][name]
-        scale = max(1.0, float(np.abs(one).max()))
-        np.testing.assert_allclose(several, one, atol=2e-4 * scale, err_msg=name)
+def assert_equal_steps(found):
+    for count in (2, 4):
+        assert found[count].keys() == found[1].keys()
+        for name, one in found[1].items():
+            scale = max(1.0, float(np.abs(one).max()))
+            np.testing.assert_allclose(found[count][name], one, atol=2e-4 * scale, err_msg=f"{name}, {count}")
 
 
-@pytest.mark.parametrize("count", [2, 4])
-def test_sharded_features_give_the_same_labels(outcomes, count):
-    np.testing.assert_allclose(outcomes[count]["probs"], outcomes[1]["probs"], atol=1e-3)
+def test_number_of_devices_changes_neither_steps_nor_purified_labels(tmp_path):
+    found = outcomes(tmp_path, "simclr,naive,dividemix,purify")
+    probs = {count: arrays.pop("probs") for count, arrays in found.items()}
+    assert {count: int(arrays.pop("sharded")) for count, arrays in found.items()} == {1: 1, 2: 2, 4: 4}
+    assert len(found[1]) > 5
+    assert_equal_steps(found)
+    for count in (2, 4):
+        np.testing.assert_allclose(probs[count], probs[1], atol=1e-3)
+
+
+@pytest.mark.slow
+def test_number_of_devices_does_not_change_the_steps_of_other_methods(tmp_path):
+    found = outcomes(tmp_path, "moco,elr,elr_plus,co_teaching,cdr")
+    assert len(found[1]) > 8
+    assert_equal_steps(found)
 
 
 def test_more_devices_than_there_are_is_refused():
