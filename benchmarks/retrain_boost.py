@@ -110,9 +110,8 @@ def table(rate: float, found: dict[str, list[dict]]) -> str:
         for source in ("given", "purified")
     }
     estimates = {
-        source: mean_and_spread([result["noise_rate"][source] for result in found["naive"]])
+        source: mean_and_spread([result["noise_rate"][source] for result in first])
         for source in ("given", "purified")
-        if "naive" in found
     }
     header = [
         "method", "given labels", "purified labels", "gain", "not below", "true labels", "given, best epoch",
@@ -121,8 +120,8 @@ def table(rate: float, found: dict[str, list[dict]]) -> str:
     size = first[0]["rows"]
     return (
         f"Symmetric noise at rate {rate}: {size['train']:,} rows, {size['val']:,} clean ones; wrong of the "
-        f"given labels {wrong['given']} % (estimate {estimates.get('given', '-')}), of the purified "
-        f"{wrong['purified']} % (estimate, as soft labels, {estimates.get('purified', '-')}). Last epoch "
+        f"given labels {wrong['given']} % (estimate {estimates['given']}), of the purified "
+        f"{wrong['purified']} % (estimate, for the first method, {estimates['purified']}). Last epoch "
         "unless said otherwise.\n\n" + markdown(header, rows)
     )
 

@@ -46,7 +46,14 @@ def small() -> dict[str, Recipe]:
         "co_teaching": {"forget_epochs": 10},
         "co_teaching_plus": {"forget_epochs": 10, "plus_start": 0.1},
         "cdr": {},
-        "dividemix": _dividemix(10) | {"batch_size": 64, "epochs": 60, "bound_by_noise": True},
+        "dividemix": {
+            **_dividemix(10),
+            "batch_size": 64,
+            "epochs": 60,
+            "bound_by_noise": True,
+            "divide_by": "confidence",
+            "soft_labels": True,
+        },
     }
     return {name: COMMON | recipe for name, recipe in methods.items()}
 
@@ -138,6 +145,7 @@ def _dividemix(classes: int) -> Recipe:
         "confidence_penalty": False,  # in these: negative entropy, for noise that asks for the class
         "threshold": ((0.0, 0.5), (high, 0.6)),  # tau: from which probability on a label is kept
         "loss_memory": ((0.0, 1), (high, 5)),  # epochs whose losses are averaged
+        "divide_by": "losses",  # confidence: judge labels that are distributions by these; not in the paper
         "bound_by_noise": False,  # judge no more labels wrong than the noise rate says; not in the paper
         "sharpen": 0.5,  # temperature T
         "mixup": 4.0,  # of Beta(a, a)

@@ -10,9 +10,10 @@ differences. All its views are guessed in one forward pass, not four, so that ba
 four times as many rows. And its running statistics are those of the guesses alone, not of mixed images too,
 because test images are not mixed.
 
-With `bound_by_noise`, which is not in the paper, no more labels are judged wrong than the estimated noise
-rate allows; purified labels are wrong so rarely that the mixture otherwise takes the labels of hard rows
-away.
+Two things are not in the paper. With `bound_by_noise` no more labels are judged wrong than the estimated
+noise rate allows: where labels are wrong rarely, the mixture takes the labels of hard rows away. With
+`divide_by` set to 'confidence', labels that come as distributions, such as purified ones, are judged by their
+own largest probability, which has seen the clean rows, instead of by losses.
 
 With `init=encoder` this is C2D's start from a self-supervised encoder (Zheltonozhskii et al. 2022), though
 with DivideMix's own constants; with clean rows among the training rows it is what the DMLP paper calls
@@ -61,6 +62,8 @@ def make_dividemix(settings: ConfigDict, task: Task) -> Method:
         settings: the `retrain` settings; `batch_size` is that of labelled rows and of unlabelled ones.
         task: what is to be learned.
     """
+    if settings.divide_by not in ("losses", "confidence"):
+        raise UserError(f"retrain.divide_by is {settings.divide_by!r}; it must be losses or confidence")
     network = Network(settings, task, make_optimizer(settings, schedule.make(settings)))
     policy = augment.make(settings.augment)
 
@@ -92,9 +95,15 @@ def make_dividemix(settings: ConfigDict, task: Task) -> Method:
         networks = jax.tree.map(lambda both, one: both.at[which].set(one), state.networks, after)
         return state._replace(networks=networks), metrics
 
+    def hard(targets: jax.Array) -> jax.Array:
+        """The most probable class where the probability itself is used to divide, else as they came."""
+        if settings.divide_by != "confidence":
+            return targets
+        return jax.nn.one_hot(jnp.argmax(targets, axis=-1), targets.shape[-1])
+
     def warm_up(own: TrainState, batch: Batch, axis_name: str | None) -> tuple[TrainState, dict]:
         inputs = policy(batch.keys, augment.to_float(batch.data["all"]["inputs"]))
-        targets = batch.data["all"]["targets"]
+        targets = hard(batch.data["all"]["targets"])
 
         def loss_fn(params):
             logits, stats = network.train_logits(params, own.batch_stats, inputs, batch.key, axis_name)
@@ -114,7 +123,7 @@ def make_dividemix(settings: ConfigDict, task: Task) -> Method:
         images = [augment.to_float(batch.data[part]["inputs"]) for part in ("labelled", "unlabelled")]
         keys = jax.vmap(lambda key: jax.random.split(key, 4))(batch.keys)
         views = jnp.stack([policy(keys[:, view], images[view // 2]) for view in range(4)])
-        size, targets = views.shape[1], batch.data["labelled"]["targets"]
+        size, targets = views.shape[1], hard(batch.data["labelled"]["targets"])
         flat = views.reshape(4 * size, *views.shape[2:])
         guesses, stats = network.train_logits(own.params, own.batch_stats, flat, guess_key, axis_name)
         guesses = guesses.reshape(4, size, -1)
@@ -153,6 +162,8 @@ def make_dividemix(settings: ConfigDict, task: Task) -> Method:
         if settings.bound_by_noise:
             most_wrong = known_rate(train.noise_rate, "retrain.bound_by_noise bounds what is judged wrong")
 
+        confidence = np.max(train.targets, axis=1)
+
         def costs(state, inputs, targets):
             both = both_logits(state, inputs)
             return jnp.stack([losses.cross_entropy(logits, targets) for logits in both], axis=1)
@@ -172,7 +183,10 @@ def make_dividemix(settings: ConfigDict, task: Task) -> Method:
                         for which in (0, 1)
                     ]
                 )
-            state = _judge(state, evaluate(state), keys[:, 2], most_wrong)
+            if settings.divide_by == "confidence" and np.any(confidence < 1.0):
+                state = state._replace(clean=np.stack([confidence, confidence]))
+            else:
+                state = _judge(state, evaluate(state), keys[:, 2], most_wrong)
             parts = []
             for which in (0, 1):
                 labelled, unlabelled = division.divide(state.clean[1 - which], threshold, size)

@@ -52,7 +52,7 @@ def dividemix_settings(**changes):
     plain = {
         "model": "linear", "augment": "none", "optimizer": "momentum", "momentum": 0.0, "weight_decay": 0.0,
         "lr": 0.1, "schedule": "steps", "lr_drops": (), "epochs": 40,
-        "bound_by_noise": False,
+        "bound_by_noise": False, "divide_by": "losses",
     }  # fmt: skip
     return ConfigDict({**apply_recipe(config).retrain, **plain, **changes})
 
