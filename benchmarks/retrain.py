@@ -25,7 +25,7 @@ from dmlp_jax.retrain import method as registry
 from dmlp_jax.retrain import methods  # noqa: F401  (registers them)
 from dmlp_jax.retrain.method import Task, TrainingSet
 from dmlp_jax.retrain.network import Network
-from dmlp_jax.training import loop, schedule
+from dmlp_jax.training import inference, loop, schedule
 from dmlp_jax.training.loop import LoopOptions
 from dmlp_jax.training.metrics import MetricsLog
 from dmlp_jax.training.session import Session
@@ -143,6 +143,7 @@ def floor(train: TrainingSet, arguments: argparse.Namespace, steps: int) -> floa
     size, key = arguments.batch_size, jax.random.key(0)
     images = augment.to_float(jnp.asarray(train.inputs[: 4 * size]))
     targets = jnp.asarray(train.targets[: 4 * size])
+    many = jnp.asarray(train.inputs[: inference.BATCH])
 
     def learn(state):
         def loss_fn(params):
@@ -158,11 +159,11 @@ def floor(train: TrainingSet, arguments: argparse.Namespace, steps: int) -> floa
             jax.jit(lambda s: network.train_logits(s.params, s.batch_stats, images, key, None)), (state,)
         ),
         "peer": (jax.jit(network.logits), (state, images[: 2 * size])),
-        "evaluate": (jax.jit(network.logits), (state, images[:size])),
+        "evaluate": (jax.jit(network.logits), (state, many)),
     }  # fmt: skip
     seconds = {name: median_seconds(function, values) for name, (function, values) in passes.items()}
     step = seconds["learn"] + seconds["guess"] + seconds["peer"]
-    return steps * step + 2 * (arguments.rows / size) * seconds["evaluate"]
+    return steps * step + 2 * (arguments.rows / len(many)) * seconds["evaluate"]
 
 
 def median_seconds(function: Callable, values: tuple, repeats: int = 20) -> float:

@@ -119,6 +119,7 @@ def default_config() -> ConfigDict:
     for key, value in recipes.COMMON.items():
         retrain[key] = config_dict.placeholder(type(value))
     config.recipes = ConfigDict(recipes.small())  # the methods' constants, see recipes.py
+    config.recipes_for = "small"  # what these were made for, see `recipes_needed`
 
     config.report = report = ConfigDict()
     report.gallery = 48  # most suspicious images shown
@@ -150,9 +151,9 @@ def cifar_config(name: str) -> ConfigDict:
 
 def with_recipes(config: ConfigDict) -> ConfigDict:
     """`config` with the constants of its data set and noise, after either was changed."""
-    classes = 100 if config.data.name == "cifar100" else 10
-    asymmetric = config.noise.name in ("asymmetric", "pair", "superclass")
-    config.recipes = ConfigDict(recipes.cifar(classes, asymmetric))
+    config.recipes_for = recipes_needed(config)
+    many, asymmetric = "hundred" in config.recipes_for, "asymmetric" in config.recipes_for
+    config.recipes = ConfigDict(recipes.cifar(100 if many else 10, asymmetric))
     return config
 
 
@@ -172,6 +173,18 @@ def with_moco(config: ConfigDict) -> ConfigDict:
     )  # fmt: skip
     config.name += "_moco"
     return config
+
+
+def recipes_needed(config: ConfigDict) -> str:
+    """Which recipes fit the configured data and noise: 'small', or CIFAR's for ten or a hundred classes.
+
+    Flags may change data and noise after the recipes were chosen; comparing this with `recipes_for` tells.
+    """
+    if config.data.name in ("digits", "npz"):
+        return "small"
+    classes = "a hundred" if config.data.name == "cifar100" else "ten"
+    kind = "asymmetric" if config.noise.name in ("asymmetric", "pair", "superclass") else "symmetric"
+    return f"images of {classes} classes, {kind} noise"
 
 
 def apply_recipe(config: ConfigDict) -> ConfigDict:
@@ -199,10 +212,10 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 
 def nearest(name: str, known: list[str]) -> str:
     """A hint like `; did you mean 'noise.rate'?`, empty where nothing is near."""
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    if not close:
-        tail = name.rsplit(".", 1)[-1]
-        close = [key for key in known if key.rsplit(".", 1)[-1] == tail][:1]
+    tail = name.rsplit(".", 1)[-1]
+    close = [key for key in known if key.rsplit(".", 1)[-1] == tail]
+    if len(close) != 1:
+        close = difflib.get_close_matches(name, known, n=1, cutoff=0.5) or close[:1]
     return f"; did you mean {close[0]!r}?" if close else ""
 
 

@@ -68,7 +68,11 @@ def check_arguments(argv: Sequence[str]) -> None:
             continue
         if name.startswith("config."):
             key = name.removeprefix("config.")
-            if key not in known:
+            # A method of the user's own has a recipe that the default settings do not know.
+            own = (
+                key.startswith("recipes.") and key.split(".")[1] not in config_module.default_config().recipes
+            )
+            if key not in known and not own:
                 raise UserError(f"unknown setting {key!r}{config_module.nearest(key, known)}")
         if name == "config":
             path = value if given else next(iter(argv[index + 1 :]), "")

@@ -8,7 +8,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from dmlp_jax import files, stages, summary
-from dmlp_jax.config import STAGES, apply_recipe, nearest
+from dmlp_jax.config import STAGES, apply_recipe, nearest, recipes_needed
 from dmlp_jax.contrastive import pretrain
 from dmlp_jax.data import augment, datasets
 from dmlp_jax.errors import UserError
@@ -55,6 +55,12 @@ def run(config: ConfigDict, root: Path, stop: Callable[[], bool] = lambda: False
         )
         if datasets.describe(config.data.name).brings_labels and config.noise.name != "none":
             print("these data bring their own labels: noise.* is not applied", flush=True)
+        if config.recipes_for != (needed := recipes_needed(config)):
+            print(
+                f"note: the constants of retrain.method are those for {config.recipes_for}; for {needed} "
+                "start from a file in configs/ that has such data and noise",
+                flush=True,
+            )
         files.save_json(workdir.config, config.to_dict())
         for name in names:
             if stop():
@@ -94,13 +100,16 @@ def check(config: ConfigDict) -> list[str]:
     if set(names) & {"pretrain", "extract"}:
         pretrain.make(config.pretrain)
     for part, settings in (("pretrain", config.pretrain), ("retrain", config.retrain)):
-        if settings.epochs < 1:
-            raise UserError(f"{part}.epochs is {settings.epochs}; it must be at least 1")
+        for key in ("epochs", "batch_size", "checkpoint_epochs"):
+            if settings[key] < 1:
+                raise UserError(f"{part}.{key} is {settings[key]}; it must be at least 1")
         name = "small_cnn" if settings.model == "auto" else settings.model
         registry.make_encoder(name, dtype=settings.dtype)
     trial = config.retrain.copy_and_resolve_references()
     trial.augment = "none" if trial.augment == "auto" else trial.augment
     method.make(trial.method, trial, method.Task(2, 1, None))
+    if not 0 <= config.retrain.select_share < 1:
+        raise UserError(f"retrain.select_share is {config.retrain.select_share}; it must lie in [0, 1)")
     rate = config.retrain.noise_rate
     if rate is not None and not 0 <= rate < 1:
         raise UserError(f"retrain.noise_rate is {rate}; a share of wrong labels lies in [0, 1)")
@@ -123,6 +132,13 @@ def resolve(config: ConfigDict, input_shape: tuple[int, ...]) -> ConfigDict:
     if config.retrain.augment == "auto":
         small = images and max(input_shape[:2]) <= 16
         config.retrain.augment = "affine" if small else "crop_flip" if images else "none"
+    if config.retrain.init == "encoder" and not images:
+        raise UserError("retrain.init is 'encoder', but features have none; use scratch")
+    if config.retrain.init == "encoder" and config.retrain.model != config.pretrain.model:
+        raise UserError(
+            f"retrain.init is 'encoder', but retrain.model is {config.retrain.model} and pretrain.model "
+            f"{config.pretrain.model}; add --config.retrain.model={config.pretrain.model}"
+        )
     if not images and config.retrain.augment != "none":
         raise UserError(
             f"retrain.augment {config.retrain.augment!r} is for images, but the inputs are features; use none"

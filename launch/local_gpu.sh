@@ -3,7 +3,7 @@
 #
 #   launch/local_gpu.sh [--dry-run] [--gpus 0,1] [--tries 5] -- --config=configs/cifar10_sym90.py --workdir=W
 #
-# Ctrl-C ends it for good. One process drives all the GPUs.
+# Ctrl-C or SIGTERM lets it save, and ends it for good. One process drives all the GPUs.
 set -uo pipefail
 
 fail() {
@@ -38,9 +38,14 @@ if $dry_run; then
     exit
 fi
 
+child="" ending=false
+trap 'ending=true; [[ -z "$child" ]] || kill -TERM "$child"' TERM INT
 for ((try = 1; try <= tries; try++)); do
-    "${run[@]}"
-    status=$?
+    "${run[@]}" &
+    child=$!
+    # A signal ends the first wait before the run has ended.
+    until wait "$child"; status=$?; ! kill -0 "$child" 2> /dev/null; do :; done
+    $ending && exit "$status"
     # 75: terminated, all saved. 137: killed, by the kernel for memory or by hand.
     case "$status" in
         75 | 137) echo "ended with status $status; starting again ($try of $tries)" >&2 ;;

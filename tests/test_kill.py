@@ -106,7 +106,7 @@ def test_interrupted_run_says_how_to_go_on(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stage", ["pretrain  epoch", "retrain/given  epoch"])
+@pytest.mark.parametrize("stage", ["pretrain  epoch", "retrain/naive-given  epoch"])
 def test_terminated_run_asks_to_be_started_again_and_goes_on(reference, tmp_path, stage):
     process = start(tmp_path / "w")
     for line in process.stdout:

@@ -3,8 +3,10 @@
 import os
 import shlex
 import shutil
+import signal
 import stat
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -130,6 +132,24 @@ def test_local_run_gives_up_where_trying_again_is_of_no_use(tmp_path, status, ru
     found = run("local_gpu.sh", "--tries", "3", "--", "--workdir=w", DMLP_PYTHON=python)
     assert found.returncode == status
     assert len(count.read_text().splitlines()) == runs
+
+
+@pytest.mark.parametrize("kind", [signal.SIGTERM, signal.SIGINT])
+def test_signal_to_the_local_script_reaches_the_run_and_ends_both(tmp_path, kind):
+    said = tmp_path / "said"
+    python = stand_in(
+        tmp_path, "python",
+        f"trap 'echo saved >> {said}; exit 75' TERM; echo started >> {said}; while :; do sleep .05; done",
+    )  # fmt: skip
+    # A shell's background job ignores SIGINT, and its children inherit that.
+    command = ["env", "--default-signal=INT", "bash", str(LAUNCH / "local_gpu.sh"), "--", "--workdir=w"]
+    process = subprocess.Popen(command, env={**os.environ, "DMLP_PYTHON": str(python)})
+    deadline = time.monotonic() + 20
+    while not said.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(kind)
+    assert process.wait(timeout=20) == 75
+    assert said.read_text().split() == ["started", "saved"]
 
 
 def test_gpus_are_chosen():

@@ -89,7 +89,7 @@ def test_metrics_name_every_stage(finished):
     root, _ = finished
     records = [json.loads(line) for line in (root / "metrics.jsonl").read_text().splitlines()]
     stages = {record["stage"] for record in records}
-    assert stages == {"pretrain", "extract", "purify", "retrain/given", "retrain/purified"}
+    assert stages == {"pretrain", "extract", "purify", "retrain/naive-given", "retrain/naive-purified"}
     purify = [record for record in records if record["stage"] == "purify"]
     assert [record["step"] for record in purify] == [1, 2, 3, 4, 5]
     assert "label_accuracy" in purify[0]

@@ -63,9 +63,7 @@ def make(settings: ConfigDict) -> Pretraining:
         network_key, queue_key = jax.random.split(key)
         network = init_state(init_variables(settings, network_key, images), optimizer)
         queue = unit_rows(jax.random.normal(queue_key, (settings.queue, settings.projection_dim)))
-        # Copies: donated buffers must not be shared.
-        copies = jax.tree.map(jnp.copy, (network.params, network.batch_stats))
-        return MoCoState(network, *copies, queue, jnp.int32(0))
+        return MoCoState(network, network.params, network.batch_stats, queue, jnp.int32(0))
 
     def step(state: MoCoState, batch: Batch, *, axis_name: str | None) -> tuple[MoCoState, dict]:
         queries, keys = make_pair(batch)

@@ -12,6 +12,7 @@ import optax
 from ml_collections import ConfigDict
 
 from dmlp_jax.data import augment
+from dmlp_jax.errors import UserError
 from dmlp_jax.retrain import losses
 from dmlp_jax.retrain.method import Method, Task, TrainingSet, known_rate, register
 from dmlp_jax.retrain.network import Network
@@ -42,7 +43,7 @@ def make_co_teaching(settings: ConfigDict, task: Task) -> Method:
 def make_co_teaching_plus(settings: ConfigDict, task: Task) -> Method:
     """Co-teaching for `plus_start` of the epochs, then among rows of disagreement.
 
-    As in the paper, nothing is learned from a batch without disagreement. The authors' code also takes the
+    As in the paper, a batch without disagreement has no gradient. The authors' code also takes the
     softmax twice, loses the first row of some batches and keeps all rows of disagreement where rounding would
     keep none (here one stays); that is not followed.
     """
@@ -50,6 +51,8 @@ def make_co_teaching_plus(settings: ConfigDict, task: Task) -> Method:
 
 
 def _make(settings: ConfigDict, task: Task, disagreement: bool) -> Method:
+    if settings.forget_epochs < 1:
+        raise UserError(f"forget_epochs is {settings.forget_epochs}; it must be at least 1")
     network = Network(settings, task, _optimizer(settings, task))
     policy = augment.make(settings.augment)
 

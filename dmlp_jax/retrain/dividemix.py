@@ -13,7 +13,7 @@ because test images are not mixed.
 Two things are not in the paper. With `bound_by_noise` no more labels are judged wrong than the estimated
 noise rate allows: where labels are wrong rarely, the mixture takes the labels of hard rows away. With
 `divide_by` set to 'confidence', labels that come as distributions, such as purified ones, are judged by their
-own largest probability, which has seen the clean rows, instead of by losses.
+own largest probability, which has seen the clean rows, instead of by losses, and without that bound.
 
 With `init=encoder` this is C2D's start from a self-supervised encoder (Zheltonozhskii et al. 2022), though
 with DivideMix's own constants; with clean rows among the training rows it is what the DMLP paper calls
@@ -63,13 +63,20 @@ def make_dividemix(settings: ConfigDict, task: Task) -> Method:
         task: what is to be learned.
     """
     if settings.divide_by not in ("losses", "confidence"):
-        raise UserError(f"retrain.divide_by is {settings.divide_by!r}; it must be losses or confidence")
+        raise UserError(
+            f"recipes.dividemix.divide_by is {settings.divide_by!r}; it must be losses or confidence"
+        )
+    if settings.divide_by == "confidence" and not settings.soft_labels:
+        raise UserError("recipes.dividemix.divide_by=confidence needs retrain.soft_labels=True")
     network = Network(settings, task, make_optimizer(settings, schedule.make(settings)))
     policy = augment.make(settings.augment)
 
     def init(key: jax.Array, train: TrainingSet) -> DivideMixState:
         networks = [network.init(k, train.inputs) for k in jax.random.split(key)]
-        rows, kept = len(train.inputs), int(by_noise("loss_memory", settings.loss_memory, train.noise_rate))
+        rows, kept = (
+            len(train.inputs),
+            int(by_noise("recipes.dividemix.loss_memory", settings.loss_memory, train.noise_rate)),
+        )
         if rows < 2 * settings.batch_size:
             raise UserError(
                 f"retrain.batch_size is {settings.batch_size} with {rows} rows to train on; dividemix trains "
@@ -156,13 +163,16 @@ def make_dividemix(settings: ConfigDict, task: Task) -> Method:
         return [network.logits(one, inputs) for one in pair]
 
     def make_planner(train: TrainingSet, devices: list[jax.Device]) -> Planner:
-        lambda_u = by_noise("lambda_u", settings.lambda_u, train.noise_rate)
-        threshold = by_noise("threshold", settings.threshold, train.noise_rate)
+        lambda_u = by_noise("recipes.dividemix.lambda_u", settings.lambda_u, train.noise_rate)
+        threshold = by_noise("recipes.dividemix.threshold", settings.threshold, train.noise_rate)
         rows, size, most_wrong = len(train.inputs), settings.batch_size, 1.0
         if settings.bound_by_noise:
-            most_wrong = known_rate(train.noise_rate, "retrain.bound_by_noise bounds what is judged wrong")
+            most_wrong = known_rate(
+                train.noise_rate, "recipes.dividemix.bound_by_noise bounds what is judged wrong"
+            )
 
         confidence = np.max(train.targets, axis=1)
+        ramp = max(settings.lambda_u_ramp, 1e-9)
 
         def costs(state, inputs, targets):
             both = both_logits(state, inputs)
@@ -191,7 +201,7 @@ def make_dividemix(settings: ConfigDict, task: Task) -> Method:
             for which in (0, 1):
                 labelled, unlabelled = division.divide(state.clean[1 - which], threshold, size)
                 steps = -(-len(labelled) // size)
-                risen = (epoch + np.arange(steps) / steps - settings.divide_warmup) / settings.lambda_u_ramp
+                risen = (epoch + np.arange(steps) / steps - settings.divide_warmup) / ramp
                 indices = {
                     "labelled": division.batches(labelled, steps, size, keys[which, 0]),
                     "unlabelled": division.batches(unlabelled, steps, size, keys[which, 1]),

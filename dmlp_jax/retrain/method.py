@@ -1,5 +1,6 @@
 """What a retraining method is: three pure functions and perhaps a plan of its epochs, registered by name."""
 
+import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -66,7 +67,13 @@ _METHODS: dict[str, Factory] = {}
 
 
 def register(name: str) -> Callable[[Factory], Factory]:
-    """Decorator: makes `factory(retrain settings, task) -> Method` available as `retrain.method=name`."""
+    """Decorator: makes `factory(retrain settings, task) -> Method` available as `retrain.method=name`.
+
+    Raises:
+        ValueError: a name that folders could not be told apart by.
+    """
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+        raise ValueError(f"method name {name!r} must be of lower-case letters, digits and underscores")
 
     def add(factory: Factory) -> Factory:
         _METHODS[name] = factory
@@ -104,11 +111,17 @@ def by_noise(name: str, value: Any, noise_rate: float | None) -> float:
         noise_rate: of the training set.
 
     Raises:
-        UserError: the value depends on a noise rate that is not known.
+        UserError: the value depends on a noise rate that is not known, or is neither number nor pairs.
     """
     if np.size(value) == 1:
         return float(np.reshape(value, ()))
-    rate = known_rate(noise_rate, f"retrain.{name} depends on it")
+    pairs = [np.shape(pair) == (2,) for pair in value]
+    if not pairs or not all(pairs) or value[0][0] != 0:
+        raise UserError(
+            f"{name} is {value!r}; it must be a number, or pairs (from this noise rate on, number) of which "
+            "the first starts at 0, such as ((0,0),(0.3,25))"
+        )
+    rate = known_rate(noise_rate, f"{name} depends on it")
     return float([number for start, number in value if rate >= start][-1])
 
 

@@ -75,7 +75,11 @@ def retrain(
             continue
         train = arms.training_set(problem, values, train_rows, classes, noise_rates[source])
         options = LoopOptions(
-            f"retrain/{source}", settings.epochs, settings.batch_size, settings.checkpoint_epochs, place
+            f"retrain/{settings.method}-{source}",
+            settings.epochs,
+            settings.batch_size,
+            settings.checkpoint_epochs,
+            place,
         )
         outcome = loop.fit(
             chosen.train_step,

@@ -140,8 +140,7 @@ def fit(
             for indices, shared in dispatch.pieces(plan, epoch, keys, devices[0].platform):
                 if session.stop():
                     if unsaved is not None:
-                        plain = parallel.unreplicate(unsaved, devices)
-                        checkpoints.save(epoch, plain, {"curve": list(curve)})
+                        checkpoints.save(epoch, unsaved(), {"curve": list(curve)})
                     raise Stopped
                 state, metrics = update(state, data, parallel.shard(indices, devices), shared)
                 done += len(shared[0])
@@ -151,8 +150,9 @@ def fit(
             due = last or (epoch + 1) % options.checkpoint_epochs == 0
             if due or evaluate or planner:
                 plain = parallel.unreplicate(state, devices)
-            # The next step overwrites the state's buffers.
-            unsaved = None if due else jax.tree.map(jnp.copy, state)
+            unsaved = None
+            if not due:
+                unsaved = _keep(plain) if evaluate or planner else _keep_copy(state, devices)
             scores = evaluate(plain) if evaluate else {}
             curve.append(scores)
             log.write(options.stage, epoch + 1, {**means, **scores})
@@ -162,3 +162,13 @@ def fit(
             if last or progress.due():
                 progress.show(epoch + 1, format_values({**means, **scores}))
     return Outcome(plain, curve)
+
+
+def _keep(plain: Any) -> Callable[[], Any]:
+    return lambda: plain
+
+
+def _keep_copy(state: Any, devices: list[jax.Device]) -> Callable[[], Any]:
+    """A copy on the devices, fetched when it is asked for: the next step overwrites the state's buffers."""
+    copy = jax.tree.map(jnp.copy, state)
+    return lambda: parallel.unreplicate(copy, devices)

@@ -48,6 +48,10 @@ def cosine(settings: ConfigDict) -> Schedule:
 
 
 def _steps(settings: ConfigDict) -> Schedule:
+    if not all(0 < share < 1 for share in settings.lr_drops):
+        raise UserError(
+            f"lr_drops is {tuple(settings.lr_drops)}; each must be a share of the epochs, between 0 and 1"
+        )
     drops = jnp.array([share * settings.epochs for share in settings.lr_drops], jnp.float32)
     return lambda epoch: settings.lr * settings.lr_drop ** jnp.sum(epoch >= drops)
 
@@ -60,4 +64,6 @@ def _linear(settings: ConfigDict) -> Schedule:
 
 def _restarts(settings: ConfigDict) -> Schedule:
     low, high, period = settings.lr_min, settings.lr, settings.lr_restart_epochs
+    if period < 1:
+        raise UserError(f"lr_restart_epochs is {period}; it must be at least 1")
     return lambda epoch: low + 0.5 * (high - low) * (1.0 + jnp.cos(jnp.pi * (epoch % period) / period))

@@ -61,9 +61,9 @@ class Watch:
                 key = self._stage.split("/")[0]
                 raise UserError(
                     f"{self._stage}: the loss is {values['loss'][bad][0]} at step "
-                    f"{before + int(np.argmax(bad)) + 1} of epoch {self._epoch + 1}; lower {key}.lr or raise "
-                    f"{key}.warmup_epochs. The last checkpoint is kept; changed settings need another "
-                    "--workdir"
+                    f"{before + int(np.argmax(bad)) + 1} of epoch {self._epoch + 1}; lower {key}.lr or, with "
+                    f"the cosine schedule, raise {key}.warmup_epochs. Changed settings need another "
+                    f"--workdir, or this stage's folder, {self._stage}, deleted in it"
                 )
             self._seen.append(values)
         self._pending.clear()

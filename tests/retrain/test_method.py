@@ -46,7 +46,7 @@ def test_plain_number_does_not_depend_on_the_noise(noise_rate):
 
 
 def test_value_by_noise_needs_a_noise_rate():
-    with pytest.raises(UserError, match=r"retrain\.lambda_u depends on it.*retrain\.noise_rate="):
+    with pytest.raises(UserError, match=r"lambda_u depends on it.*retrain\.noise_rate="):
         method.by_noise("lambda_u", TABLE, None)
 
 
@@ -78,3 +78,15 @@ def test_keys_alone_decide_what_a_step_does(name):
 @pytest.mark.parametrize("value", [150, 150.0, (150,), (150.0,)])
 def test_plain_numbers_hold_at_every_noise_rate(value):
     assert method.by_noise("lambda_u", value, None) == 150.0
+
+
+@pytest.mark.parametrize("value", [(0.0, 25.0), ((0.1, 25.0),), ((0.0, 1.0, 2.0),), ()])
+def test_value_that_is_neither_number_nor_pairs_is_refused(value):
+    with pytest.raises(UserError, match=r"lambda_u is .* such as"):
+        method.by_noise("recipes.dividemix.lambda_u", value, 0.5)
+
+
+@pytest.mark.parametrize("name", ["naive-soft", "Naive", "", "a b"])
+def test_name_that_folders_cannot_hold_is_refused(name):
+    with pytest.raises(ValueError, match="lower-case"):
+        method.register(name)
