@@ -41,6 +41,10 @@ def batch_of(data, number=0):
     return Batch(jnp.asarray(data), keys, key, jnp.arange(len(data)), jnp.float32(0), ())
 
 
+def stepping(chosen):
+    return jax.jit(lambda state, batch: chosen.step(state, batch, axis_name=None))
+
+
 def reference_info_nce(queries, keys, queue, temperature):
     queries = unit(queries)
     logits = np.concatenate([np.sum(queries * keys, axis=1, keepdims=True), queries @ queue.T], axis=1)
@@ -79,7 +83,7 @@ def test_step_moves_the_key_encoder_then_queues_its_keys_in_order():
     # Encoders that differ, as they do after some steps.
     state = state._replace(key_params=jax.tree.map(lambda leaf: 1.1 * leaf + 0.01, state.key_params))
     batch = batch_of(images())
-    after, metrics = jax.jit(lambda s, b: chosen.step(s, b, axis_name=None))(state, batch)
+    after, metrics = stepping(chosen)(state, batch)
     moved = jax.tree.map(lambda old, new: 0.9 * old + 0.1 * new, state.key_params, state.network.params)
     for ours, theirs in zip(jax.tree.leaves(after.key_params), jax.tree.leaves(moved), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-6)
@@ -109,10 +113,10 @@ def test_step_moves_the_key_encoder_then_queues_its_keys_in_order():
 def test_queue_is_a_ring():
     chosen = moco.make(settings())
     state = chosen.init(jax.random.key(0), images())
-    step = jax.jit(lambda s, b: chosen.step(s, b, axis_name=None)[0])
+    step = stepping(chosen)
     queues = [state.queue]
     for number in range(4):
-        state = step(state, batch_of(images(number), number))
+        state, _ = step(state, batch_of(images(number), number))
         queues.append(state.queue)
     assert int(state.place) == ROWS
     for number, block in ((0, 0), (1, 1), (2, 2), (3, 0)):
@@ -128,12 +132,12 @@ def test_norm_groups_see_other_rows_for_keys_than_for_queries():
     chosen = moco.make(settings(key_momentum=1.0))
     state = chosen.init(jax.random.key(0), images())
     batch = batch_of(images())
-    after, _ = chosen.step(state, batch, axis_name=None)
+    after, _ = stepping(chosen)(state, batch)
     floats = jnp.asarray(batch.data, jnp.float32) / 255
     queries, _ = moco.grouped(settings(), state.key_params, state.key_stats, floats, 2, None)
     assert np.abs(np.asarray(after.queue[:ROWS]) - unit(queries)).max() > 1e-3
     whole = moco.make(settings(key_momentum=1.0, norm_groups=1))
-    after, _ = whole.step(state, batch, axis_name=None)
+    after, _ = stepping(whole)(state, batch)
     queries, _ = moco.grouped(settings(), state.key_params, state.key_stats, floats, 1, None)
     np.testing.assert_allclose(after.queue[:ROWS], unit(queries), atol=1e-4)
 
