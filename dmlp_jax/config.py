@@ -27,11 +27,15 @@ def default_config() -> ConfigDict:
     config.tensorboard = False  # also write TensorBoard files (extra 'tensorboard')
 
     config.data = data = ConfigDict()
-    data.name = "digits"  # digits, cifar10, cifar100, folder, npz
-    data.dir = "data"  # cifar10, cifar100: where the files lie or are kept; folder: the root
+    data.name = "digits"  # digits, cifar10, cifar100, folder, clothing1m, npz
+    data.dir = "data"  # cifar10, cifar100: where the files lie or are kept; folder, clothing1m: the root
     data.path = ""  # npz: the file with features, labels, val_features, val_labels
     data.test_share = 0.25  # digits: share of images kept for testing, stratified
-    data.image_size = 0  # folder: side length that images are resized to
+    # folder, clothing1m:
+    data.image_size = 0  # side length that images are resized to
+    data.workers = 0  # processes that decode; 0 for one per core
+    data.memory_gb = 4.0  # GB of pixels up to which all images are decoded once and kept in memory
+    data.max_broken = 0.01  # share of the images that may be left out because they cannot be decoded
 
     config.noise = noise = ConfigDict()
     noise.name = "symmetric"  # none, symmetric, asymmetric, pair, superclass, instance, human
@@ -43,6 +47,7 @@ def default_config() -> ConfigDict:
     config.val = val = ConfigDict()
     val.size = 30  # clean images, drawn from the training images; the rest is the noisy training set
     val.stratified = True  # the same number of every class; False draws at random, as the paper's script does
+    val.share = 1.0  # folder, clothing1m, npz: share of each class of the clean set that is used
     val.given_labels = False  # let the purifier see which noisy labels the clean images had
 
     config.pretrain = pretrain = ConfigDict()
@@ -61,6 +66,7 @@ def default_config() -> ConfigDict:
     pretrain.projection_dim = 64  # width of its output
     pretrain.projection_norm = True  # batch norm in its hidden layers
     pretrain.augment = "affine"  # affine (small grey images), simclr (colour images), none
+    pretrain.crop_size = 0  # side of the square that the network sees, cut out of the image; 0 for all of it
     pretrain.crop_min_area = 0.2  # simclr: smallest crop, as a share of the image
     pretrain.color_strength = 0.5  # simclr: strength of colour jitter; .5 on CIFAR, 1 on ImageNet
     pretrain.gray_prob = 0.2  # simclr: probability of losing the colours
@@ -149,9 +155,32 @@ def cifar_config(name: str) -> ConfigDict:
     return with_recipes(config)
 
 
+def clothing1m_config() -> ConfigDict:
+    """Clothing1M with MoCo-v2 on a ResNet-50 and its 14,313 clean validation images.
+
+    MoCo-v2 is that of its authors for ImageNet (github.com/facebookresearch/moco); how long the DMLP paper
+    trains it is not known.
+    """
+    config = with_moco(cifar_config("clothing1m"))
+    config.name = "clothing1m"
+    config.data.image_size = 256
+    config.noise.name = "none"
+    config.pretrain.update(
+        model="resnet50", crop_size=224, queue=65536, key_momentum=0.999, temperature=0.2, batch_size=256,
+        lr=0.03, weight_decay=1e-4, epochs=200, projection_layers=2, projection_width=2048,
+        color_strength=0.5, blur_prob=0.5, checkpoint_epochs=1,
+    )  # fmt: skip
+    config.extract.batch_size = 256
+    config.retrain.update(init="encoder", labels="purified")
+    return with_recipes(config)
+
+
 def with_recipes(config: ConfigDict) -> ConfigDict:
     """`config` with the constants of its data set and noise, after either was changed."""
     config.recipes_for = recipes_needed(config)
+    if config.data.name == "clothing1m":
+        config.recipes = ConfigDict(recipes.clothing1m())
+        return config
     many, asymmetric = "hundred" in config.recipes_for, "asymmetric" in config.recipes_for
     config.recipes = ConfigDict(recipes.cifar(100 if many else 10, asymmetric))
     return config
@@ -182,6 +211,8 @@ def recipes_needed(config: ConfigDict) -> str:
     """
     if config.data.name in ("digits", "npz"):
         return "small"
+    if config.data.name == "clothing1m":
+        return "Clothing1M"
     classes = "a hundred" if config.data.name == "cifar100" else "ten"
     kind = "asymmetric" if config.noise.name in ("asymmetric", "pair", "superclass") else "symmetric"
     return f"images of {classes} classes, {kind} noise"

@@ -7,7 +7,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from dmlp_jax import files, stages, summary
+from dmlp_jax import files, hosts, stages, summary
 from dmlp_jax.config import STAGES, apply_recipe, nearest, recipes_needed
 from dmlp_jax.contrastive import pretrain
 from dmlp_jax.data import augment, datasets
@@ -40,10 +40,10 @@ def run(config: ConfigDict, root: Path, stop: Callable[[], bool] = lambda: False
     names = check(config)
     config = apply_recipe(config)
     workdir = Workdir(root)
-    dataset = datasets.load(config.data, config.seed)
+    dataset = datasets.load(config.data, config.seed, workdir.broken)
     config = resolve(config, dataset.inputs.shape[1:])
     workdir.refuse_foreign(config)
-    log = MetricsLog(workdir.metrics, config.tensorboard)
+    log = MetricsLog(workdir.metrics if hosts.is_main() else None, config.tensorboard)
     try:
         current = Run(config, workdir, dataset, log, stop)
         flipped = summary.flip_rate(current.problem)
@@ -61,7 +61,7 @@ def run(config: ConfigDict, root: Path, stop: Callable[[], bool] = lambda: False
                 "start from a file in configs/ that has such data and noise",
                 flush=True,
             )
-        files.save_json(workdir.config, config.to_dict())
+        hosts.only_main(lambda: files.save_json(workdir.config, config.to_dict()))
         for name in names:
             if stop():
                 raise Stopped

@@ -7,8 +7,9 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from dmlp_jax import files
-from dmlp_jax.data import datasets, splits
+from dmlp_jax import files, hosts
+from dmlp_jax.data import datasets, lazy, splits
+from dmlp_jax.data.lazy import Images
 from dmlp_jax.data.types import Dataset, Problem
 from dmlp_jax.errors import UserError
 from dmlp_jax.training import parallel
@@ -60,7 +61,8 @@ class Run:
                 )
         else:
             self.workdir.begin("split", self.config)
-            splits.save_split(self.workdir.split, splits.make_split(self.dataset, self.config))
+            split = splits.make_split(self.dataset, self.config)
+            hosts.only_main(lambda: splits.save_split(self.workdir.split, split))
             self.workdir.finish("split", self.config, fingerprint=found)
         return splits.load_split(self.workdir.split)
 
@@ -69,11 +71,11 @@ class Run:
         """The rows of the split."""
         return splits.make_problem(self.dataset, self.split)
 
-    def pretraining_images(self) -> np.ndarray:
+    def pretraining_images(self) -> Images:
         """All images but the test set; no label is looked at."""
         images = self.dataset.inputs
         if self.dataset.val_inputs is not None:
-            images = np.concatenate([images, self.dataset.val_inputs])
+            images = lazy.concatenate([images, self.dataset.val_inputs])
         return images
 
     def feature_problem(self) -> Problem:

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from dmlp_jax import files, summary
+from dmlp_jax import files, hosts, summary
 from dmlp_jax.contrastive import features, probe
 from dmlp_jax.contrastive.pretrain import load_encoder
 from dmlp_jax.contrastive.pretrain import pretrain as pretrain_encoder
@@ -56,11 +56,18 @@ def extract(run: Run) -> None:
         if problem.test_inputs is not None:
             parts["test"] = problem.test_inputs
         arrays = {
-            name: features.extract(encoder, variables, inputs, config.extract.batch_size)
+            name: features.extract(
+                encoder,
+                variables,
+                inputs,
+                config.extract.batch_size,
+                run.session.devices,
+                config.pretrain.crop_size,
+            )
             for name, inputs in parts.items()
         }
         probes = _probe(problem, arrays, config.extract)
-        files.save_npz(workdir.features, arrays)
+        hosts.only_main(lambda: files.save_npz(workdir.features, arrays))
     width = arrays["train"].shape[1]
     known = "".join(f", {name} probe {value:.1%}" for name, value in probes.items() if value is not None)
     _say("extract", f"{sum(map(len, arrays.values())):,} rows of {width} features{known}")
@@ -113,7 +120,7 @@ def purify_stage(run: Run) -> None:
             key=run.purify_key,
         )
         result = jax.tree.map(np.asarray, result)
-    summary.save_purified(workdir, result)
+    hosts.only_main(lambda: summary.save_purified(workdir, result))
     summary.log_history(run.session.log, result, problem.true_labels)
     _say("purify", f"changed {np.mean(result.changed):.1%} of the labels")
     workdir.finish("purify", config, seconds=seconds)
@@ -154,7 +161,8 @@ def retrain(run: Run) -> None:
             rates[source] = settings.noise_rate
             if settings.noise_rate is None:
                 rates[source] = summary.noise_rate_of(source, workdir, problem, config)
-    done = [s for s in labels if (workdir.retrain / f"{settings.method}-{s}" / "result.json").exists()]
+    places = {source: workdir.retrain / f"{settings.method}-{source}" / "result.json" for source in labels}
+    done = hosts.agree(lambda: [source for source, place in places.items() if place.exists()])
     if complete and len(done) == len(labels):
         return _skip("retrain")
     encoder = None
@@ -199,17 +207,12 @@ def report(run: Run) -> None:
     """Everything to summary.json and report.html, and a table on the screen."""
     with stopwatch() as seconds:
         result, curves = summary.summarize(run.config, run.workdir, run.problem)
-        page.write(
-            run.workdir.report,
-            result,
-            run.config,
-            run.problem,
-            files.load_npz(run.workdir.purified),
-            files.load_npz(run.workdir.purifier),
-            curves,
+        stored = (files.load_npz(run.workdir.purified), files.load_npz(run.workdir.purifier))
+        hosts.only_main(
+            lambda: page.write(run.workdir.report, result, run.config, run.problem, *stored, curves)
         )
     result["seconds"]["report"] = seconds
-    files.save_json(run.workdir.summary, result)
+    hosts.only_main(lambda: files.save_json(run.workdir.summary, result))
     print("\n" + summary.table(result), flush=True)
     print(f"\nreport: {run.workdir.report.resolve()}", flush=True)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from dmlp_jax import files
+from dmlp_jax import files, hosts
 from dmlp_jax.config import flatten
 from dmlp_jax.data import datasets
 from dmlp_jax.errors import UserError
@@ -38,6 +38,9 @@ _ENCODER_STAGES = ("pretrain", "extract")
 _FREE = (
     "data.dir",
     "data.path",
+    "data.workers",
+    "data.memory_gb",
+    "data.max_broken",
     "pretrain.checkpoint_epochs",
     "retrain.checkpoint_epochs",
     "retrain.labels",
@@ -57,6 +60,10 @@ class Workdir:
     def __init__(self, root: Path):
         self.root = root
         self._records_path = root / "stages.json"
+        hosts.only_main(self._prepare)
+
+    def _prepare(self) -> None:
+        root = self.root
         try:
             root.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -72,6 +79,11 @@ class Workdir:
     def config(self) -> Path:
         """The resolved configuration."""
         return self.root / "config.json"
+
+    @property
+    def broken(self) -> Path:
+        """Image files that were left out."""
+        return self.root / "broken_images.json"
 
     @property
     def split(self) -> Path:
@@ -139,6 +151,9 @@ class Workdir:
         Raises:
             UserError: it was begun under other settings; the message says which differ.
         """
+        return hosts.agree(lambda: self._is_complete(stage, config))
+
+    def _is_complete(self, stage: str, config: ConfigDict) -> bool:
         artefact = self.artefact(stage)
         record = self._records().get(stage)
         _, _, method = stage.partition("/")
@@ -176,14 +191,15 @@ class Workdir:
 
     def details(self, stage: str) -> dict[str, Any]:
         """What was recorded with a finished stage, empty where nothing was."""
-        record = self._records().get(stage, {})
+        record = hosts.agree(lambda: self._records().get(stage, {}))
         return {key: value for key, value in record.items() if key not in ("settings", "complete")}
 
     def _records(self) -> dict[str, Any]:
         return files.load_json(self._records_path) if self._records_path.exists() else {}
 
     def _record(self, stage: str, record: dict[str, Any]) -> None:
-        files.save_json(self._records_path, {**self._records(), stage: record})
+        records = self._records_path
+        hosts.only_main(lambda: files.save_json(records, {**self._records(), stage: record}))
 
 
 def relevant_settings(stage: str, config: ConfigDict) -> dict[str, Any]:

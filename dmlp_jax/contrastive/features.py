@@ -1,6 +1,7 @@
 """Features of a frozen encoder."""
 
-from functools import partial
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import flax.linen as nn
@@ -8,9 +9,18 @@ import jax
 import numpy as np
 
 from dmlp_jax.data import augment
+from dmlp_jax.data.lazy import Images
+from dmlp_jax.training import inference
 
 
-def extract(encoder: nn.Module, variables: dict[str, Any], inputs: np.ndarray, batch_size: int) -> np.ndarray:
+def extract(
+    encoder: nn.Module,
+    variables: dict[str, Any],
+    inputs: Images,
+    batch_size: int,
+    devices: list[jax.Device] | None = None,
+    crop_size: int = 0,
+) -> np.ndarray:
     """Features [n, d], float32, of inputs [n, ...], by the encoder in inference mode.
 
     The encoder's parameters and batch statistics are read, never written.
@@ -20,17 +30,17 @@ def extract(encoder: nn.Module, variables: dict[str, Any], inputs: np.ndarray, b
         variables: its linen variables.
         inputs: uint8 images, or features.
         batch_size: inputs per step; the last batch is padded, so there is one compilation.
+        devices: that share the batches; None for all local ones.
+        crop_size: side of the central square that the encoder sees; 0 for the whole image.
     """
-    batch_size = min(batch_size, len(inputs))
-    parts = []
-    for start in range(0, len(inputs), batch_size):
-        rows = inputs[start : start + batch_size]
-        missing = batch_size - len(rows)
-        padded = np.concatenate([rows, np.repeat(rows[-1:], missing, axis=0)]) if missing else rows
-        parts.append(_apply(encoder, variables, padded)[: len(rows)])
-    return np.concatenate([np.asarray(part) for part in parts])
+    devices = jax.local_devices() if devices is None else devices
+    return inference.over_rows(_forward(encoder, crop_size), (inputs,), devices, batch_size)(variables)
 
 
-@partial(jax.jit, static_argnums=0)
-def _apply(encoder: nn.Module, variables: dict[str, Any], inputs: jax.Array) -> jax.Array:
-    return encoder.apply(variables, augment.to_float(inputs), False)
+@cache
+def _forward(encoder: nn.Module, crop_size: int) -> Callable[[dict[str, Any], jax.Array], jax.Array]:
+    # The same function for the same encoder, so that train, val and test rows share its compilation.
+    def forward(variables, inputs):
+        return encoder.apply(variables, augment.centre(augment.to_float(inputs), crop_size), False)
+
+    return forward

@@ -43,7 +43,7 @@ def make_model(settings: ConfigDict, axis_name: str | None = None) -> registry.C
 
 def init_variables(settings: ConfigDict, key: jax.Array, images: np.ndarray) -> dict[str, Any]:
     """Fresh linen variables of the model for images [n, h, w, channels]."""
-    example = augment.to_float(jnp.asarray(images[:2]))
+    example = augment.centre(augment.to_float(jnp.asarray(images[:2])), settings.crop_size)
     return jax.jit(make_model(settings).init, static_argnums=2)(key, example, True)
 
 
@@ -51,6 +51,7 @@ def make_views(settings: ConfigDict) -> Callable[[Batch], tuple[jax.Array, jax.A
     """A function from a batch of images to two random views of each, [b, h, w, channels], float32."""
     policy = augment.make(
         settings.augment,
+        crop_size=settings.crop_size,
         crop_min_area=settings.crop_min_area,
         color_strength=settings.color_strength,
         gray_prob=settings.gray_prob,

@@ -21,6 +21,7 @@ NAMES = ("simclr", "affine", "crop_flip", "none")
 def make(
     name: str,
     *,
+    crop_size: int = 0,
     crop_min_area: float = 0.2,
     color_strength: float = 0.5,
     gray_prob: float = 0.2,
@@ -33,6 +34,8 @@ def make(
             (rotation, scale, shear, shift, elastic bend, contrast, noise and a cut-out for small grey images
             such as digits, which must not be flipped), 'crop_flip' (shift by up to an eighth of the side,
             flip; the usual one of CIFAR classifiers), or 'none'.
+        crop_size: side of the views, for 'simclr' and 'crop_flip'; 0 for the image's own. 'crop_flip' cuts
+            them out of the image; with 0 it shifts by up to an eighth of the side, with zeros around.
         crop_min_area: 'simclr': smallest crop as a share of the image.
         color_strength: 'simclr': strength s of the jitter: brightness, contrast and saturation .8 s,
             hue .2 s.
@@ -43,21 +46,32 @@ def make(
         UserError: no such policy.
     """
     if name == "none":
-        return lambda keys, images: images
+        return lambda keys, images: centre(images, crop_size)
+    if name == "affine" and crop_size:
+        raise UserError("crop_size is for augment=simclr and crop_flip; affine keeps the image's own size")
     policies = {
         "simclr": partial(
             _simclr,
+            crop_size=crop_size,
             crop_min_area=crop_min_area,
             color_strength=color_strength,
             gray_prob=gray_prob,
             blur_prob=blur_prob,
         ),
         "affine": _affine,
-        "crop_flip": _crop_flip,
+        "crop_flip": partial(_crop_flip, crop_size=crop_size),
     }
     if name not in policies:
         raise UserError(f"augment is {name!r}; it must be one of {', '.join(NAMES)}")
     return jax.vmap(policies[name])
+
+
+def centre(images: jax.Array, size: int) -> jax.Array:
+    """The central squares [b, size, size, channels] of images; all of them for 0."""
+    if not size:
+        return images
+    top, left = ((side - size) // 2 for side in images.shape[1:3])
+    return images[:, top : top + size, left : left + size]
 
 
 def to_float(images: jax.Array) -> jax.Array:
@@ -70,22 +84,24 @@ def _simclr(
     key: jax.Array,
     image: jax.Array,
     *,
+    crop_size: int,
     crop_min_area: float,
     color_strength: float,
     gray_prob: float,
     blur_prob: float,
 ) -> jax.Array:
     crop_key, flip_key, jitter_key, gray_key, blur_key = jax.random.split(key, 5)
-    image = geometry.random_resized_crop(crop_key, image, min_area=crop_min_area)
+    image = geometry.random_resized_crop(crop_key, image, crop_size or image.shape[0], crop_min_area)
     image = geometry.random_flip(flip_key, image)
     image = color.random_jitter(jitter_key, image, color_strength)
     image = color.random_gray(gray_key, image, gray_prob)
     return geometry.random_blur(blur_key, image, blur_prob) if blur_prob else image
 
 
-def _crop_flip(key: jax.Array, image: jax.Array) -> jax.Array:
+def _crop_flip(key: jax.Array, image: jax.Array, *, crop_size: int) -> jax.Array:
     shift_key, flip_key = jax.random.split(key)
-    image = geometry.random_shift(shift_key, image, padding=image.shape[0] // 8)
+    padding = 0 if crop_size else image.shape[0] // 8
+    image = geometry.random_window(shift_key, image, crop_size or image.shape[0], padding)
     return geometry.random_flip(flip_key, image)
 
 

@@ -1,7 +1,7 @@
 """Data sets by name, as arrays in memory.
 
 `load` returns a `Dataset`. Clean data sets (digits, CIFAR) carry true labels, and noise and clean set are
-drawn from them; data sets of the user's own (folder, npz) carry given labels and a clean set.
+drawn from them; others (folder, clothing1m, npz) carry given labels and a clean set.
 """
 
 import zlib
@@ -12,11 +12,13 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from dmlp_jax.config import nearest
-from dmlp_jax.data import cifar, folder, own_features
+from dmlp_jax.data import cifar, clothing1m, folder, image_sets, own_features
 from dmlp_jax.data.types import Dataset
 from dmlp_jax.errors import UserError
 
-NAMES = ("digits", "cifar10", "cifar100", "folder", "npz")
+NAMES = ("digits", "cifar10", "cifar100", "folder", "clothing1m", "npz")
+# Data sets of image files: name, function from the root to its listing.
+LISTINGS = {"folder": folder.listing, "clothing1m": clothing1m.listing}
 
 
 class Description(NamedTuple):
@@ -36,15 +38,16 @@ def describe(name: str) -> Description:
         raise UserError(
             f"data.name is {name!r}, which is none of {', '.join(NAMES)}{nearest(name, list(NAMES))}"
         )
-    return Description(brings_labels=name in ("folder", "npz"), has_images=name != "npz")
+    return Description(brings_labels=name in (*LISTINGS, "npz"), has_images=name != "npz")
 
 
-def load(data: ConfigDict, seed: int) -> Dataset:
+def load(data: ConfigDict, seed: int, record: Path | None = None) -> Dataset:
     """Loads the data set that `data.name` names.
 
     Args:
         data: the `data` part of the configuration.
         seed: draws the test images of data sets that have no test split of their own.
+        record: where data sets of image files keep the list of broken ones, see `scan.broken`.
 
     Raises:
         UserError: no such data set, or its files are missing or damaged.
@@ -55,16 +58,22 @@ def load(data: ConfigDict, seed: int) -> Dataset:
     if data.name == "npz":
         return own_features.load(Path(data.path).expanduser() if data.path else None)
     root = Path(data.dir).expanduser()
-    if data.name == "folder":
-        return folder.load(root, data.image_size)
+    if data.name in LISTINGS:
+        image_sets.check_size(data.image_size)
+        return image_sets.load(LISTINGS[data.name](root), data, record)
     return cifar.load(data.name, root)
 
 
 def fingerprint(dataset: Dataset) -> str:
-    """A checksum of everything in the data set, to tell whether it is the same as before."""
+    """A checksum of everything in the data set, to tell whether it is the same as before.
+
+    Of image files, names and sizes count, so that it is the same whether they are kept in memory or not.
+    """
     checksum = 0
     for name, field in zip(dataset._fields, dataset, strict=True):
-        if field is not None:
+        if name == "files" and field is not None:
+            checksum = zlib.crc32(f"{name}{field}".encode(), checksum)
+        elif field is not None and not (dataset.files is not None and name.endswith("inputs")):
             array = np.ascontiguousarray(field)
             checksum = zlib.crc32(f"{name}{array.dtype}{array.shape}".encode(), checksum)
             checksum = zlib.crc32(array.reshape(-1).view(np.uint8), checksum)

@@ -12,20 +12,22 @@ def random_flip(key: jax.Array, image: jax.Array) -> jax.Array:
     return jnp.where(jax.random.bernoulli(key), image[:, ::-1], image)
 
 
-def random_shift(key: jax.Array, image: jax.Array, padding: int) -> jax.Array:
-    """A window of the image's own size out of the image padded with zeros."""
+def random_window(key: jax.Array, image: jax.Array, size: int, padding: int = 0) -> jax.Array:
+    """A square of `size` pixels a side, anywhere in the image padded with zeros."""
     padded = jnp.pad(image, ((padding, padding), (padding, padding), (0, 0)))
-    top, left = jax.random.randint(key, (2,), 0, 2 * padding + 1)
-    return jax.lax.dynamic_slice(padded, (top, left, 0), image.shape)
+    most = jnp.array(padded.shape[:2]) - size
+    top, left = jax.random.randint(key, (2,), 0, most + 1)
+    return jax.lax.dynamic_slice(padded, (top, left, 0), (size, size, image.shape[2]))
 
 
 def random_resized_crop(
     key: jax.Array,
     image: jax.Array,
+    size: int,
     min_area: float,
     aspect: tuple[float, float] = (3 / 4, 4 / 3),
 ) -> jax.Array:
-    """A random window resized to the image's own size, bilinearly (RandomResizedCrop of torchvision).
+    """A random window resized to a square, bilinearly (RandomResizedCrop of torchvision).
 
     Area is uniform in [min_area, 1] of the image, the aspect ratio log-uniform in `aspect`; a side that
     would stick out is cut to the image's, where torchvision draws again.
@@ -33,6 +35,7 @@ def random_resized_crop(
     Args:
         key: typed PRNG key.
         image: [h, w, channels].
+        size: side of the square.
         min_area: smallest area, in (0, 1].
         aspect: smallest and largest ratio of width to height.
     """
@@ -43,23 +46,24 @@ def random_resized_crop(
     height = jnp.minimum(jnp.sqrt(area) / ratio, 1.0)
     width = jnp.minimum(jnp.sqrt(area) * ratio, 1.0)
     place = jax.random.uniform(place_key, (2,))
-    rows = _window_weights(image.shape[0], place[0] * (1 - height), height)
-    columns = _window_weights(image.shape[1], place[1] * (1 - width), width)
+    rows = _window_weights(image.shape[0], size, place[0] * (1 - height), height)
+    columns = _window_weights(image.shape[1], size, place[1] * (1 - width), width)
     # Two small matrix products, which accelerators do faster than a gather.
     return jnp.einsum("yh,xw,hwc->yxc", rows, columns, image)
 
 
-def _window_weights(size: int, start: jax.Array, length: jax.Array) -> jax.Array:
-    """Bilinear interpolation from `size` pixels to `size` samples of the window, [size, size].
+def _window_weights(pixels: int, samples: int, start: jax.Array, length: jax.Array) -> jax.Array:
+    """Bilinear interpolation from the pixels of a side to samples of the window, [samples, pixels].
 
     Args:
-        size: pixels of the side.
+        pixels: of the side.
+        samples: of the window.
         start: where the window starts, as a share of the side.
         length: its length, as a share of the side.
     """
-    centres = (start + length * (jnp.arange(size) + 0.5) / size) * size - 0.5
-    centres = jnp.clip(centres, 0.0, size - 1.0)
-    return jnp.maximum(1.0 - jnp.abs(centres[:, None] - jnp.arange(size)[None, :]), 0.0)
+    centres = (start + length * (jnp.arange(samples) + 0.5) / samples) * pixels - 0.5
+    centres = jnp.clip(centres, 0.0, pixels - 1.0)
+    return jnp.maximum(1.0 - jnp.abs(centres[:, None] - jnp.arange(pixels)[None, :]), 0.0)
 
 
 def random_blur(key: jax.Array, image: jax.Array, prob: float) -> jax.Array:

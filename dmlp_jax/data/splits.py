@@ -6,7 +6,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from dmlp_jax import files
-from dmlp_jax.data import human, noise
+from dmlp_jax.data import human, lazy, noise
 from dmlp_jax.data.types import Dataset, Problem
 from dmlp_jax.errors import UserError
 
@@ -32,19 +32,22 @@ def make_split(dataset: Dataset, config: ConfigDict) -> dict[str, np.ndarray]:
     count = len(dataset.inputs)
     test_index = np.arange(0 if dataset.test_inputs is None else len(dataset.test_inputs))
     if dataset.given_labels is not None:
+        val_index = draw_share(
+            dataset.val_labels, config.val.share, np.random.default_rng([config.seed, _SPLIT])
+        )
         split = {
             "train_index": np.arange(count),
-            "val_index": np.arange(len(dataset.val_inputs)),
+            "val_index": val_index,
             "test_index": test_index,
             "given_labels": dataset.given_labels,
-            "val_labels": dataset.val_labels,
+            "val_labels": dataset.val_labels[val_index],
         }
         if config.val.given_labels:
             if dataset.val_given_labels is None:
                 raise UserError(
                     "val.given_labels is set, but the data do not say which labels the clean rows were given"
                 )
-            split["val_given_labels"] = dataset.val_given_labels
+            split["val_given_labels"] = dataset.val_given_labels[val_index]
         return split
     classes = len(dataset.class_names)
     rng = np.random.default_rng([config.seed, _SPLIT])
@@ -103,6 +106,26 @@ def draw_clean_set(
     return np.sort(np.concatenate(chosen))
 
 
+def draw_share(labels: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
+    """Sorted indices of a share of each class of a clean set, one row of each at least.
+
+    Args:
+        labels: true labels [m].
+        share: in (0, 1]; all rows for 1.
+        rng: the source of randomness.
+
+    Raises:
+        UserError: an impossible share.
+    """
+    if not 0 < share <= 1:
+        raise UserError(f"val.share is {share}; it must lie in (0, 1]")
+    chosen = []
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        chosen.append(rng.permutation(members)[: max(1, round(share * len(members)))])
+    return np.sort(np.concatenate(chosen))
+
+
 def save_split(path: Path, split: dict[str, np.ndarray]) -> None:
     """Writes split.npz."""
     files.save_npz(path, split)
@@ -117,10 +140,10 @@ def make_problem(dataset: Dataset, split: dict[str, np.ndarray]) -> Problem:
     """The arrays that a split selects from its data set."""
     own_val = dataset.val_inputs is not None
     return Problem(
-        train_inputs=dataset.inputs[split["train_index"]],
+        train_inputs=lazy.take(dataset.inputs, split["train_index"]),
         given_labels=split["given_labels"],
         true_labels=None if dataset.labels is None else dataset.labels[split["train_index"]],
-        val_inputs=(dataset.val_inputs if own_val else dataset.inputs)[split["val_index"]],
+        val_inputs=lazy.take(dataset.val_inputs if own_val else dataset.inputs, split["val_index"]),
         val_labels=split["val_labels"],
         val_given_labels=split.get("val_given_labels"),
         test_inputs=dataset.test_inputs,

@@ -4,9 +4,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dmlp_jax.data.lazy import Images
+
 
 class Dataset(NamedTuple):
-    """A data set in memory. Inputs are images [n, h, w, channels] uint8 or features [n, d] float.
+    """A data set. Inputs are images [n, h, w, channels] uint8, in memory or in files, or features [n, d].
 
     Attributes:
         inputs: the training pool.
@@ -19,18 +21,20 @@ class Dataset(NamedTuple):
         val_labels: [m], int32; None likewise.
         val_given_labels: [m], int32, what the noisy source said of the clean set; None where unknown.
         superclasses: the superclass of every class [c], for `noise.name=superclass`; None without.
+        files: a checksum of the names and sizes of the image files; None for other data sets.
     """
 
-    inputs: np.ndarray
+    inputs: Images
     labels: np.ndarray | None
-    test_inputs: np.ndarray | None
+    test_inputs: Images | None
     test_labels: np.ndarray | None
     class_names: tuple[str, ...]
     given_labels: np.ndarray | None = None
-    val_inputs: np.ndarray | None = None
+    val_inputs: Images | None = None
     val_labels: np.ndarray | None = None
     val_given_labels: np.ndarray | None = None
     superclasses: np.ndarray | None = None
+    files: int | None = None
 
 
 class Problem(NamedTuple):
@@ -48,12 +52,12 @@ class Problem(NamedTuple):
         class_names: one per class.
     """
 
-    train_inputs: np.ndarray
+    train_inputs: Images
     given_labels: np.ndarray
     true_labels: np.ndarray | None
-    val_inputs: np.ndarray
+    val_inputs: Images
     val_labels: np.ndarray
     val_given_labels: np.ndarray | None
-    test_inputs: np.ndarray | None
+    test_inputs: Images | None
     test_labels: np.ndarray | None
     class_names: tuple[str, ...]

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from dmlp_jax.data import lazy
 from dmlp_jax.data.types import Problem
 from dmlp_jax.errors import UserError
 from dmlp_jax.retrain.method import TrainingSet
@@ -68,7 +69,7 @@ def training_set(
     targets = identity[labels] if labels.ndim == 1 else labels.astype(np.float32)
     rows = len(targets)
     return TrainingSet(
-        np.concatenate([problem.train_inputs, problem.val_inputs[clean_rows]]),
+        lazy.concatenate([problem.train_inputs, lazy.take(problem.val_inputs, clean_rows)]),
         np.concatenate([targets, identity[problem.val_labels[clean_rows]]]),
         None if noise_rate is None else noise_rate * rows / (rows + len(clean_rows)),
     )

@@ -54,7 +54,7 @@ def _make(settings: ConfigDict, task: Task, disagreement: bool) -> Method:
     if settings.forget_epochs < 1:
         raise UserError(f"forget_epochs is {settings.forget_epochs}; it must be at least 1")
     network = Network(settings, task, _optimizer(settings, task))
-    policy = augment.make(settings.augment)
+    policy = augment.make(settings.augment, crop_size=settings.crop_size)
 
     def init(key: jax.Array, train: TrainingSet) -> CoTeachingState:
         rate = known_rate(train.noise_rate, "Co-teaching forgets that share of every batch")

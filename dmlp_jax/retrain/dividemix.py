@@ -27,7 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from dmlp_jax.data import augment
+from dmlp_jax.data import augment, lazy
 from dmlp_jax.errors import UserError
 from dmlp_jax.retrain import division, losses, mixing, mixmatch
 from dmlp_jax.retrain.method import Method, Task, TrainingSet, by_noise, known_rate, register
@@ -69,7 +69,7 @@ def make_dividemix(settings: ConfigDict, task: Task) -> Method:
     if settings.divide_by == "confidence" and not settings.soft_labels:
         raise UserError("recipes.dividemix.divide_by=confidence needs retrain.soft_labels=True")
     network = Network(settings, task, make_optimizer(settings, schedule.make(settings)))
-    policy = augment.make(settings.augment)
+    policy = augment.make(settings.augment, crop_size=settings.crop_size)
 
     def init(key: jax.Array, train: TrainingSet) -> DivideMixState:
         networks = [network.init(k, train.inputs) for k in jax.random.split(key)]
@@ -77,10 +77,12 @@ def make_dividemix(settings: ConfigDict, task: Task) -> Method:
             len(train.inputs),
             int(by_noise("recipes.dividemix.loss_memory", settings.loss_memory, train.noise_rate)),
         )
-        if rows < 2 * settings.batch_size:
+        epoch_rows = min(settings.epoch_rows or rows, rows)
+        if epoch_rows < 2 * settings.batch_size:
             raise UserError(
-                f"retrain.batch_size is {settings.batch_size} with {rows} rows to train on; dividemix trains "
-                f"on as many labelled as unlabelled ones, so choose at most {rows // 2}"
+                f"retrain.batch_size is {settings.batch_size} with {epoch_rows} rows to train on in an "
+                "epoch; dividemix trains on as many labelled as unlabelled ones, so choose at most "
+                f"{epoch_rows // 2}"
             )
         return DivideMixState(
             jax.tree.map(lambda *leaves: jnp.stack(leaves), *networks),
@@ -178,16 +180,24 @@ def make_dividemix(settings: ConfigDict, task: Task) -> Method:
             both = both_logits(state, inputs)
             return jnp.stack([losses.cross_entropy(logits, targets) for logits in both], axis=1)
 
-        evaluate = inference.over_rows(costs, (train.inputs, train.targets), devices)
+        def over(chosen):
+            inputs = lazy.take(train.inputs, chosen)
+            return inference.over_rows(costs, (inputs, train.targets[chosen]), devices)
+
+        everything = None if settings.epoch_rows else over(np.arange(rows))
+        classes = np.argmax(train.targets, axis=1)
 
         def plan(state: DivideMixState, epoch: int, key: jax.Array) -> tuple[DivideMixState, Plan]:
             keys = jax.random.split(key, (2, 3))
+            # The authors' warm-up goes through twice as many rows, in batches twice as large.
+            passes = 2 if epoch < settings.divide_warmup else 1
+            chosen = division.balanced(classes, passes * settings.epoch_rows, key)
             if epoch < settings.divide_warmup:
-                steps = rows // (2 * size)
+                steps = len(chosen) // (2 * size)
                 return state, division.join(
                     [
                         Plan(
-                            {"all": division.batches(np.arange(rows), steps, 2 * size, keys[which, 0])},
+                            {"all": division.batches(chosen, steps, 2 * size, keys[which, 0])},
                             {"network": np.full(steps, which, np.int32)},
                         )
                         for which in (0, 1)
@@ -196,10 +206,12 @@ def make_dividemix(settings: ConfigDict, task: Task) -> Method:
             if settings.divide_by == "confidence" and np.any(confidence < 1.0):
                 state = state._replace(clean=np.stack([confidence, confidence]))
             else:
-                state = _judge(state, evaluate(state), keys[:, 2], most_wrong)
+                evaluate = everything or over(chosen)
+                state = _judge(state, chosen, evaluate(state), keys[:, 2], most_wrong)
             parts = []
             for which in (0, 1):
-                labelled, unlabelled = division.divide(state.clean[1 - which], threshold, size)
+                parts_of = division.divide(np.asarray(state.clean)[1 - which, chosen], threshold, size)
+                labelled, unlabelled = (chosen[part] for part in parts_of)
                 steps = -(-len(labelled) // size)
                 risen = (epoch + np.arange(steps) / steps - settings.divide_warmup) / ramp
                 indices = {
@@ -209,7 +221,7 @@ def make_dividemix(settings: ConfigDict, task: Task) -> Method:
                 info = {
                     "network": np.full(steps, which, np.int32),
                     "lambda_u": (lambda_u * np.clip(risen, 0.0, 1.0)).astype(np.float32),
-                    "labelled": np.full(steps, len(labelled) / rows, np.float32),
+                    "labelled": np.full(steps, len(labelled) / len(chosen), np.float32),
                 }
                 parts.append(Plan(indices, info))
             return state, division.join(parts)
@@ -219,14 +231,15 @@ def make_dividemix(settings: ConfigDict, task: Task) -> Method:
     return Method(init, train_step, predict, make_planner)
 
 
-def _judge(state: DivideMixState, costs: np.ndarray, keys: jax.Array, most_wrong: float) -> DivideMixState:
-    """The state with this epoch's losses [n, 2], and with labels judged by the mean of the last ones."""
+def _judge(
+    state: DivideMixState, chosen: np.ndarray, costs: np.ndarray, keys: jax.Array, most_wrong: float
+) -> DivideMixState:
+    """The state with this epoch's losses [k, 2] of the rows chosen, and their labels judged by the last."""
     latest = np.stack([division.normalized(column) for column in costs.T])
-    kept = np.concatenate([latest[:, None], np.asarray(state.losses)[:, :-1]], axis=1)
-    clean = [
-        division.clean_probability(
-            np.nanmean(memory, axis=0), int(jax.random.randint(key, (), 0, 2**31 - 1)), most_wrong
-        )
-        for memory, key in zip(kept, keys, strict=True)
-    ]
-    return state._replace(clean=np.stack(clean), losses=kept.astype(np.float32))
+    kept = np.concatenate([latest[:, None], np.asarray(state.losses)[:, :-1, chosen]], axis=1)
+    judged, losses = np.array(state.clean), np.array(state.losses)
+    losses[:, :, chosen] = kept
+    for which, (memory, key) in enumerate(zip(kept, keys, strict=True)):
+        seed = int(jax.random.randint(key, (), 0, 2**31 - 1))
+        judged[which, chosen] = division.clean_probability(np.nanmean(memory, axis=0), seed, most_wrong)
+    return state._replace(clean=judged, losses=losses)

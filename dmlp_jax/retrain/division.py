@@ -83,6 +83,25 @@ def divide(clean: np.ndarray, threshold: float, least: int) -> tuple[np.ndarray,
     return np.sort(order[:count]), np.sort(order[count:])
 
 
+def balanced(classes: np.ndarray, count: int, key: jax.Array) -> np.ndarray:
+    """Sorted numbers of about `count` rows, drawn at random, of every class as many; all rows for 0.
+
+    A class with fewer rows than its share gives all of them.
+
+    Args:
+        classes: of the rows [n].
+        count: how many.
+        key: typed PRNG key.
+    """
+    if not count:
+        return np.arange(len(classes))
+    rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+    present = np.unique(classes)
+    share = max(1, count // len(present))
+    members = (rng.permutation(np.flatnonzero(classes == label)) for label in present)
+    return np.sort(np.concatenate([rows[:share] for rows in members]))
+
+
 def batches(rows: np.ndarray, steps: int, size: int, key: jax.Array) -> np.ndarray:
     """`steps` batches of row numbers [steps, size], going through `rows` again and again in new orders.
 

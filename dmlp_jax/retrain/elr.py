@@ -32,7 +32,7 @@ class ELRState(NamedTuple):
 def make_elr(settings: ConfigDict, task: Task) -> Method:
     """One network, `elr_beta` and `elr_strength`; see `retrain.method` for the contract."""
     network = Network(settings, task, make_optimizer(settings, schedule.make(settings)))
-    policy = augment.make(settings.augment)
+    policy = augment.make(settings.augment, crop_size=settings.crop_size)
 
     def init(key: jax.Array, train: TrainingSet) -> ELRState:
         return ELRState(network.init(key, train.inputs), jnp.zeros(train.targets.shape, jnp.float32))

@@ -48,7 +48,7 @@ def make_elr_plus(settings: ConfigDict, task: Task) -> Method:
         task: what is to be learned.
     """
     network = Network(settings, task, make_optimizer(settings, schedule.make(settings)))
-    policy = augment.make(settings.augment)
+    policy = augment.make(settings.augment, crop_size=settings.crop_size)
 
     def init(key: jax.Array, train: TrainingSet) -> ELRPlusState:
         networks = tuple(network.init(k, train.inputs) for k in jax.random.split(key))

@@ -33,7 +33,7 @@ class Network:
         Raises:
             UserError: the pretrained encoder is another network.
         """
-        example = augment.to_float(jax.numpy.asarray(inputs[:2]))
+        example = self._evaluated(jax.numpy.asarray(inputs[:2]))
         model = self._model(None)
         variables = jax.jit(model.init, static_argnums=2)(key, example, False)
         return init_state(start_from_encoder(variables, self.task.encoder), self.optimizer)
@@ -58,13 +58,16 @@ class Network:
     def logits(self, state: TrainState, inputs: jax.Array) -> jax.Array:
         """Logits [b, c] of inputs [b, ...] as they came, in evaluation mode."""
         variables = {"params": state.params, "batch_stats": state.batch_stats}
-        return self._model(None).apply(variables, augment.to_float(inputs), False)
+        return self._model(None).apply(variables, self._evaluated(inputs), False)
 
     def step(
         self, state: TrainState, grads: Any, batch_stats: Any, axis_name: str | None, **extra: Any
     ) -> TrainState:
         """One optimiser step; see `training.state.apply_gradients`."""
         return apply_gradients(state, grads, batch_stats, self.optimizer, axis_name, **extra)
+
+    def _evaluated(self, inputs: jax.Array) -> jax.Array:
+        return augment.centre(augment.to_float(inputs), self.settings.crop_size)
 
     def _model(self, axis_name: str | None) -> nn.Module:
         encoder = registry.make_encoder(self.settings.model, dtype=self.settings.dtype, axis_name=axis_name)

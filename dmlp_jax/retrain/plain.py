@@ -50,7 +50,7 @@ def one_network(
         optimizer: by the settings if None.
     """
     network = Network(settings, task, optimizer or make_optimizer(settings, schedule.make(settings)))
-    policy = augment.make(settings.augment)
+    policy = augment.make(settings.augment, crop_size=settings.crop_size)
 
     def init(key: jax.Array, train: TrainingSet) -> TrainState:
         return network.init(key, train.inputs)

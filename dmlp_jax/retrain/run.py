@@ -9,11 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from dmlp_jax import files
+from dmlp_jax import files, hosts
 from dmlp_jax.data.types import Problem
 from dmlp_jax.retrain import arms, method, methods  # noqa: F401  (methods registers them)
 from dmlp_jax.retrain.method import Task
-from dmlp_jax.training import inference, loop
+from dmlp_jax.training import inference, loop, parallel
 from dmlp_jax.training.loop import LoopOptions
 from dmlp_jax.training.session import Session
 
@@ -57,7 +57,7 @@ def retrain(
     if not settings.with_val:
         train_rows = train_rows[:0]
     rows = len(problem.train_inputs) + len(train_rows)
-    per_epoch = loop.steps_per_epoch(rows, settings.batch_size, len(session.devices), "retrain")
+    per_epoch = loop.steps_per_epoch(rows, settings.batch_size, parallel.total(session.devices), "retrain")
     chosen = method.make(settings.method, settings, Task(classes, per_epoch, encoder))
     held = {"select": (problem.val_inputs[select_rows], problem.val_labels[select_rows])}
     if problem.test_inputs is not None:
@@ -70,8 +70,9 @@ def retrain(
     for source, values in labels.items():
         place = folder / f"{settings.method}-{source}"
         result_path = place / "result.json"
-        if result_path.exists():
-            results[source] = files.load_json(result_path)
+        known = hosts.agree(lambda: files.load_json(result_path) if result_path.exists() else None)  # noqa: B023
+        if known is not None:
+            results[source] = known
             continue
         train = arms.training_set(problem, values, train_rows, classes, noise_rates[source])
         options = LoopOptions(
@@ -93,7 +94,7 @@ def retrain(
             compiled=compiled,
         )
         results[source] = {**_summarize(outcome.curve), "noise_rate": noise_rates[source]}
-        files.save_json(result_path, results[source])
+        hosts.only_main(lambda: files.save_json(result_path, results[source]))  # noqa: B023
     return results
 
 

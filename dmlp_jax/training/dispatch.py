@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dmlp_jax.training import parallel
+from dmlp_jax.training import parallel, streaming
 
 # Steps in one dispatch on accelerators. On CPU one: a convolution inside lax.scan is far slower there.
 STEPS_PER_CALL = 50
@@ -72,54 +72,60 @@ def shuffled(rows: int, batch_size: int, key: jax.Array) -> Plan:
 
 
 def mapped(step: Step, devices: list[jax.Device]) -> Callable[..., Any]:
-    """`(state, data, indices, shared) -> (state, metrics [steps])` over the devices, several steps a call.
+    """`(state, data, rows, shared) -> (state, metrics [steps])` over the devices, several steps a call.
 
     Args:
         step: the update.
         devices: to run on.
 
     Returns:
-        A function of the replicated state and data, the sharded indices and what `pieces` puts beside them.
+        A function of the replicated state and arrays, the sharded pair of indices and rows fetched for them
+        (`streaming`), and what `pieces` puts beside the indices.
     """
     axis = parallel.axis_name(devices)
 
-    def one(state, data, indices, shared):
+    def one(state, data, chosen, shared):
+        indices, fetched = chosen
         number, epoch, info, key = shared
         key = jax.random.fold_in(key, number)
         size = jax.tree.leaves(indices)[0].shape[0]
         offset = 0 if axis is None else jax.lax.axis_index(axis) * size
         keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, offset + jnp.arange(size))
-        rows = jax.tree.map(lambda index: jax.tree.map(lambda values: values[index], data), indices)
+        rows = jax.tree.map(lambda index, found: streaming.gather(data, found, index), indices, fetched)
         # No row of the batch has the key of the batch: places end below 2^31.
         whole = jax.random.fold_in(key, 2**31)
         state, metrics = step(state, Batch(rows, keys, whole, indices, epoch, info), axis_name=axis)
         return state, metrics if axis is None else jax.lax.pmean(metrics, axis)
 
-    def several(state, data, indices, shared):
+    def several(state, data, chosen, shared):
         numbers, epochs, info, key = shared
         if len(numbers) == 1:
-            first = jax.tree.map(lambda values: values[0], (indices, (numbers, epochs, info)))
+            first = jax.tree.map(lambda values: values[0], (chosen, (numbers, epochs, info)))
             state, metrics = one(state, data, first[0], (*first[1], key))
             return state, jax.tree.map(lambda value: value[None], metrics)
 
         def body(state, at):
             return one(state, data, at[0], (*at[1], key))
 
-        return jax.lax.scan(body, state, (indices, (numbers, epochs, info)))
+        return jax.lax.scan(body, state, (chosen, (numbers, epochs, info)))
 
     return parallel.map_step(several, devices)
 
 
-def pieces(plan: Plan, epoch: int, key: jax.Array, platform: str) -> list[tuple[Any, Any]]:
+def steps_per_call(platform: str, streamed: bool) -> int:
+    """How many steps go into one dispatch; one where their rows are fetched, which takes longer than it."""
+    return 1 if platform == "cpu" or streamed else STEPS_PER_CALL
+
+
+def pieces(plan: Plan, epoch: int, key: jax.Array, size: int) -> list[tuple[Any, Any]]:
     """The plan in calls of few different lengths: indices [steps, b] and what else the steps share.
 
     Args:
         plan: of the epoch.
         epoch: epochs done before.
         key: of the epoch's steps.
-        platform: of the devices.
+        size: most steps in a call, see `steps_per_call`.
     """
-    size = 1 if platform == "cpu" else STEPS_PER_CALL
     steps = plan.steps
     # Plans may have another number of steps each epoch: full calls, then single steps, compile twice.
     full = steps - steps % size

@@ -6,6 +6,7 @@ CPU.
 """
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,8 +14,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dmlp_jax import prefetch
 from dmlp_jax.errors import UserError
-from dmlp_jax.training import dispatch, parallel
+from dmlp_jax.training import dispatch, parallel, streaming
 from dmlp_jax.training.checkpoint import Checkpoints
 from dmlp_jax.training.dispatch import Plan, Step
 from dmlp_jax.training.metrics import Progress, format_values
@@ -91,7 +93,8 @@ def fit(
     Args:
         step: the update.
         state: initial state, a pytree of arrays.
-        data: the training set, a pytree of arrays [n, ...].
+        data: the training set, a pytree of arrays [n, ...], which are put on every device, and of sources,
+            whose rows are fetched when they are needed (see `streaming`).
         options: see `LoopOptions`.
         session: devices, log, and when to stop.
         key: typed PRNG key; data order and every step's keys derive from it.
@@ -105,7 +108,9 @@ def fit(
     """
     devices, log = session.devices, session.log
     rows = jax.tree.leaves(data)[0].shape[0]
-    steps_per_epoch(rows, options.batch_size, len(devices), options.stage.split("/")[0])
+    arrays, sources = streaming.split(data)
+    call = dispatch.steps_per_call(devices[0].platform, streamed=bool(jax.tree.leaves(sources)))
+    steps_per_epoch(rows, options.batch_size, parallel.total(devices), options.stage.split("/")[0])
     order_key, step_key = jax.random.split(key)
     compiled = {} if compiled is None else compiled
     if "update" not in compiled:
@@ -124,7 +129,7 @@ def fit(
             print(f"{options.stage}  resumes after epoch {first} of {options.epochs}", flush=True)
         if planner is None:
             state = parallel.replicate(plain, devices)
-        data = parallel.replicate(data, devices)
+        arrays = parallel.replicate(arrays, devices)
         progress = Progress(options.stage, options.epochs, session.log_seconds, first)
         unsaved = None
         for epoch in range(first, options.epochs):
@@ -137,12 +142,14 @@ def fit(
             watch = Watch(options.stage, epoch, plan.steps, progress)
             done = 0
             keys = jax.random.fold_in(step_key, epoch)
-            for indices, shared in dispatch.pieces(plan, epoch, keys, devices[0].platform):
+            pieces = dispatch.pieces(plan, epoch, keys, call)
+            for (indices, shared), fetched in prefetch.ahead(pieces, partial(_start, sources)):
                 if session.stop():
                     if unsaved is not None:
                         checkpoints.save(epoch, unsaved(), {"curve": list(curve)})
                     raise Stopped
-                state, metrics = update(state, data, parallel.shard(indices, devices), shared)
+                chosen = parallel.shard((parallel.own_share(indices), fetched()), devices)
+                state, metrics = update(state, arrays, chosen, shared)
                 done += len(shared[0])
                 watch.add(done, sum(index.size for index in jax.tree.leaves(indices)), metrics)
             means = watch.finish()
@@ -162,6 +169,10 @@ def fit(
             if last or progress.due():
                 progress.show(epoch + 1, format_values({**means, **scores}))
     return Outcome(plain, curve)
+
+
+def _start(sources: Any, piece: tuple[Any, Any]) -> Callable[[], Any]:
+    return streaming.start(sources, parallel.own_share(piece[0]))
 
 
 def _keep(plain: Any) -> Callable[[], Any]:

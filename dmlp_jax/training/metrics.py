@@ -13,12 +13,15 @@ class MetricsLog:
     """Appends one JSON object a line: stage, step, seconds since 1970, and the numbers.
 
     Args:
-        path: metrics.jsonl. A last line torn by a kill is dropped when the file is opened.
+        path: metrics.jsonl. A last line torn by a kill is dropped when the file is opened. None writes
+            nothing, which is what all but the main process of several do.
         tensorboard: also write TensorBoard event files into the folder `tensorboard` beside it.
     """
 
-    def __init__(self, path: Path, tensorboard: bool = False):
+    def __init__(self, path: Path | None, tensorboard: bool = False):
         self._path = path
+        if path is None:
+            return
         lines = _complete_lines(path)
         files.save_text(path, "".join(lines))
         self._file = path.open("a", encoding="utf-8")
@@ -26,6 +29,8 @@ class MetricsLog:
 
     def write(self, stage: str, step: int, values: dict[str, Any]) -> None:
         """Appends `values` (numbers) of `stage` at `step`."""
+        if self._path is None:
+            return
         record = {"stage": stage, "step": int(step), "time": round(time.time(), 3)}
         record.update({name: float(value) for name, value in values.items()})
         self._file.write(json.dumps(record) + "\n")
@@ -36,6 +41,8 @@ class MetricsLog:
 
     def rewind(self, stage: str, step: int) -> None:
         """Removes what `stage` wrote after `step`: a resumed loop writes it again."""
+        if self._path is None:
+            return
         self._file.close()
         kept = []
         for line in _complete_lines(self._path):
@@ -47,6 +54,8 @@ class MetricsLog:
 
     def close(self) -> None:
         """Closes the files."""
+        if self._path is None:
+            return
         self._file.close()
         if self._board is not None:
             self._board.close()

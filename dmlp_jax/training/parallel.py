@@ -30,51 +30,74 @@ def local_devices(count: int) -> list[jax.Device]:
     return devices[: count or None]
 
 
+def total(devices: list[jax.Device]) -> int:
+    """Devices that share a batch: those of all processes."""
+    return len(devices) * jax.process_count()
+
+
 def axis_name(devices: list[jax.Device]) -> str | None:
     """The pmap axis that steps reduce over, None on a single device."""
-    return AXIS if len(devices) > 1 else None
+    return AXIS if total(devices) > 1 else None
 
 
 def map_step(step: Callable[..., Any], devices: list[jax.Device]) -> Callable[..., Any]:
-    """`step(state, data, indices, shared)` over the devices; state buffers are donated.
+    """`step(state, data, rows, shared)` over the devices; state buffers are donated.
 
-    State and data come replicated, indices with a leading device axis (`shard`); what is shared is the same
-    everywhere. On one device there is no device axis at all.
+    State and data come replicated, rows with a leading device axis (`shard`); what is shared is the same
+    everywhere. On one device there is no device axis at all. With several processes, each gives and gets what
+    belongs to its own devices.
     """
-    if len(devices) == 1:
+    if total(devices) == 1:
         return jax.jit(step, donate_argnums=0)
-    return jax.pmap(step, axis_name=AXIS, devices=devices, in_axes=(0, 0, 0, None), donate_argnums=0)
+    everywhere = devices if jax.process_count() == 1 else jax.devices()
+    return jax.pmap(step, axis_name=AXIS, devices=everywhere, in_axes=(0, 0, 0, None), donate_argnums=0)
 
 
 def replicate(tree: Any, devices: list[jax.Device]) -> Any:
     """A copy on every device, with a leading device axis if there are several."""
-    if len(devices) == 1:
+    if total(devices) == 1:
         # A copy, so that donating it leaves the caller's arrays alone.
         return jax.tree.map(lambda leaf: jax.device_put(np.asarray(leaf), devices[0]), tree)
-    sharding = NamedSharding(Mesh(np.array(devices), (AXIS,)), PartitionSpec(AXIS))
+    everywhere = devices if jax.process_count() == 1 else jax.devices()
+    sharding = NamedSharding(Mesh(np.array(everywhere), (AXIS,)), PartitionSpec(AXIS))
 
     def copy(leaf):
         leaf = np.asarray(leaf)
-        return jax.device_put(np.broadcast_to(leaf, (len(devices), *leaf.shape)), sharding)
+        return jax.make_array_from_process_local_data(
+            sharding, np.broadcast_to(leaf, (len(devices), *leaf.shape))
+        )
 
     return jax.tree.map(copy, tree)
 
 
 def unreplicate(tree: Any, devices: list[jax.Device]) -> Any:
     """The first device's copy on the host, as NumPy arrays."""
-    if len(devices) == 1:
+    if total(devices) == 1:
         return jax.tree.map(np.asarray, tree)
     # Reading one shard costs nothing; indexing leaf[0] would run a gather over all devices.
     return jax.tree.map(lambda leaf: np.asarray(leaf.addressable_shards[0].data)[0], tree)
 
 
-def shard(tree: Any, devices: list[jax.Device]) -> Any:
-    """Arrays [steps, batch] dealt out to the devices, [devices, steps, batch / devices]."""
-    if len(devices) == 1:
+def own_share(tree: Any) -> Any:
+    """This process's share of arrays [steps, batch]: one of as many equal parts of the batch as processes."""
+    count = jax.process_count()
+    if count == 1:
         return tree
 
-    def deal(indices):
-        steps, batch = indices.shape
-        return np.swapaxes(indices.reshape(steps, len(devices), batch // len(devices)), 0, 1)
+    def part(array):
+        size = array.shape[1] // count
+        return array[:, jax.process_index() * size : (jax.process_index() + 1) * size]
+
+    return jax.tree.map(part, tree)
+
+
+def shard(tree: Any, devices: list[jax.Device]) -> Any:
+    """Arrays [steps, batch, ...] of this process dealt out, [devices, steps, batch / devices, ...]."""
+    if total(devices) == 1:
+        return tree
+
+    def deal(array):
+        steps, batch = array.shape[:2]
+        return np.swapaxes(array.reshape(steps, len(devices), batch // len(devices), *array.shape[2:]), 0, 1)
 
     return jax.tree.map(deal, tree)

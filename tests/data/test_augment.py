@@ -102,7 +102,9 @@ def test_flip_and_grey_happen_at_their_rate(images):
 
 
 def test_full_crop_is_the_image(images):
-    found = geometry.random_resized_crop(keys()[0], images[0], min_area=1.0, aspect=(1.0, 1.0))
+    found = geometry.random_resized_crop(
+        keys()[0], images[0], images.shape[1], min_area=1.0, aspect=(1.0, 1.0)
+    )
     np.testing.assert_allclose(found, images[0], atol=1e-5)
 
 
@@ -116,7 +118,7 @@ def test_crop_is_pillows_bilinear_window(images):
     window = Image.fromarray(plane, mode=None).resize(
         (32, 32), Image.Resampling.BILINEAR, box=(left, top, left + 32 * side, top + 32 * side)
     )
-    found = geometry.random_resized_crop(key, jnp.asarray(plane)[..., None], 0.3, aspect=(1.0, 1.0))
+    found = geometry.random_resized_crop(key, jnp.asarray(plane)[..., None], 32, 0.3, aspect=(1.0, 1.0))
     np.testing.assert_allclose(found[3:-3, 3:-3, 0], np.asarray(window)[3:-3, 3:-3], atol=1e-3)
 
 
@@ -125,11 +127,40 @@ def test_shift_is_a_window_of_the_padded_image(images):
     windows = [padded[i : i + 8, j : j + 8] for i in range(5) for j in range(5)]
     seen = set()
     for key in keys(5, 60):
-        found = np.asarray(geometry.random_shift(key, images[0], 2))
+        found = np.asarray(geometry.random_window(key, images[0], 8, padding=2))
         matches = [i for i, window in enumerate(windows) if np.array_equal(window, found)]
         assert matches
         seen.update(matches)
     assert len(seen) > 15
+
+
+def test_window_larger_than_the_view_is_shrunk_as_pillow_would(images):
+    """A crop of the whole image to half its size samples between the pixels' centres."""
+    plane = np.asarray(images[0])
+    found = geometry.random_resized_crop(keys()[0], images[0], 4, min_area=1.0, aspect=(1.0, 1.0))
+    np.testing.assert_allclose(found, plane.reshape(4, 2, 4, 2, -1).mean(axis=(1, 3)), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["simclr", "crop_flip", "none"])
+def test_views_have_the_side_asked_for(images, name):
+    views = jax.jit(augment.make(name, crop_size=5))(keys(), images)
+    assert views.shape == (*images.shape[:1], 5, 5, images.shape[3])
+
+
+def test_crop_flip_cuts_windows_of_the_image_without_padding(images):
+    plane = np.asarray(images[0])
+    windows = [plane[i : i + 5, j : j + 5] for i in range(4) for j in range(4)]
+    windows += [window[:, ::-1] for window in windows]
+    policy = augment.make("crop_flip", crop_size=5)
+    found = policy(keys(6, 80), jnp.broadcast_to(images[:1], (80, *images.shape[1:])))
+    which = [[i for i, window in enumerate(windows) if np.allclose(view, window)] for view in found]
+    assert all(which)
+    assert len({matches[0] for matches in which}) > 20
+
+
+def test_affine_refuses_a_crop():
+    with pytest.raises(UserError, match="crop_size"):
+        augment.make("affine", crop_size=5)
 
 
 def test_affine_without_amplitude_is_the_image(images):

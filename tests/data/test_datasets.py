@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from dmlp_jax.config import default_config
-from dmlp_jax.data import cifar, datasets, folder, own_features
+from dmlp_jax.data import cifar, datasets, own_features
 from dmlp_jax.errors import UserError
 
 
@@ -149,56 +149,6 @@ def test_unusable_tfds_files_say_how_to_prepare_them(tmp_path):
     (tmp_path / "cifar10" / "3.0.2").mkdir(parents=True)
     with pytest.raises(UserError, match="file_format=array_record"):
         cifar.load("cifar10", tmp_path)
-
-
-def make_folder(root, sizes):
-    rng = np.random.default_rng(0)
-    for place, count in sizes.items():
-        (root / place).mkdir(parents=True)
-        for index in range(count):
-            pixels = rng.integers(0, 256, size=(20, 30, 3)).astype(np.uint8)
-            Image.fromarray(pixels).save(root / place / f"{index}.png")
-
-
-def test_image_folder(tmp_path):
-    sizes = {"train/cat": 3, "train/dog": 4, "val/cat": 1, "val/dog": 2, "test/dog": 1}
-    make_folder(tmp_path, sizes)
-    dataset = folder.load(tmp_path, 16)
-    assert dataset.inputs.shape == (7, 16, 16, 3)
-    np.testing.assert_array_equal(dataset.given_labels, [0, 0, 0, 1, 1, 1, 1])
-    np.testing.assert_array_equal(dataset.val_labels, [0, 1, 1])
-    np.testing.assert_array_equal(dataset.test_labels, [1])
-    assert dataset.class_names == ("cat", "dog")
-    assert dataset.labels is None
-
-
-def test_image_is_scaled_and_cut_from_the_centre(tmp_path):
-    make_folder(tmp_path, {"train/a": 1, "train/b": 1, "val/a": 1, "val/b": 1})
-    with Image.open(tmp_path / "train/a/0.png") as image:
-        oracle = np.asarray(image.resize((24, 16), Image.Resampling.BICUBIC))[:, 4:20]
-    np.testing.assert_array_equal(folder.load(tmp_path, 16).inputs[0], oracle)
-
-
-@pytest.mark.parametrize(
-    ("sizes", "words"),
-    [
-        ({"train/a": 1, "train/b": 1}, "val/<class>/"),
-        ({"train/a": 1, "val/a": 1}, "at least two"),
-        ({"train/a": 1, "train/b": 1, "val/c": 1}, "class 'c'"),
-        ({"train/a": 0, "train/b": 0, "val/a": 1}, "no images"),
-    ],
-)
-def test_unusable_folders_are_refused(tmp_path, sizes, words):
-    make_folder(tmp_path, sizes)
-    with pytest.raises(UserError, match=words):
-        folder.load(tmp_path, 16)
-
-
-def test_broken_image_is_named(tmp_path):
-    make_folder(tmp_path, {"train/a": 1, "train/b": 1, "val/a": 1, "val/b": 1})
-    (tmp_path / "train/b/0.png").write_bytes(b"no image")
-    with pytest.raises(UserError, match=r"train/b/0\.png cannot be read"):
-        folder.load(tmp_path, 16)
 
 
 def own_arrays():

@@ -3,8 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dmlp_jax.training import dispatch
-from dmlp_jax.training.dispatch import STEPS_PER_CALL, Plan, mapped, pieces, shuffled
+from dmlp_jax.training import dispatch, streaming
+from dmlp_jax.training.dispatch import STEPS_PER_CALL, Plan, mapped, pieces, shuffled, steps_per_call
 
 DEVICES = jax.local_devices()[:1]
 KEY = jax.random.key(3)
@@ -47,7 +47,7 @@ def test_rows_left_over_differ_from_epoch_to_epoch():
 @pytest.mark.parametrize("platform", ["cpu", "gpu"])
 def test_pieces_are_the_plan_in_calls_of_two_lengths(steps, platform):
     plan = long_plan(steps)
-    parts = pieces(plan, 7, KEY, platform)
+    parts = pieces(plan, 7, KEY, steps_per_call(platform, streamed=False))
     lengths = [len(shared[0]) for _, shared in parts]
     full = 0 if platform == "cpu" else steps // STEPS_PER_CALL
     assert lengths == [STEPS_PER_CALL] * full + [1] * (steps - STEPS_PER_CALL * full)
@@ -61,6 +61,11 @@ def test_pieces_are_the_plan_in_calls_of_two_lengths(steps, platform):
     weights = np.concatenate([shared[2]["weight"] for _, shared in parts])
     np.testing.assert_array_equal(weights, np.arange(steps) ** 2)
     assert all(shared[3] is KEY for _, shared in parts)
+
+
+def chosen(data, indices):
+    """The rows as `mapped` takes them: numbers, and what has to be fetched for them, here nothing."""
+    return indices, streaming.start(streaming.split(data)[1], indices)()
 
 
 def record(state, batch, *, axis_name):
@@ -95,8 +100,8 @@ def recorded(plan, epoch=2, platform="cpu", key=KEY):
     data = {"row": jnp.arange(2 * steps * size)[::-1]}
     state, losses = {"seen": empty, "step": jnp.int32(0)}, []
     update = mapped(record, DEVICES)
-    for indices, shared in pieces(plan, epoch, key, platform):
-        state, metrics = update(state, data, indices, shared)
+    for indices, shared in pieces(plan, epoch, key, steps_per_call(platform, streamed=False)):
+        state, metrics = update(state, data, chosen(data, indices), shared)
         assert metrics["loss"].shape == (len(shared[0]),)
         losses.extend(np.asarray(metrics["loss"]))
     assert state["step"] == steps
@@ -151,7 +156,7 @@ def test_single_steps_of_plans_of_any_length_are_compiled_once():
     state, data = jnp.float32(0), jnp.arange(12.0)
     for epoch, steps in enumerate((2, 3, 1)):
         plan = Plan(np.arange(4 * steps).reshape(steps, 4))
-        for indices, shared in pieces(plan, epoch, KEY, "cpu"):
-            state, _ = update(state, data, indices, shared)
+        for indices, shared in pieces(plan, epoch, KEY, 1):
+            state, _ = update(state, data, chosen(data, indices), shared)
     assert len(traces) == 1
     assert state == sum(sum(range(4 * steps)) for steps in (2, 3, 1))

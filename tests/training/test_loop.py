@@ -162,9 +162,7 @@ def test_nothing_is_compiled_after_the_first_epoch(tmp_path, data):
 
 def test_scan_over_steps_gives_the_same_numbers(tmp_path, data, monkeypatch):
     one = run(tmp_path / "one", data)
-    whole = dispatch.pieces
-    monkeypatch.setattr(dispatch, "STEPS_PER_CALL", 2)
-    monkeypatch.setattr(dispatch, "pieces", lambda plan, epoch, key, platform: whole(plan, epoch, key, "gpu"))
+    monkeypatch.setattr(dispatch, "steps_per_call", lambda platform, streamed: 2)
     several = run(tmp_path / "several", data)
     np.testing.assert_allclose(several.state.params["w"], one.state.params["w"], atol=1e-6)
 
@@ -260,3 +258,34 @@ def test_lars_follows_its_definition():
         updates, state = optimizer.update(gradients, state, params, epoch=jnp.float32(0))
         params = optax.apply_updates(params, updates)
     np.testing.assert_allclose(params["kernel"], weights, rtol=1e-4)
+
+
+class Fetched:
+    """A source that says which rows it was asked for, and when they were waited for."""
+
+    def __init__(self, rows):
+        self.rows, self.shape, self.asked, self.waited = rows, rows.shape, 0, 0
+
+    def start(self, index):
+        self.asked += 1
+
+        def wait():
+            self.waited += 1
+            return self.rows[index]
+
+        return wait
+
+
+def test_rows_from_a_source_train_as_those_in_memory_do(tmp_path, data):
+    expected = run(tmp_path / "memory", data)
+    source = Fetched(data["x"])
+    found = run(tmp_path / "stream", {**data, "x": source})
+    jax.tree.map(np.testing.assert_array_equal, found.state, expected.state)
+    assert source.asked == source.waited == 6 * (ROWS // 6)
+
+
+def test_a_stopped_run_has_asked_for_a_few_batches_more_only(tmp_path, data):
+    source, calls = Fetched(data["x"]), []
+    with pytest.raises(Stopped):
+        run(tmp_path, {**data, "x": source}, batch_size=1, stop=lambda: calls.append(1) or len(calls) > 5)
+    assert source.waited == 5 < source.asked < 12
