@@ -164,7 +164,9 @@ def test_slurm_job_is_queued_again_after_it_was_terminated(tmp_path, status, req
     stand_in(tmp_path, "scontrol", f'echo "scontrol $*" >> {said}')
     found = run("slurm.sbatch", "--workdir=w", PATH=f"{tmp_path}:{os.environ['PATH']}", SLURM_JOB_ID=42)
     assert found.returncode == status
-    expected = ["srun python3 -m dmlp_jax.main --workdir=w"] + ["scontrol requeue 42"] * requeued
+    expected = ["srun --kill-on-bad-exit=1 python3 -m dmlp_jax.main --workdir=w"] + [
+        "scontrol requeue 42"
+    ] * requeued
     assert said.read_text().splitlines() == expected
 
 

@@ -1,0 +1,158 @@
+"""Several processes that share a run: on one machine, with gloo for the network."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dmlp_jax import files, hosts
+from dmlp_jax.errors import UserError
+
+SETTINGS = [
+    "--config.pretrain.epochs=3",
+    "--config.pretrain.checkpoint_epochs=1",
+    "--config.retrain.epochs=2",
+    "--config.retrain.checkpoint_epochs=1",
+    "--config.retrain.labels=purified",
+    "--config.log_seconds=0",
+]
+
+
+def test_a_single_process_agrees_with_itself():
+    assert hosts.is_main()
+    assert not hosts.several()
+    value = object()
+    assert hosts.agree(lambda: value) is value
+    done = []
+    hosts.only_main(lambda: done.append(1))
+    assert done == [1]
+    with pytest.raises(UserError, match="full"):
+        hosts.only_main(lambda: (_ for _ in ()).throw(UserError("full")))
+
+
+def start(workdir, cache, processes, devices=1, method="naive"):
+    """Starts the processes of a run; returns them."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    common = {
+        "JAX_PLATFORMS": "cpu",
+        "JAX_COMPILATION_CACHE_DIR": str(cache),
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
+        "NPROC": "16",
+    }
+    command = [sys.executable, "-m", "dmlp_jax.main", f"--workdir={workdir}", *SETTINGS]
+    command.append(f"--config.retrain.method={method}")
+    if processes > 1:
+        command.append("--multihost")
+        common |= {"COORDINATOR_ADDRESS": f"localhost:{port}", "NUM_PROCESSES": str(processes)}
+    running = []
+    for rank in range(processes):
+        output = open(Path(workdir).with_suffix(f".{rank}.log"), "ab")  # noqa: SIM115 (the child keeps it)
+        environment = {**os.environ, **common, "PROCESS_ID": str(rank)}
+        running.append(subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT))
+        output.close()
+    return running
+
+
+def finish(running, workdir):
+    """Waits for all of them to end well."""
+    statuses = [process.wait(timeout=600) for process in running]
+    assert statuses == [0] * len(running), [log(workdir, rank)[-2000:] for rank in range(len(running))]
+
+
+def log(workdir, rank):
+    return Path(workdir).with_suffix(f".{rank}.log").read_text()
+
+
+def wait_for(text, workdir, rank=0):
+    for _ in range(6000):
+        if text in log(workdir, rank):
+            return
+        time.sleep(0.05)
+    pytest.fail(f"{text!r} did not come: {log(workdir, rank)[-2000:]}")
+
+
+def artefacts(workdir):
+    """All arrays of a run, and the curve of its network."""
+    arrays = {
+        f"{name}/{key}": value
+        for name in ("split", "features", "purified")
+        for key, value in files.load_npz(workdir / f"{name}.npz").items()
+    }
+    curve = files.load_json(next(workdir.glob("retrain/*/result.json")))["curve"]
+    return arrays | {"curve": np.array([list(scores.values()) for scores in curve])}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run of two processes that nothing disturbed, and the folder of compiled programs."""
+    folder = tmp_path_factory.mktemp("hosts")
+    finish(start(folder / "whole", folder / "cache", 2), folder / "whole")
+    return folder / "whole", folder / "cache"
+
+
+@pytest.mark.slow
+def test_two_processes_do_what_two_devices_of_one_do(whole, tmp_path):
+    finish(start(tmp_path / "one", whole[1], 1, devices=2), tmp_path / "one")
+    expected, found = artefacts(tmp_path / "one"), artefacts(whole[0])
+    np.testing.assert_array_equal(found["split/given_labels"], expected["split/given_labels"])
+    np.testing.assert_allclose(found["features/train"], expected["features/train"], rtol=1e-3, atol=1e-3)
+    assert np.mean(found["purified/labels"] == expected["purified/labels"]) > 0.99
+    stages = [json_line["stage"] for json_line in map(files.json.loads, (whole[0] / "metrics.jsonl").open())]
+    assert stages.count("pretrain") == 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("killed", [0, 1])
+def test_killed_process_and_its_peer_go_on_bit_for_bit(whole, tmp_path, killed):
+    workdir = tmp_path / "run"
+    running = start(workdir, whole[1], 2)
+    wait_for("pretrain  epoch 2.", workdir)
+    running[killed].kill()
+    peer = running[1 - killed]
+    # It cannot go on alone; JAX notices after a while, and a launcher would not wait for that.
+    try:
+        assert peer.wait(timeout=20) != 0
+    except subprocess.TimeoutExpired:
+        peer.kill()
+        peer.wait()
+    running[killed].wait()
+    finish(start(workdir, whole[1], 2), workdir)
+    assert "resumes after epoch" in log(workdir, 0)
+    expected, found = artefacts(whole[0]), artefacts(workdir)
+    assert expected.keys() == found.keys()
+    for name, value in expected.items():
+        np.testing.assert_array_equal(found[name], value, err_msg=name)
+
+
+@pytest.mark.slow
+def test_sigterm_at_one_process_stops_both_with_everything_saved(whole, tmp_path):
+    workdir = tmp_path / "run"
+    running = start(workdir, whole[1], 2)
+    wait_for("pretrain  epoch 1.", workdir)
+    running[1].send_signal(signal.SIGTERM)
+    assert [process.wait(timeout=300) for process in running] == [75, 75]
+    finish(start(workdir, whole[1], 2), workdir)
+    found = artefacts(workdir)
+    for name, value in artefacts(whole[0]).items():
+        np.testing.assert_array_equal(found[name], value, err_msg=name)
+
+
+@pytest.mark.slow
+def test_mistake_of_the_user_ends_all_processes(whole, tmp_path):
+    """Process 0 alone sees the workdir's records; the others are told."""
+    finish_codes = []
+    workdir = tmp_path / "run"
+    (tmp_path / "run").write_text("a file where the folder should be")
+    for process in start(workdir, whole[1], 2):
+        finish_codes.append(process.wait(timeout=300))
+    assert finish_codes == [2, 2]
+    assert "cannot be made" in log(workdir, 0)
+    assert "cannot be made" in log(workdir, 1)
