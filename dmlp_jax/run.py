@@ -63,6 +63,9 @@ class Run:
             self.workdir.begin("split", self.config)
             split = splits.make_split(self.dataset, self.config)
             hosts.only_main(lambda: splits.save_split(self.workdir.split, split))
+            if (names := self.dataset.names) is not None:
+                lines = "".join(f"{names[row]}\n" for row in split["train_index"])
+                hosts.only_main(lambda: files.save_text(self.workdir.rows, lines))
             self.workdir.finish("split", self.config, fingerprint=found)
         return splits.load_split(self.workdir.split)
 

@@ -86,6 +86,11 @@ class Workdir:
         return self.root / "broken_images.json"
 
     @property
+    def rows(self) -> Path:
+        """The file of each row, a line each in the order of split.npz, for data sets of image files."""
+        return self.root / "rows.txt"
+
+    @property
     def split(self) -> Path:
         """Indices and given labels."""
         return self.root / "split.npz"

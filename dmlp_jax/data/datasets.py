@@ -70,7 +70,7 @@ def fingerprint(dataset: Dataset) -> str:
     Of image files, names and sizes count, so that it is the same whether they are kept in memory or not.
     """
     checksum = 0
-    for name, field in zip(dataset._fields, dataset, strict=True):
+    for name, field in zip(dataset._fields, dataset._replace(names=None), strict=True):
         if name == "files" and field is not None:
             checksum = zlib.crc32(f"{name}{field}".encode(), checksum)
         elif field is not None and not (dataset.files is not None and name.endswith("inputs")):

@@ -92,6 +92,7 @@ def load(listing: Listing, data: ConfigDict, record: Path | None) -> Dataset:
         val_inputs=arrays["val"][0],
         val_labels=arrays["val"][1],
         files=checksum,
+        names=np.array(listing.train.paths)[scan.keep(listing.train.paths, found)],
     )
 
 

@@ -22,6 +22,7 @@ class Dataset(NamedTuple):
         val_given_labels: [m], int32, what the noisy source said of the clean set; None where unknown.
         superclasses: the superclass of every class [c], for `noise.name=superclass`; None without.
         files: a checksum of the names and sizes of the image files; None for other data sets.
+        names: paths of the pool's image files [n]; None likewise.
     """
 
     inputs: Images
@@ -35,6 +36,7 @@ class Dataset(NamedTuple):
     val_given_labels: np.ndarray | None = None
     superclasses: np.ndarray | None = None
     files: int | None = None
+    names: np.ndarray | None = None
 
 
 class Problem(NamedTuple):
