@@ -11,6 +11,7 @@ for the rest is what remains, input, keys and dispatch included.
 import argparse
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -62,16 +63,17 @@ def main() -> None:
     text = _split(parts, whole, peer) + "\n\n"
     facts = {"parameters": f"{parameters:,}", **_use(task, devices, whole, arguments.peak_tflops)}
     steps = len(images) // settings.batch_size
-    facts["images/s, in a step"] = f"{settings.batch_size / whole:,.0f}"
-    facts["images/s, in an epoch of the training loop"] = f"{steps * settings.batch_size / epoch:,.0f}"
+    facts["images/s, in a step"] = _per_second(settings.batch_size / whole)
+    facts["images/s, in an epoch of the training loop"] = _per_second(steps * settings.batch_size / epoch)
     seconds = epoch * (EPOCH // settings.batch_size) / steps
     facts[f"an epoch of {EPOCH:,} images, s"] = f"{seconds:,.2f}" + (
         "" if len(images) == EPOCH else ", scaled"
     )
     facts["compiling the step, s"] = f"{compiling:.1f}"
-    facts["images/s of feature extraction"] = (
-        f"{extracted:,.0f}, {extracted / bare:.0%} of the bare forward pass"
-    )
+    share = f"{extracted / bare:.0%} of the bare forward pass"
+    facts["images/s of feature extraction"] = f"{_per_second(extracted)}, {share}"
+    if cpu:
+        facts["load average of the last 15 minutes"] = f"{os.getloadavg()[2]:.1f} on {os.cpu_count()} cores"
     text += markdown(["what", ""], [list(fact) for fact in facts.items()])
     text += "\n\n" + _about_torch(peer, whole, parts["network"])
     title = (
@@ -79,6 +81,10 @@ def main() -> None:
     )
     where = "" if len(devices) == 1 else f", {len(devices)} devices"
     write(arguments.name, f"{title} {settings.batch_size}, {settings.dtype}{where}", text)
+
+
+def _per_second(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.2f}"
 
 
 def _arguments() -> argparse.Namespace:
