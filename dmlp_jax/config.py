@@ -24,6 +24,7 @@ def default_config() -> ConfigDict:
     config.stages = ",".join(STAGES)  # the stages to run, comma-separated
     config.num_devices = 0  # local devices to use, 0 for all of them
     config.log_seconds = 2.0  # at most one progress line per this many seconds
+    config.compile_cache = ""  # folder that keeps compiled programs for later runs; '': JAX's own setting
     config.tensorboard = False  # also write TensorBoard files (extra 'tensorboard')
 
     config.data = data = ConfigDict()

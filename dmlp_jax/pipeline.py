@@ -16,6 +16,7 @@ from dmlp_jax.models import registry
 from dmlp_jax.purifier.checks import check_config
 from dmlp_jax.retrain import arms, method, methods  # noqa: F401  (methods registers them)
 from dmlp_jax.run import Run
+from dmlp_jax.training import compile_cache
 from dmlp_jax.training.metrics import MetricsLog, format_seconds
 from dmlp_jax.training.session import Stopped
 from dmlp_jax.workdir import Workdir
@@ -36,6 +37,11 @@ def run(config: ConfigDict, root: Path, stop: Callable[[], bool] = lambda: False
         UserError: something that the user can put right.
         Stopped: `stop` said so; the same call goes on from there.
     """
+    with compile_cache.kept_in(config.compile_cache):
+        return _run(config, root, stop)
+
+
+def _run(config: ConfigDict, root: Path, stop: Callable[[], bool]) -> dict[str, Any] | None:
     start = time.perf_counter()
     names = check(config)
     config = apply_recipe(config)

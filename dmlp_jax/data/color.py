@@ -45,18 +45,17 @@ def shift_hue(image: jax.Array, turn: jax.Array | float) -> jax.Array:
     Works on hue, value and chroma directly; a channel is value minus chroma times a trapezoid of the hue.
     """
     red, green, blue = image[..., 0], image[..., 1], image[..., 2]
-    value = jnp.max(image, axis=-1)
-    chroma = value - jnp.min(image, axis=-1)
-    safe = jnp.where(chroma > 0, chroma, 1.0)
-    sector = jnp.where(
-        value == red,
-        (green - blue) / safe,
-        jnp.where(value == green, 2.0 + (blue - red) / safe, 4.0 + (red - green) / safe),
-    )
-    sector = jnp.where(chroma > 0, sector, 0.0) + 6.0 * turn
+    value = jnp.maximum(jnp.maximum(red, green), blue)
+    chroma = value - jnp.minimum(jnp.minimum(red, green), blue)
+    is_red, is_green = value == red, value == green
+    ahead = jnp.where(is_red, green - blue, jnp.where(is_green, blue - red, red - green))
+    third = jnp.where(is_red, 0.0, jnp.where(is_green, 2.0, 4.0))
+    sector = third + ahead / jnp.where(chroma > 0, chroma, 1.0) + 6.0 * turn
 
     def channel(offset):
-        place = jnp.mod(sector + offset, 6.0)
+        # jnp.mod calls fmod for every pixel, which made the hue the dearest part of a view.
+        place = sector + offset
+        place = place - 6.0 * jnp.floor(place / 6.0)
         return value - chroma * jnp.clip(jnp.minimum(place, 4.0 - place), 0.0, 1.0)
 
     return jnp.stack([channel(5.0), channel(3.0), channel(1.0)], axis=-1)

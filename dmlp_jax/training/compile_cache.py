@@ -1,0 +1,56 @@
+"""Compiled programs kept on disk, so that the next process need not compile them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import jax
+from jax.experimental.compilation_cache import compilation_cache
+
+from dmlp_jax.errors import UserError
+
+
+@contextmanager
+def kept_in(folder: str) -> Iterator[None]:
+    """Inside the block compiled programs come from `folder` where they are there, and go to it else.
+
+    Every program is kept, however small or quickly compiled; JAX's own thresholds would leave out most of
+    those of a small data set. JAX's settings are as before when the block ends.
+
+    Args:
+        folder: path or gs:// address, made if absent; '' leaves JAX's own setting, the environment variable
+            JAX_COMPILATION_CACHE_DIR, as it is. Programs for a CPU fit machines with the same instructions.
+
+    Raises:
+        UserError: the folder cannot be made.
+    """
+    if not folder:
+        yield
+        return
+    if "://" not in folder:
+        folder = str(Path(folder).expanduser().absolute())
+        try:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"compile_cache is {folder!r}, which cannot be made ({error.strerror}); name another folder, "
+                "or set it to ''"
+            ) from error
+    wanted = {
+        "jax_compilation_cache_dir": folder,
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+        "jax_persistent_cache_min_entry_size_bytes": -1,
+    }
+    before = {name: getattr(jax.config, name) for name in wanted}
+    try:
+        _set(wanted)
+        yield
+    finally:
+        _set(before)
+
+
+def _set(values: dict[str, object]) -> None:
+    for name, value in values.items():
+        jax.config.update(name, value)
+    # JAX opens its cache at the first compilation of a process and looks at the settings only then.
+    compilation_cache.reset_cache()
