@@ -50,6 +50,8 @@ def retrain(
         By source: test accuracies 'best', 'last' (of all epochs, as the paper reports them) and 'selected'
         (at the epoch that is best on the clean rows kept out, which needs no test set), None where unknown.
     """
+    images = problem.train_inputs.ndim > 2
+    method.check_needs(settings.method, images=images, with_val=settings.with_val)
     classes = len(problem.class_names)
     train_rows, select_rows = arms.split_clean(
         problem.val_labels, settings.select_share, np.random.default_rng([seed, 3])
