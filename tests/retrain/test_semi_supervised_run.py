@@ -5,15 +5,17 @@ import numpy as np
 import pytest
 
 from dmlp_jax import pipeline
-from dmlp_jax.config import apply_recipe, default_config
+from dmlp_jax.config import apply_recipe, cifar_config, default_config
 from dmlp_jax.data.types import Problem
 from dmlp_jax.errors import UserError
-from dmlp_jax.retrain import arms
+from dmlp_jax.retrain import arms, method
+from dmlp_jax.retrain.method import TrainingSet
 from dmlp_jax.retrain.run import retrain
 from dmlp_jax.training import loop
 from dmlp_jax.training.metrics import MetricsLog
 from dmlp_jax.training.session import Session
 from tests.retrain import semi_helpers
+from tests.retrain.dividemix_helpers import batch_of
 from tests.retrain.semi_helpers import METHODS
 
 
@@ -131,3 +133,26 @@ def test_killed_and_resumed_is_the_uninterrupted_run_bit_for_bit(name, tmp_path)
     again, resumed = run(problem, tmp_path / "cut", settings)
     assert again == whole
     assert_same_bits(state, resumed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", METHODS)
+def test_recipe_for_cifar_can_be_run_as_it_stands(name):
+    """Wide ResNet, RandAugment and bfloat16 together: the step is traced, nothing is computed."""
+    config = cifar_config("cifar10")
+    config.retrain.method = name
+    pipeline.check(config)
+    settings = apply_recipe(config).retrain
+    rng, size = np.random.default_rng(0), settings.batch_size
+    inputs = rng.integers(256, size=(size * 8, 32, 32, 3)).astype(np.uint8)
+    train = TrainingSet(inputs, arms.unlabelled(len(inputs), 10), 0.0, size)
+    made = method.make(name, settings, method.Task(10, 1, None))
+    state = jax.eval_shape(lambda key: made.init(key, train), jax.random.key(0))
+    rows = {"labelled": np.arange(7 * size, 8 * size)}
+    rows |= {f"unlabelled{part}": np.arange(size) for part in range(settings.unlabelled_ratio)}
+    batch = batch_of(train, rows, jax.random.key(0), ())
+    after, metrics = jax.eval_shape(lambda *a: made.train_step(*a, axis_name=None), state, batch)
+    assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), after) == jax.tree.map(
+        lambda leaf: (leaf.shape, leaf.dtype), state
+    )
+    assert metrics["loss"].shape == ()
