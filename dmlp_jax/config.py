@@ -115,9 +115,11 @@ def default_config() -> ConfigDict:
 
     config.retrain = retrain = ConfigDict()
     # How the network learns from the labels: naive, gce, bootstrap, elr, elr_plus, co_teaching,
-    # co_teaching_plus, cdr, dividemix.
+    # co_teaching_plus, cdr, dividemix; from the clean images' labels alone: mean_teacher, mixmatch, fixmatch,
+    # uda.
     retrain.method = "naive"
-    retrain.labels = "given,val_only_probe,purified,true"  # the labels to learn from, a network for each
+    # The labels to learn from, a network for each; the last four methods train one network, whatever is here.
+    retrain.labels = "given,val_only_probe,purified,true"
     retrain.with_val = True  # also train on the clean images, in every arm
     retrain.select_share = 0.2  # share of the clean images, one a class at least, kept to pick the epoch
     retrain.init = "scratch"  # scratch, or encoder: start from the pretrained one

@@ -102,6 +102,8 @@ def check(config: ConfigDict) -> list[str]:
     method.check_name(config.retrain.method)
     config = apply_recipe(config)
     arms.parse(config.retrain.labels)
+    if "retrain" in names:
+        method.check_needs(config.retrain.method, images=data.has_images, with_val=config.retrain.with_val)
     augment.make(config.pretrain.augment)
     if set(names) & {"pretrain", "extract"}:
         pretrain.make(config.pretrain)

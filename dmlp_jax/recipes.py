@@ -13,7 +13,9 @@ Recipe = dict[str, Any]
 
 # Every recipe has these; the values are those of the digits demo and of features.
 COMMON: Recipe = {
-    "model": "auto",  # small_cnn, cnn9, resnet18, resnet34, resnet50, preact_resnet18, mlp, linear
+    # small_cnn, cnn9, resnet18, resnet34, resnet50, preact_resnet18, wide_resnet28_2, wide_resnet28_8, mlp,
+    # linear
+    "model": "auto",
     "epochs": 30,
     "batch_size": 128,
     "optimizer": "adamw",  # adamw, sgd (Nesterov), momentum, lars; adam_switch (Co-teaching)
@@ -27,7 +29,7 @@ COMMON: Recipe = {
     "lr_decay_start": 0.5,  # linear: share of the epochs
     "lr_min": 0.0,  # restarts
     "lr_restart_epochs": 10,  # restarts
-    "augment": "auto",  # affine, crop_flip, none; auto: by the input
+    "augment": "auto",  # see data/augment.py; auto, by the input: affine, crop_flip or none
     "crop_size": 0,  # side of the square that the network sees, cut out of the image; 0 for all of it
     "dtype": "float32",
     "soft_labels": False,  # purified labels as distributions; False takes the most probable class
@@ -55,6 +57,15 @@ def small() -> dict[str, Recipe]:
             "divide_by": "confidence",
             "soft_labels": True,
         },
+    }
+    # Averages over fifty steps, of five to eight hundred.
+    views = {"augment": "affine_weak", "batch_size": 32, "ema": 0.98}
+    strong = views | {"epochs": 60, "unlabelled_ratio": 5, "strong_augment": "affine_strong"}
+    methods |= {
+        "mean_teacher": _mean_teacher() | views | {"epochs": 20},
+        "mixmatch": _mixmatch(75.0) | views | {"epochs": 20},
+        "fixmatch": _fixmatch() | strong,
+        "uda": _uda() | strong,
     }
     return {name: COMMON | recipe for name, recipe in methods.items()}
 
@@ -109,6 +120,22 @@ def cifar(classes: int, asymmetric: bool) -> dict[str, Recipe]:
     if asymmetric:
         # 150 is C2D's; DivideMix has no results for CIFAR-100 with asymmetric noise.
         dividemix |= {"lambda_u": ((0.0, 150.0 if many else 0.0),), "confidence_penalty": True}
+    # The semi-supervised methods' authors count steps: 2^20, UDA's 500,000. An epoch is one pass over the
+    # 49,000 rows without labels. What Table 9 of the DMLP paper was run with is not said.
+    wide = {
+        "model": "wide_resnet28_8" if many else "wide_resnet28_2", "batch_size": 64, "optimizer": "sgd",
+        "momentum": 0.9, "lr": 0.03, "weight_decay": 1e-3 if many else 5e-4, "schedule": "slow_cosine",
+        "augment": "reflect_flip",
+    }  # fmt: skip
+    per_epoch = {ratio: 49_000 // (64 * ratio) for ratio in (1, 7)}
+    mixmatch = wide | {
+        "epochs": round(2**20 / per_epoch[1]), "optimizer": "adamw", "lr": 2e-3, "weight_decay": 0.02,
+        "schedule": "steps", "lr_drops": (),
+    }  # fmt: skip
+    uda = wide | {
+        "epochs": round(500_000 / per_epoch[7]), "schedule": "cosine", "weight_decay": 5e-4,
+        "warmup_epochs": 20_000 / per_epoch[7],
+    }  # fmt: skip
     methods = {
         "naive": naive | {"soft_labels": True},
         "gce": naive | {"gce_q": 0.7},
@@ -120,6 +147,10 @@ def cifar(classes: int, asymmetric: bool) -> dict[str, Recipe]:
         "co_teaching_plus": co_teaching | {"plus_start": 5 / 200 if many else 20 / 200},
         "cdr": cdr,
         "dividemix": dividemix,
+        "mean_teacher": _mean_teacher() | wide | {"epochs": round(2**20 / per_epoch[1])},
+        "mixmatch": _mixmatch(150.0 if many else 75.0) | mixmatch,
+        "fixmatch": _fixmatch() | wide | {"epochs": round(2**20 / per_epoch[7])},
+        "uda": _uda() | uda,
     }
     return {name: images | recipe for name, recipe in methods.items()}
 
@@ -172,3 +203,37 @@ def _dividemix(classes: int) -> Recipe:
         "lambda_u": lambda_u,  # weight of the unlabelled rows
         "lambda_u_ramp": 16,  # epochs after the warm-up over which it rises
     }
+
+
+def _mean_teacher() -> Recipe:
+    return {
+        "unlabelled_ratio": 1,  # rows without labels to one with, in a batch
+        "unlabelled_weight": 50.0,  # lambda_u
+        "unlabelled_ramp": 0.4,  # share of the epochs over which that rises from 0
+        "ema": 0.999,  # share of the weight average that stays
+    }
+
+
+def _mixmatch(unlabelled_weight: float) -> Recipe:
+    return {
+        "unlabelled_ratio": 1,  # no other is possible
+        "unlabelled_weight": unlabelled_weight,  # lambda_u
+        "unlabelled_ramp": 1 / 64,  # share of the epochs over which that rises from 0: 2^20 images of 2^26
+        "ema": 0.999,  # share of the weight average that stays
+        "sharpen": 0.5,  # temperature T of the guess
+        "mixup": 0.75,  # of Beta(a, a)
+    }
+
+
+def _fixmatch() -> Recipe:
+    return {
+        "unlabelled_ratio": 7,  # rows without labels to one with, in a batch
+        "unlabelled_weight": 1.0,  # lambda_u
+        "confidence": 0.95,  # probability from which on a guess counts
+        "strong_augment": "randaugment",  # policy of the second views; retrain.augment is that of the first
+        "ema": 0.999,  # share of the weight average that stays
+    }
+
+
+def _uda() -> Recipe:
+    return _fixmatch() | {"confidence": 0.8, "sharpen": 0.4}  # temperature of the guess

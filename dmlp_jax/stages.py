@@ -13,7 +13,7 @@ from dmlp_jax.errors import UserError
 from dmlp_jax.models import registry
 from dmlp_jax.purifier import PurifyConfig, purify
 from dmlp_jax.report import page
-from dmlp_jax.retrain import arms
+from dmlp_jax.retrain import arms, method
 from dmlp_jax.retrain import run as retraining
 from dmlp_jax.run import Run
 from dmlp_jax.training.timing import stopwatch
@@ -144,15 +144,22 @@ def purify_config(settings: ConfigDict, **overrides: object) -> PurifyConfig:
 
 
 def retrain(run: Run) -> None:
-    """Labels of every source to retrained networks and their test accuracy."""
+    """Labels of every source to retrained networks and their test accuracy.
+
+    Methods that learn from the clean rows' labels alone train one network, and need no purified labels.
+    """
     config, workdir = run.config, run.workdir
     settings = config.retrain
     stage = f"retrain/{settings.method}"
     complete = workdir.is_complete(stage, config)
-    if not workdir.is_complete("purify", config):
+    all_labels = method.needs(settings.method).labels
+    if all_labels and not workdir.is_complete("purify", config):
         raise UserError(f"{workdir.purified} is not there or not finished; run the stage purify first")
     problem, labels, rates = run.problem, {}, {}
-    for source in arms.parse(settings.labels):
+    if not all_labels:
+        labels[arms.CLEAN] = arms.unlabelled(len(problem.given_labels), len(problem.class_names))
+        rates[arms.CLEAN] = 0.0
+    for source in arms.parse(settings.labels) if all_labels else ():
         values = summary.labels_of(source, workdir, problem, soft=settings.soft_labels)
         if values is None:
             _say("retrain", f"no network on {source} labels: nobody knows them")
@@ -170,8 +177,11 @@ def retrain(run: Run) -> None:
         encoder = load_encoder(problem.train_inputs, config.pretrain, workdir.pretrain)
     if problem.train_inputs.ndim == 2:
         problem = _standardized(problem)
-    named = ", ".join(f"{name} ({_share(rates[name])} wrong)" for name in labels)
-    _say("retrain", f"{settings.method} with {settings.model} on labels, by estimate: {named}")
+    if all_labels:
+        named = ", ".join(f"{name} ({_share(rates[name])} wrong)" for name in labels)
+        _say("retrain", f"{settings.method} with {settings.model} on labels, by estimate: {named}")
+    else:
+        _say("retrain", f"{settings.method} with {settings.model} on the labels of the clean rows alone")
     workdir.begin(stage, config)
     with stopwatch() as seconds:
         retraining.retrain(

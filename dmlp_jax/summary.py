@@ -16,7 +16,7 @@ from dmlp_jax.data import datasets
 from dmlp_jax.data.types import Problem
 from dmlp_jax.errors import UserError
 from dmlp_jax.purifier import PROBES, PurifyResult
-from dmlp_jax.retrain import noise_rate
+from dmlp_jax.retrain import arms, noise_rate
 from dmlp_jax.training.metrics import MetricsLog
 from dmlp_jax.workdir import Workdir
 
@@ -180,13 +180,19 @@ def table(result: dict[str, Any]) -> str:
         f"{'labels':<22}{'accuracy of':>14}{'on held-out':>14}{'test accuracy of a network':>30}",
         f"{'':<22}{'the labels':>14}{'clean rows':>14}{'trained on them (last epoch)':>30}",
     ]
-    for name in dict.fromkeys([*LABEL_SOURCES, "true"]):
+    for name in dict.fromkeys([*LABEL_SOURCES, "true", arms.CLEAN]):
         labels = 1.0 if name == "true" and flipped is not None else result["labels"].get(name)
         test = result["test"].get(name, {}).get("last")
-        if name == "true" and test is None:
+        if name in ("true", arms.CLEAN) and test is None:
             continue
         cells = [_percent(labels), _percent(result["held_out"].get(name)), _percent(test)]
         lines.append(f"{name:<22}{cells[0]:>14}{cells[1]:>14}{cells[2]:>30}")
+    if arms.CLEAN in result["test"]:
+        own = result["retrain"]["method"]
+        lines += [
+            "",
+            f"clean: the labels of the clean rows and no others; {own} took the rest without labels",
+        ]
     return "\n".join(lines)
 
 

@@ -258,3 +258,30 @@ def test_command_line_runs_from_any_folder(tmp_path):
     assert "noisy_plus_val_probe" in done.stdout
     assert (tmp_path / "runs" / "features" / "report.html").exists()
     assert "I0" not in done.stderr
+
+
+def test_method_without_given_labels_trains_one_network_and_says_so(copy, capsys):
+    """Whatever retrain.labels names; the arms of other methods stay."""
+    config = tiny_config(**{"retrain.method": "mean_teacher", "retrain.select_share": 0.0})
+    summary = pipeline.run(config, copy)
+    assert set(summary["test"]) == {"clean"}
+    assert summary["test"]["clean"]["last"] is not None
+    assert summary["noise_rate"] == {"clean": 0.0}
+    assert (copy / "retrain" / "mean_teacher-clean" / "result.json").exists()
+    assert (copy / "retrain" / "naive-given" / "result.json").exists()
+    out = capsys.readouterr().out
+    assert "mean_teacher with small_cnn on the labels of the clean rows alone" in out
+    assert "clean: the labels of the clean rows and no others" in out
+    page = (copy / "report.html").read_text()
+    assert "learned from the labels" in page
+    assert "train with the same clean images" not in " ".join(page.split())
+    pipeline.run(config, copy)
+    assert "retrain  done before" in capsys.readouterr().out
+
+
+def test_method_without_given_labels_needs_no_purified_ones(tmp_path):
+    changes = {"stages": "retrain", "retrain.method": "mean_teacher", "retrain.epochs": 1}
+    assert pipeline.run(tiny_config(**changes), tmp_path) is None
+    assert (tmp_path / "retrain" / "mean_teacher-clean" / "result.json").exists()
+    with pytest.raises(UserError, match="run the stage purify first"):
+        pipeline.run(tiny_config(stages="retrain"), tmp_path)

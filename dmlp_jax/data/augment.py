@@ -11,11 +11,13 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from dmlp_jax.data import color, geometry
+from dmlp_jax.data import color, geometry, randaugment
 from dmlp_jax.errors import UserError
 
 Policy = Callable[[jax.Array, jax.Array], jax.Array]
-NAMES = ("simclr", "affine", "crop_flip", "none")
+NAMES = (
+    "simclr", "affine", "affine_weak", "affine_strong", "crop_flip", "reflect_flip", "randaugment", "none",
+)  # fmt: skip
 
 
 def make(
@@ -32,10 +34,15 @@ def make(
     Args:
         name: 'simclr' (random resized crop, flip, colour jitter, greyscale, blur; Chen et al. 2020), 'affine'
             (rotation, scale, shear, shift, elastic bend, contrast, noise and a cut-out for small grey images
-            such as digits, which must not be flipped), 'crop_flip' (shift by up to an eighth of the side,
-            flip; the usual one of CIFAR classifiers), or 'none'.
-        crop_size: side of the views, for 'simclr' and 'crop_flip'; 0 for the image's own. 'crop_flip' cuts
-            them out of the image; with 0 it shifts by up to an eighth of the side, with zeros around.
+            such as digits, which must not be flipped), 'affine_weak' (the same by half a pixel or so: a
+            little rotation, scale, shear and shift), 'affine_strong' (the same by half as much again, and
+            always a cut-out), 'crop_flip' (shift by up to an eighth of the side, flip; the usual one of CIFAR
+            classifiers), 'reflect_flip' (the same with mirrored edges; FixMatch's weak views), 'randaugment'
+            (that, two operations of RandAugment and a grey cut-out of half the side; its strong ones), or
+            'none'.
+        crop_size: side of the views, for 'simclr', 'crop_flip', 'reflect_flip' and 'randaugment'; 0 for the
+            image's own. The last three cut them out of the image; with 0 they shift by up to an eighth of
+            the side.
         crop_min_area: 'simclr': smallest crop as a share of the image.
         color_strength: 'simclr': strength s of the jitter: brightness, contrast and saturation .8 s,
             hue .2 s.
@@ -47,8 +54,8 @@ def make(
     """
     if name == "none":
         return lambda keys, images: centre(images, crop_size)
-    if name == "affine" and crop_size:
-        raise UserError("crop_size is for augment=simclr and crop_flip; affine keeps the image's own size")
+    if name.startswith("affine") and crop_size:
+        raise UserError(f"crop_size is for images in colour; augment={name} keeps the image's own size")
     policies = {
         "simclr": partial(
             _simclr,
@@ -59,7 +66,11 @@ def make(
             blur_prob=blur_prob,
         ),
         "affine": _affine,
-        "crop_flip": partial(_crop_flip, crop_size=crop_size),
+        "affine_weak": _affine_weak,
+        "affine_strong": _affine_strong,
+        "crop_flip": partial(_crop_flip, crop_size=crop_size, mode="constant"),
+        "reflect_flip": partial(_crop_flip, crop_size=crop_size, mode="reflect"),
+        "randaugment": partial(_randaugment, crop_size=crop_size),
     }
     if name not in policies:
         raise UserError(f"augment is {name!r}; it must be one of {', '.join(NAMES)}")
@@ -98,11 +109,18 @@ def _simclr(
     return geometry.random_blur(blur_key, image, blur_prob) if blur_prob else image
 
 
-def _crop_flip(key: jax.Array, image: jax.Array, *, crop_size: int) -> jax.Array:
+def _crop_flip(key: jax.Array, image: jax.Array, *, crop_size: int, mode: str) -> jax.Array:
     shift_key, flip_key = jax.random.split(key)
     padding = 0 if crop_size else image.shape[0] // 8
-    image = geometry.random_window(shift_key, image, crop_size or image.shape[0], padding)
+    image = geometry.random_window(shift_key, image, crop_size or image.shape[0], padding, mode)
     return geometry.random_flip(flip_key, image)
+
+
+def _randaugment(key: jax.Array, image: jax.Array, *, crop_size: int) -> jax.Array:
+    weak_key, ops_key, cut_key = jax.random.split(key, 3)
+    image = _crop_flip(weak_key, image, crop_size=crop_size, mode="reflect")
+    image = randaugment.random_ops(ops_key, image)
+    return geometry.random_cutout(cut_key, image, side=0.5, prob=1.0, fill=127 / 255)
 
 
 def _affine(key: jax.Array, image: jax.Array) -> jax.Array:
@@ -113,3 +131,19 @@ def _affine(key: jax.Array, image: jax.Array) -> jax.Array:
     gain = jax.random.uniform(contrast_key, (), minval=0.6, maxval=1.4)
     image = image * gain + 0.05 * jax.random.normal(noise_key, image.shape)
     return jnp.clip(geometry.random_cutout(cut_key, image, side=0.3, prob=0.5), 0.0, 1.0)
+
+
+def _affine_weak(key: jax.Array, image: jax.Array) -> jax.Array:
+    return geometry.random_affine(
+        key, image, degrees=4.0, scale=(0.95, 1.05), shear=0.05, shift=0.06, bend=0.0
+    )
+
+
+def _affine_strong(key: jax.Array, image: jax.Array) -> jax.Array:
+    warp_key, contrast_key, noise_key, cut_key = jax.random.split(key, 4)
+    image = geometry.random_affine(
+        warp_key, image, degrees=15.0, scale=(0.7, 1.3), shear=0.22, shift=0.18, bend=0.06
+    )
+    gain = jax.random.uniform(contrast_key, (), minval=0.4, maxval=1.6)
+    image = image * gain + 0.1 * jax.random.normal(noise_key, image.shape)
+    return jnp.clip(geometry.random_cutout(cut_key, image, side=0.35, prob=1.0), 0.0, 1.0)

@@ -12,9 +12,11 @@ def random_flip(key: jax.Array, image: jax.Array) -> jax.Array:
     return jnp.where(jax.random.bernoulli(key), image[:, ::-1], image)
 
 
-def random_window(key: jax.Array, image: jax.Array, size: int, padding: int = 0) -> jax.Array:
-    """A square of `size` pixels a side, anywhere in the image padded with zeros."""
-    padded = jnp.pad(image, ((padding, padding), (padding, padding), (0, 0)))
+def random_window(
+    key: jax.Array, image: jax.Array, size: int, padding: int = 0, mode: str = "constant"
+) -> jax.Array:
+    """A square of `size` pixels a side, anywhere in the image padded by a `mode` of jnp.pad."""
+    padded = jnp.pad(image, ((padding, padding), (padding, padding), (0, 0)), mode)
     most = jnp.array(padded.shape[:2]) - size
     top, left = jax.random.randint(key, (2,), 0, most + 1)
     return jax.lax.dynamic_slice(padded, (top, left, 0), (size, size, image.shape[2]))
@@ -132,12 +134,12 @@ def random_affine(
     return sample(image)
 
 
-def random_cutout(key: jax.Array, image: jax.Array, side: float, prob: float) -> jax.Array:
-    """With probability `prob`, zeros in a square of `side` (a share of the image's) around a random pixel."""
+def random_cutout(key: jax.Array, image: jax.Array, side: float, prob: float, fill: float = 0.0) -> jax.Array:
+    """With probability `prob`, `fill` in a square of `side` (a share of the image's) at a random place."""
     use_key, place_key = jax.random.split(key)
     height, width = image.shape[:2]
     centre = jax.random.uniform(place_key, (2,))
     y = jnp.abs((jnp.arange(height) + 0.5) / height - centre[0]) < side / 2
     x = jnp.abs((jnp.arange(width) + 0.5) / width - centre[1]) < side / 2
     hole = jax.random.bernoulli(use_key, prob) & (y[:, None] & x[None, :])
-    return jnp.where(hole[..., None], 0.0, image)
+    return jnp.where(hole[..., None], fill, image)

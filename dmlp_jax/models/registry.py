@@ -10,8 +10,12 @@ from dmlp_jax.models.cnn9 import CNN9
 from dmlp_jax.models.norm import batch_norm
 from dmlp_jax.models.resnet import ResNet
 from dmlp_jax.models.small import MLP, SmallCNN
+from dmlp_jax.models.wide_resnet import WideResNet
 
-IMAGE_ENCODERS = ("small_cnn", "cnn9", "resnet18", "resnet34", "resnet50", "preact_resnet18")
+IMAGE_ENCODERS = (
+    "small_cnn", "cnn9", "resnet18", "resnet34", "resnet50", "preact_resnet18", "wide_resnet28_2",
+    "wide_resnet28_8",
+)  # fmt: skip
 FEATURE_ENCODERS = ("mlp", "linear")
 
 
@@ -39,6 +43,10 @@ def make_encoder(name: str, *, dtype: str = "float32", axis_name: str | None = N
         return ResNet((3, 4, 6, 3), block="bottleneck", **common)
     if name == "preact_resnet18":
         return ResNet((2, 2, 2, 2), block="preact", **common)
+    if name == "wide_resnet28_2":
+        return WideResNet(**common)
+    if name == "wide_resnet28_8":
+        return WideResNet(width=128, **common)
     if name == "cnn9":
         return CNN9(**common)
     if name == "mlp":

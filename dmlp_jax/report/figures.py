@@ -27,6 +27,7 @@ COLORS = {
     "noisy_probe": "#8073ac",
     "noisy_plus_val_probe": "#5aae61",
     "true": "#4d4d4d",
+    "clean": "#01665e",
 }
 
 

@@ -15,6 +15,8 @@ SOURCES = (
     "purified",
     "true",
 )
+# The one arm of methods that learn from no labels but the clean rows'; all other rows are unlabelled.
+CLEAN = "clean"
 
 
 def parse(labels: str) -> list[str]:
@@ -28,6 +30,11 @@ def parse(labels: str) -> list[str]:
         if name not in SOURCES:
             raise UserError(f"retrain.labels holds {name!r}, which is none of {', '.join(SOURCES)}")
     return list(dict.fromkeys(names))
+
+
+def unlabelled(rows: int, num_classes: int) -> np.ndarray:
+    """Labels that say nothing: the uniform distribution for each row, [rows, num_classes] float32."""
+    return np.full((rows, num_classes), 1.0 / num_classes, np.float32)
 
 
 def split_clean(labels: np.ndarray, share: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -72,4 +79,5 @@ def training_set(
         lazy.concatenate([problem.train_inputs, lazy.take(problem.val_inputs, clean_rows)]),
         np.concatenate([targets, identity[problem.val_labels[clean_rows]]]),
         None if noise_rate is None else noise_rate * rows / (rows + len(clean_rows)),
+        len(clean_rows),
     )

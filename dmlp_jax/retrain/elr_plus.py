@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 
 from dmlp_jax.data import augment
 from dmlp_jax.retrain import losses, mixing
+from dmlp_jax.retrain.average import Average, averaged
 from dmlp_jax.retrain.elr import running_target
 from dmlp_jax.retrain.method import Method, Task, TrainingSet, register
 from dmlp_jax.retrain.network import Network
@@ -22,13 +23,6 @@ from dmlp_jax.retrain.plain import agreement
 from dmlp_jax.training import schedule
 from dmlp_jax.training.dispatch import Batch
 from dmlp_jax.training.state import TrainState, make_optimizer
-
-
-class Average(NamedTuple):
-    """Attributes: `params` and `batch_stats` of a network's average over its past."""
-
-    params: dict
-    batch_stats: dict
 
 
 class ELRPlusState(NamedTuple):
@@ -109,11 +103,6 @@ def ramp(done: jax.Array, length: float) -> jax.Array:
     return (
         jnp.exp(-5.0 * (1.0 - jnp.clip(done / max(length, 1e-9), 0.0, 1.0)) ** 2) if length else jnp.ones(())
     )
-
-
-def averaged(old: dict, new: dict, keep: jax.Array) -> dict:
-    """Keep * old + (1 - keep) * new, leaf by leaf."""
-    return jax.tree.map(lambda a, b: keep * a + (1.0 - keep) * b, old, new)
 
 
 def reweighted(targets: jax.Array, table: jax.Array) -> jax.Array:

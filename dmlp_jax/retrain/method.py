@@ -21,11 +21,13 @@ class TrainingSet(NamedTuple):
         inputs: images [n, h, w, channels] uint8 or features [n, d] float32.
         targets: labels as distributions [n, c], float32; given labels are one-hot.
         noise_rate: estimated share of wrong labels; None where it could not be estimated.
+        num_clean: how many of the rows are clean ones, whose labels are right; they are the last.
     """
 
     inputs: np.ndarray
     targets: np.ndarray
     noise_rate: float | None
+    num_clean: int = 0
 
 
 class Method(NamedTuple):
@@ -62,12 +64,30 @@ class Task(NamedTuple):
     encoder: dict[str, Any] | None
 
 
+class Needs(NamedTuple):
+    """What a method asks of its data.
+
+    Attributes:
+        labels: of all rows; without them it learns from those of the clean rows alone, and there is one
+            network, not one for each source of labels.
+        images: features will not do.
+    """
+
+    labels: bool = True
+    images: bool = False
+
+
 Factory = Callable[[ConfigDict, Task], Method]
 _METHODS: dict[str, Factory] = {}
+_NEEDS: dict[str, Needs] = {}
 
 
-def register(name: str) -> Callable[[Factory], Factory]:
+def register(name: str, needs: Needs = Needs()) -> Callable[[Factory], Factory]:  # noqa: B008 (a constant)
     """Decorator: makes `factory(retrain settings, task) -> Method` available as `retrain.method=name`.
+
+    Args:
+        name: of the method, and of its folders.
+        needs: what it asks of its data.
 
     Raises:
         ValueError: a name that folders could not be told apart by.
@@ -76,7 +96,7 @@ def register(name: str) -> Callable[[Factory], Factory]:
         raise ValueError(f"method name {name!r} must be of lower-case letters, digits and underscores")
 
     def add(factory: Factory) -> Factory:
-        _METHODS[name] = factory
+        _METHODS[name], _NEEDS[name] = factory, needs
         return factory
 
     return add
@@ -98,6 +118,37 @@ def check_name(name: str) -> None:
         known = sorted(_METHODS)
         raise UserError(
             f"retrain.method is {name!r}, which is none of {', '.join(known)}{nearest(name, known)}"
+        )
+
+
+def needs(name: str) -> Needs:
+    """What the method `name` asks of its data.
+
+    Raises:
+        UserError: no such method.
+    """
+    check_name(name)
+    return _NEEDS[name]
+
+
+def check_needs(name: str, *, images: bool, with_val: bool) -> None:
+    """Raises a UserError if the method cannot be trained on such data.
+
+    Args:
+        name: of the method.
+        images: the inputs are images, not features.
+        with_val: clean rows are among the training rows.
+    """
+    wanted = needs(name)
+    if wanted.images and not images:
+        raise UserError(
+            f"retrain.method {name!r} learns from random views of images, but the inputs are features; use "
+            "another method, such as naive or dividemix"
+        )
+    if not wanted.labels and not with_val:
+        raise UserError(
+            f"retrain.method {name!r} learns from the labels of the clean rows alone, but "
+            "retrain.with_val is False; set it to True"
         )
 
 

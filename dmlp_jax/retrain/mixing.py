@@ -14,7 +14,7 @@ class Mix(NamedTuple):
     """How a batch is mixed.
 
     Attributes:
-        share: of a row in its own mixture, scalar in [.5, 1].
+        share: of a row in its own mixture, in [.5, 1]; scalar, or of each row [groups, b].
         partners: which row of all groups and devices each row is mixed with, [groups, b].
     """
 
@@ -22,7 +22,15 @@ class Mix(NamedTuple):
     partners: jax.Array
 
 
-def draw(key: jax.Array, groups: int, size: int, concentration: float, axis_name: str | None) -> Mix:
+def draw(
+    key: jax.Array,
+    groups: int,
+    size: int,
+    concentration: float,
+    axis_name: str | None,
+    *,
+    per_row: bool = False,
+) -> Mix:
     """One share l ~ Beta(a, a), as max(l, 1 - l), and one permutation of groups * (size on all devices) rows.
 
     Args:
@@ -31,13 +39,18 @@ def draw(key: jax.Array, groups: int, size: int, concentration: float, axis_name
         size: rows of a group on this device.
         concentration: a.
         axis_name: pmap axis.
+        per_row: draw a share for each row.
     """
     share_key, order_key = jax.random.split(key)
-    share = jax.random.beta(share_key, concentration, concentration)
     devices = 1 if axis_name is None else jax.lax.axis_size(axis_name)
-    order = jax.random.permutation(order_key, groups * devices * size).reshape(groups, devices * size)
+    everywhere = (groups, devices * size)
+    shape = everywhere if per_row else ()
+    share = jax.random.beta(share_key, concentration, concentration, shape)
+    order = jax.random.permutation(order_key, groups * devices * size).reshape(everywhere)
     first = 0 if axis_name is None else jax.lax.axis_index(axis_name) * size
     partners = jax.lax.dynamic_slice_in_dim(order, first, size, axis=1)
+    if per_row:
+        share = jax.lax.dynamic_slice_in_dim(share, first, size, axis=1)
     return Mix(jnp.maximum(share, 1.0 - share), partners)
 
 
@@ -45,7 +58,10 @@ def apply(mix: Mix, rows: jax.Array, axis_name: str | None) -> jax.Array:
     """Share * row + (1 - share) * partner, of rows [groups, b, ...]."""
     everything = rows if axis_name is None else jax.lax.all_gather(rows, axis_name, axis=1, tiled=True)
     flat = everything.reshape(-1, *rows.shape[2:])
-    return mix.share * rows + (1.0 - mix.share) * flat[mix.partners]
+    share = mix.share
+    if jnp.ndim(share):
+        share = share.reshape(share.shape + (1,) * (rows.ndim - 2))
+    return share * rows + (1.0 - share) * flat[mix.partners]
 
 
 def put_rows(table: jax.Array, index: jax.Array, rows: jax.Array, axis_name: str | None) -> jax.Array:

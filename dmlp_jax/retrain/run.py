@@ -10,6 +10,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from dmlp_jax import files, hosts
+from dmlp_jax.data import lazy
 from dmlp_jax.data.types import Problem
 from dmlp_jax.retrain import arms, method, methods  # noqa: F401  (methods registers them)
 from dmlp_jax.retrain.method import Task
@@ -50,6 +51,8 @@ def retrain(
         By source: test accuracies 'best', 'last' (of all epochs, as the paper reports them) and 'selected'
         (at the epoch that is best on the clean rows kept out, which needs no test set), None where unknown.
     """
+    images = problem.train_inputs.ndim > 2
+    method.check_needs(settings.method, images=images, with_val=settings.with_val)
     classes = len(problem.class_names)
     train_rows, select_rows = arms.split_clean(
         problem.val_labels, settings.select_share, np.random.default_rng([seed, 3])
@@ -59,7 +62,7 @@ def retrain(
     rows = len(problem.train_inputs) + len(train_rows)
     per_epoch = loop.steps_per_epoch(rows, settings.batch_size, parallel.total(session.devices), "retrain")
     chosen = method.make(settings.method, settings, Task(classes, per_epoch, encoder))
-    held = {"select": (problem.val_inputs[select_rows], problem.val_labels[select_rows])}
+    held = {"select": (lazy.take(problem.val_inputs, select_rows), problem.val_labels[select_rows])}
     if problem.test_inputs is not None:
         held["test"] = (problem.test_inputs, problem.test_labels)
     evaluate = _evaluator(chosen.predict, held, session.devices)
@@ -107,7 +110,7 @@ def _evaluator(
     held = {name: rows for name, rows in held.items() if len(rows[0])}
     if not held:
         return lambda state: {}
-    inputs = np.concatenate([rows for rows, _ in held.values()])
+    inputs = lazy.concatenate([rows for rows, _ in held.values()])
     labels = np.concatenate([labels for _, labels in held.values()])
     owner = np.repeat(list(held), [len(rows) for rows, _ in held.values()])
     classify = inference.over_rows(

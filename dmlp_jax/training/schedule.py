@@ -19,8 +19,9 @@ def make(settings: ConfigDict) -> Schedule:
 
     'cosine' falls to 0 after a linear warm-up; 'steps' multiplies by `lr_drop` at each of `lr_drops`;
     'linear' is constant up to `lr_decay_start` and then falls to 0; 'restarts' is a cosine from `lr` to
-    `lr_min` that starts anew every `lr_restart_epochs` epochs (SGDR, Loshchilov and Hutter 2017). `lr_drops`
-    and `lr_decay_start` are shares of all epochs, so that they fit runs of any length.
+    `lr_min` that starts anew every `lr_restart_epochs` epochs (SGDR, Loshchilov and Hutter 2017);
+    'slow_cosine' is lr cos(7/16 pi e / epochs), which ends at a fifth of `lr` (FixMatch, Sohn et al. 2020).
+    `lr_drops` and `lr_decay_start` are shares of all epochs, so that they fit runs of any length.
 
     Args:
         settings: with schedule, lr, epochs and what the schedule names above.
@@ -28,7 +29,13 @@ def make(settings: ConfigDict) -> Schedule:
     Raises:
         UserError: no such schedule.
     """
-    makers = {"cosine": cosine, "steps": _steps, "linear": _linear, "restarts": _restarts}
+    makers = {
+        "cosine": cosine,
+        "steps": _steps,
+        "linear": _linear,
+        "restarts": _restarts,
+        "slow_cosine": _slow_cosine,
+    }
     if settings.schedule not in makers:
         raise UserError(f"schedule is {settings.schedule!r}; it must be one of {', '.join(makers)}")
     return makers[settings.schedule](settings)
@@ -67,3 +74,7 @@ def _restarts(settings: ConfigDict) -> Schedule:
     if period < 1:
         raise UserError(f"lr_restart_epochs is {period}; it must be at least 1")
     return lambda epoch: low + 0.5 * (high - low) * (1.0 + jnp.cos(jnp.pi * (epoch % period) / period))
+
+
+def _slow_cosine(settings: ConfigDict) -> Schedule:
+    return lambda epoch: settings.lr * jnp.cos(7.0 / 16.0 * jnp.pi * epoch / settings.epochs)

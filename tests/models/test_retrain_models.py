@@ -13,6 +13,7 @@ from dmlp_jax.models import registry
 from dmlp_jax.models.cnn9 import CNN9
 from dmlp_jax.models.dropout import ChannelDropout
 from dmlp_jax.models.resnet import ResNet
+from dmlp_jax.models.wide_resnet import WideResNet
 
 
 def drawn(model, side):
@@ -72,6 +73,26 @@ def preact_reference(variables, x):
     return x.mean(axis=(1, 2))
 
 
+def wide_reference(variables, x):
+    params, stats = variables["params"], variables["batch_stats"]
+
+    def activated(x, part, its, name):
+        x = normalised(x, part[name], its[name])
+        return np.where(x > 0, x, 0.1 * x)
+
+    x = convolved(x, params["stem"], 1, 1)
+    for block in range(12):
+        part, its = params[f"_Block_{block}"], stats[f"_Block_{block}"]
+        stride = 2 if block in (4, 8) else 1
+        y = activated(x, part, its, "BatchNorm_0")
+        shortcut = y if block == 0 else x
+        if block in (0, 4, 8):
+            shortcut = convolved(shortcut, part["shortcut"], stride)
+        y = convolved(y, part["Conv_0"], stride, 1)
+        x = shortcut + convolved(activated(y, part, its, "BatchNorm_1"), part["Conv_1"], 1, 1)
+    return activated(x, params, stats, "last_norm").mean(axis=(1, 2))
+
+
 def cnn9_reference(variables, x):
     params, stats = variables["params"], variables["batch_stats"]
     for layer in range(9):
@@ -86,8 +107,12 @@ def cnn9_reference(variables, x):
 
 @pytest.mark.parametrize(
     ("model", "side", "reference", "width"),
-    [(ResNet((2, 2, 2, 2), "preact"), 8, preact_reference, 512), (CNN9(), 28, cnn9_reference, 128)],
-    ids=["preact_resnet18", "cnn9"],
+    [
+        (ResNet((2, 2, 2, 2), "preact"), 8, preact_reference, 512),
+        (CNN9(), 28, cnn9_reference, 128),
+        (WideResNet(), 8, wide_reference, 128),
+    ],
+    ids=["preact_resnet18", "cnn9", "wide_resnet28_2"],
 )
 def test_features_are_those_of_the_architecture(model, side, reference, width):
     images = np.random.default_rng(1).random((2, side, side, 3)).astype(np.float32)
@@ -153,7 +178,20 @@ def test_cnn9_goes_from_32_to_2_pixels():
     assert features.shape == (2, 128)
 
 
-@pytest.mark.parametrize("name", ["preact_resnet18", "cnn9"])
+def test_wide_resnet_has_the_authors_size():
+    expected, inputs = 27 * 16, 16
+    for width in (32, 64, 128):
+        for index in range(4):
+            expected += 2 * inputs + 9 * inputs * width + 2 * width + 9 * width * width
+            expected += inputs * width if index == 0 else 0
+            inputs = width
+    expected += 2 * 128 + 128 * 10 + 10
+    assert expected == 1_467_610
+    model = registry.Classifier(registry.make_encoder("wide_resnet28_2"), 10)
+    assert count(shapes(model, 32)[0]) == expected
+
+
+@pytest.mark.parametrize("name", ["preact_resnet18", "cnn9", "wide_resnet28_2"])
 def test_bfloat16_concerns_the_computation_only(name):
     variables, features = shapes(registry.make_encoder(name, dtype="bfloat16"), 32)
     assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype("float32")}

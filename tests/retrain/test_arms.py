@@ -26,6 +26,7 @@ def test_hard_labels_become_one_hot_and_clean_rows_follow(problem):
     np.testing.assert_array_equal(data.inputs, [[0, 1], [2, 3], [4, 5], [6, 7], [9, 9], [9, 9]])
     np.testing.assert_array_equal(data.targets[:, 1], [0, 1, 1, 0, 1, 1])
     np.testing.assert_array_equal(data.targets.sum(axis=1), 1)
+    assert data.num_clean == 2
     assert data.noise_rate == pytest.approx(0.3 * 4 / 6)
 
 
@@ -62,3 +63,7 @@ def test_unknown_sources_are_refused(labels):
 def test_impossible_share_is_refused():
     with pytest.raises(UserError, match="select_share"):
         arms.split_clean(np.array([0, 1]), 1.0, np.random.default_rng(0))
+
+
+def test_unlabelled_rows_may_be_of_any_class():
+    np.testing.assert_array_equal(arms.unlabelled(3, 4), np.full((3, 4), 0.25, np.float32))

@@ -95,3 +95,29 @@ def test_rows_spread_over_an_axis_mix_and_are_stored_as_on_one_device():
     expected[index] = rows[0]
     for one in tables:
         np.testing.assert_array_equal(one, expected)
+
+
+def test_every_row_may_have_a_share_of_its_own():
+    rows = np.random.default_rng(0).normal(size=(3, 4, 2, 2))
+    mix = jax.jit(lambda key: mixing.draw(key, 3, 4, 0.75, None, per_row=True))(jax.random.key(0))
+    share, flat = np.float64(mix.share), rows.reshape(12, 2, 2)
+    assert share.shape == (3, 4)
+    assert len(np.unique(share)) == 12
+    assert 0.5 <= share.min() <= share.max() <= 1
+    np.testing.assert_array_equal(np.sort(mix.partners, axis=None), np.arange(12))
+    expected = [
+        [share[i, j] * rows[i, j] + (1 - share[i, j]) * flat[mix.partners[i, j]] for j in range(4)]
+        for i in range(3)
+    ]
+    np.testing.assert_allclose(mixing.apply(mix, jnp.float32(rows), None), expected, atol=1e-6)
+
+
+def test_shares_of_rows_do_not_depend_on_the_devices():
+    def part(key):
+        return mixing.draw(key, 2, 3, 0.75, "batch", per_row=True)
+
+    key = jax.random.key(1)
+    whole = jax.jit(lambda key: mixing.draw(key, 2, 6, 0.75, None, per_row=True))(key)
+    dealt = jax.jit(jax.vmap(part, axis_name="batch"))(jnp.stack([key, key]))
+    for ours, theirs in zip(dealt, whole, strict=True):
+        np.testing.assert_array_equal(np.concatenate(list(ours), axis=1), theirs)

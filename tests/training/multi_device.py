@@ -85,13 +85,16 @@ def _settings(name: str) -> ConfigDict:
     )
     if name == "dividemix":
         settings.update(epochs=2, divide_warmup=1, lambda_u_ramp=1)
+    if not method.needs(name).labels:
+        ratio = 1 if name == "mixmatch" else 3
+        settings.update(batch_size=24 // ratio, unlabelled_ratio=ratio, unlabelled_ramp=0.5, confidence=0.15)
     return settings
 
 
 def _parameters(folder: Path, settings: ConfigDict) -> np.ndarray:
     """All floats of the last state in one vector."""
     chosen = method.make(settings.method, settings, Task(10, 3, None))
-    train = TrainingSet(np.zeros((80 + 20, 8, 8, 1), np.uint8), np.zeros((80 + 20, 10), np.float32), 0.7)
+    train = TrainingSet(np.zeros((80 + 20, 8, 8, 1), np.uint8), np.zeros((80 + 20, 10), np.float32), 0.7, 20)
     with Checkpoints(folder) as checkpoints:
         state = checkpoints.restore(
             jax.eval_shape(lambda key: chosen.init(key, train), jax.random.key(0))

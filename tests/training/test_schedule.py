@@ -16,6 +16,7 @@ CASES = {
     "steps": {"lr_drops": (40 / 120, 80 / 120), "lr_drop": 0.01},
     "linear": {"lr_decay_start": 0.4},
     "restarts": {"lr_min": 0.001, "lr_restart_epochs": 10},
+    "slow_cosine": {},
 }
 
 
@@ -37,12 +38,19 @@ def restarts(epoch):
     return 0.001 + 0.1495 * (1 + math.cos(math.pi * math.fmod(epoch, 10) / 10))
 
 
+def slow_cosine(epoch):
+    return 0.3 * math.cos(7 * math.pi * epoch / (16 * 120))
+
+
+ORACLES = (cosine, steps, linear, restarts, slow_cosine)
+
+
 def rates(name, at, **changes):
     rate = schedule.make(ConfigDict({**COMMON, "schedule": name, **CASES[name], **changes}))
     return np.asarray(jax.jit(jax.vmap(rate))(jnp.asarray(at, jnp.float32)))
 
 
-@pytest.mark.parametrize("oracle", [cosine, steps, linear, restarts], ids=lambda oracle: oracle.__name__)
+@pytest.mark.parametrize("oracle", ORACLES, ids=lambda oracle: oracle.__name__)
 def test_rates_follow_the_formula(oracle):
     """At every epoch and at fractions, which float32 represents exactly."""
     epochs = np.arange(0, EPOCHS, 1 / 8)
