@@ -80,9 +80,7 @@ def verdict(result: dict[str, Any]) -> str:
 
 def table_rows(result: dict[str, Any]) -> list[dict[str, Any]]:
     """The summary's table: one row per source of labels."""
-    names = list(result["labels"])
-    if "true" in result["test"]:
-        names.append("true")
+    names = list(dict.fromkeys([*result["labels"], *result["test"]]))
     known = result["noise"]["measured_flip_rate"] is not None
     return [
         {

@@ -14,6 +14,8 @@ SOURCES = (
     "purified",
     "true",
 )
+# `corrected_mlc`: what the method mlc made of the given labels, an arm of which was trained before.
+CORRECTED = "corrected_"
 
 
 def parse(labels: str) -> list[str]:
@@ -24,8 +26,10 @@ def parse(labels: str) -> list[str]:
     """
     names = [name.strip() for name in labels.split(",") if name.strip()]
     for name in names or [""]:
-        if name not in SOURCES:
-            raise UserError(f"retrain.labels holds {name!r}, which is none of {', '.join(SOURCES)}")
+        if name not in SOURCES and not name.startswith(CORRECTED):
+            raise UserError(
+                f"retrain.labels holds {name!r}, which is none of {', '.join(SOURCES)}, {CORRECTED}<method>"
+            )
     return list(dict.fromkeys(names))
 
 
@@ -71,4 +75,5 @@ def training_set(
         np.concatenate([problem.train_inputs, problem.val_inputs[clean_rows]]),
         np.concatenate([targets, identity[problem.val_labels[clean_rows]]]),
         None if noise_rate is None else noise_rate * rows / (rows + len(clean_rows)),
+        len(clean_rows),
     )

@@ -21,11 +21,13 @@ class TrainingSet(NamedTuple):
         inputs: images [n, h, w, channels] uint8 or features [n, d] float32.
         targets: labels as distributions [n, c], float32; given labels are one-hot.
         noise_rate: estimated share of wrong labels; None where it could not be estimated.
+        clean_rows: how many of the rows, the last ones, are clean images with their true labels.
     """
 
     inputs: np.ndarray
     targets: np.ndarray
     noise_rate: float | None
+    clean_rows: int = 0
 
 
 class Method(NamedTuple):
@@ -40,12 +42,15 @@ class Method(NamedTuple):
         predict: `(state, inputs [b, ...]) -> class probabilities [b, c]`.
         make_planner: `(training set, devices) -> planner`, for methods that choose their rows or work on
             all rows between epochs; None for all rows in random order. See `training.loop.Planner`.
+        correct: `(state, inputs [b, ...], targets [b, c], rows [b]) -> labels [b, c]`, for methods that mend
+            labels: distributions over classes for training rows with their numbers and targets.
     """
 
     init: Callable[[jax.Array, TrainingSet], Any]
     train_step: Step
     predict: Callable[[Any, jax.Array], jax.Array]
     make_planner: Callable[[TrainingSet, list[jax.Device]], Planner] | None = None
+    correct: Callable[[Any, jax.Array, jax.Array, jax.Array], jax.Array] | None = None
 
 
 class Task(NamedTuple):
