@@ -108,7 +108,7 @@ def default_config() -> ConfigDict:
 
     config.retrain = retrain = ConfigDict()
     # How the network learns from the labels: naive, gce, bootstrap, elr, elr_plus, co_teaching,
-    # co_teaching_plus, cdr, dividemix.
+    # co_teaching_plus, cdr, dividemix; mlc, mslc, meta_weight_net, l2r, which need retrain.with_val.
     retrain.method = "naive"
     retrain.labels = "given,val_only_probe,purified,true"  # the labels to learn from, a network for each
     retrain.with_val = True  # also train on the clean images, in every arm
