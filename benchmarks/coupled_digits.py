@@ -106,7 +106,9 @@ def table(found: dict, arguments: argparse.Namespace) -> str:
     ]  # fmt: skip
     return (
         f"Symmetric noise at rate {arguments.rate}: {wrong} % of the given labels wrong, {first[0]['clean']} "
-        "clean images. The purifier always works on the encoder's features.\n\n" + markdown(header, rows)
+        "clean images. The purifier always works on the encoder's features and on all clean images; networks "
+        "and what corrects their labels on those that are not kept to pick the epoch.\n\n"
+        + markdown(header, rows)
     )
 
 
