@@ -115,8 +115,8 @@ def default_config() -> ConfigDict:
 
     config.retrain = retrain = ConfigDict()
     # How the network learns from the labels: naive, gce, bootstrap, elr, elr_plus, co_teaching,
-    # co_teaching_plus, cdr, dividemix; from the clean images' labels alone: mean_teacher, mixmatch, fixmatch,
-    # uda.
+    # co_teaching_plus, cdr, dividemix; mlc, mslc, meta_weight_net, l2r, which need retrain.with_val; from the
+    # clean images' labels alone: mean_teacher, mixmatch, fixmatch, uda.
     retrain.method = "naive"
     # The labels to learn from, a network for each; the last four methods train one network, whatever is here.
     retrain.labels = "given,val_only_probe,purified,true"

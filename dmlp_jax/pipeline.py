@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 from dmlp_jax import files, hosts, stages, summary
 from dmlp_jax.config import STAGES, apply_recipe, nearest, recipes_needed
 from dmlp_jax.contrastive import pretrain
+from dmlp_jax.coupled import methods as coupled_methods  # noqa: F401  (registers them)
 from dmlp_jax.data import augment, datasets
 from dmlp_jax.errors import UserError
 from dmlp_jax.models import registry

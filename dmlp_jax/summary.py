@@ -53,11 +53,23 @@ def labels_of(source: str, workdir: Workdir, problem: Problem, *, soft: bool) ->
     """Labels of the training rows by `source`, indices [n] or distributions [n, c]; None where unknown.
 
     Args:
-        source: one of `retrain.arms.SOURCES`.
+        source: one of `retrain.arms.SOURCES`, or what a method corrected.
         workdir: with the purifier's artefacts.
         problem: the rows.
-        soft: purified labels as distributions.
+        soft: purified or corrected labels as distributions.
+
+    Raises:
+        UserError: the method has not run on the given labels, or corrects none.
     """
+    if source.startswith(arms.CORRECTED):
+        method = source.removeprefix(arms.CORRECTED)
+        path = workdir.retrain / f"{method}-given" / "corrected.npz"
+        if not path.exists():
+            raise UserError(
+                f"retrain.labels holds {source!r}, but {path} is not there; first run a method that corrects "
+                f"labels with --config.retrain.method={method} --config.retrain.labels=given"
+            )
+        return files.load_npz(path, ("probs", "labels"))["probs" if soft else "labels"]
     if source == "given":
         return problem.given_labels
     if source == "true":
@@ -68,16 +80,20 @@ def labels_of(source: str, workdir: Workdir, problem: Problem, *, soft: bool) ->
 
 
 def noise_rate_of(source: str, workdir: Workdir, problem: Problem, config: ConfigDict) -> float | None:
-    """The estimated share of wrong labels of a source; see `retrain.noise_rate`."""
+    """The estimated share of wrong labels of a source; see `retrain.noise_rate`.
+
+    Labels that a method corrected are judged as given ones are, by the purified distribution of each row.
+    """
+    corrected = source.startswith(arms.CORRECTED)
     scores = files.load_npz(workdir.purifier)
     return noise_rate.estimate(
-        source,
-        given=problem.given_labels,
+        "given" if corrected else source,
+        given=_hard(source, workdir, problem) if corrected else problem.given_labels,
         probs=files.load_npz(workdir.purified, ("probs",))["probs"],
         scores={
             name: float(scores[f"scores/{name}/accuracy"])
             for name in LABEL_SOURCES
-            if f"scores/{name}/accuracy" in scores
+            if f"scores/{name}/accuracy" in scores and not corrected
         },
         calibrated=config.purify.preset == "default",
         soft=config.retrain.soft_labels,
@@ -155,6 +171,9 @@ def summarize(
             name: {key: result[key] for key in ("best", "last", "selected")}
             for name, result in results.items()
         },
+        "corrected": {
+            name: result["label_accuracy"] for name, result in results.items() if "label_accuracy" in result
+        },
         "noise_rate": {name: result["noise_rate"] for name, result in results.items()},
         "probe": workdir.details("extract").get("probe", {"linear": None, "knn": None}),
         "seconds": {
@@ -180,7 +199,7 @@ def table(result: dict[str, Any]) -> str:
         f"{'labels':<22}{'accuracy of':>14}{'on held-out':>14}{'test accuracy of a network':>30}",
         f"{'':<22}{'the labels':>14}{'clean rows':>14}{'trained on them (last epoch)':>30}",
     ]
-    for name in dict.fromkeys([*LABEL_SOURCES, "true", arms.CLEAN]):
+    for name in dict.fromkeys([*LABEL_SOURCES, *result["test"], "true"]):
         labels = 1.0 if name == "true" and flipped is not None else result["labels"].get(name)
         test = result["test"].get(name, {}).get("last")
         if name in ("true", arms.CLEAN) and test is None:

@@ -24,6 +24,7 @@ RANKS = {
     "purifier": 4,
     "retrain": 4,
     "report": 4,
+    "coupled": 5,
     "workdir": 5,
     "summary": 6,
     "run": 6,

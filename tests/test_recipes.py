@@ -6,6 +6,7 @@ import pytest
 
 from dmlp_jax import recipes
 from dmlp_jax.config import apply_recipe, cifar_config, default_config, with_noise
+from dmlp_jax.coupled import methods as coupled_methods  # noqa: F401  (registers them)
 from dmlp_jax.retrain import method, methods  # noqa: F401  (methods registers them)
 from dmlp_jax.retrain.method import by_noise
 
@@ -19,6 +20,7 @@ SETS = {
 NAMES = (
     "naive", "gce", "bootstrap", "elr", "elr_plus", "co_teaching", "co_teaching_plus", "cdr", "dividemix",
     "mean_teacher", "mixmatch", "fixmatch", "uda",
+    "mlc", "mslc", "meta_weight_net", "l2r",
 )  # fmt: skip
 # By the rate at which labels are drawn anew: lambda_u, threshold, epochs whose losses are averaged.
 DIVIDEMIX = {
@@ -188,6 +190,28 @@ def test_semi_supervised_methods_train_as_published(classes, model, decay):
         assert found[name]["epochs"] * per_epoch == pytest.approx(steps, rel=1e-3)
     assert found["uda"]["warmup_epochs"] * (49_000 // 448) == pytest.approx(20_000)
     assert found["mixmatch"]["unlabelled_ramp"] * 2**26 == 1024 * 1024
+
+
+@pytest.mark.parametrize("classes", [10, 100])
+@pytest.mark.parametrize(
+    ("name", "epochs", "decay", "at", "own"),
+    [
+        ("mlc", 120, 5e-4, [80, 100], {"meta_lr": 3e-4, "label_embedding": 128, "gradient_steps": 1}),
+        ("mslc", 120, 5e-4, [80, 100], {"model": "resnet34", "meta_lr": 1e-3, "lookahead_scale": 10}),
+        ("meta_weight_net", 120, 5e-4, [80, 100], {"meta_lr": 1e-3, "meta_decay": 1e-4, "weight_width": 100}),
+        ("l2r", 163, 2e-4, [81.5, 122.25], {}),
+    ],
+)
+def test_coupled_methods_train_as_published(classes, name, epochs, decay, at, own):
+    recipe = recipes.cifar(classes, False)[name]
+    expected = {
+        "epochs": epochs, "batch_size": 100, "optimizer": "momentum", "momentum": 0.9, "lr": 0.1,
+        "weight_decay": decay, "schedule": "steps", "lr_drop": 0.1, **own,
+    }  # fmt: skip
+    assert {key: recipe[key] for key in expected} == expected
+    assert drops(recipe) == at
+    if name == "mslc":
+        assert recipe["correct_start"] * epochs == pytest.approx(80)
 
 
 @pytest.mark.parametrize("chosen", NAMES)

@@ -70,8 +70,10 @@ class Classifier(nn.Module):
 
     @nn.compact
     def __call__(self, inputs: jax.Array, train: bool) -> jax.Array:
-        """Logits [b, num_classes]."""
-        return nn.Dense(self.num_classes, name="head")(self.encoder(inputs, train))
+        """Logits [b, num_classes]; the encoder's features go to the collection 'intermediates'."""
+        features = self.encoder(inputs, train)
+        self.sow("intermediates", "features", features)
+        return nn.Dense(self.num_classes, name="head")(features)
 
 
 class Projector(nn.Module):

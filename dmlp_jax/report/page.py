@@ -80,8 +80,9 @@ def verdict(result: dict[str, Any]) -> str:
 
 def table_rows(result: dict[str, Any]) -> list[dict[str, Any]]:
     """The summary's table: one row per source of labels."""
-    names = list(result["labels"])
-    names += [name for name in ("true", "clean") if name in result["test"]]
+    names = [*result["labels"], *result["test"]]
+    names = [name for name in dict.fromkeys(names) if name != "true"]
+    names += ["true"] if "true" in result["test"] else []
     known = result["noise"]["measured_flip_rate"] is not None
     return [
         {

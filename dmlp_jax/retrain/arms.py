@@ -17,6 +17,8 @@ SOURCES = (
 )
 # The one arm of methods that learn from no labels but the clean rows'; all other rows are unlabelled.
 CLEAN = "clean"
+# `corrected_mlc`: what the method mlc made of the given labels, an arm of which was trained before.
+CORRECTED = "corrected_"
 
 
 def parse(labels: str) -> list[str]:
@@ -27,8 +29,10 @@ def parse(labels: str) -> list[str]:
     """
     names = [name.strip() for name in labels.split(",") if name.strip()]
     for name in names or [""]:
-        if name not in SOURCES:
-            raise UserError(f"retrain.labels holds {name!r}, which is none of {', '.join(SOURCES)}")
+        if name not in SOURCES and not name.startswith(CORRECTED):
+            raise UserError(
+                f"retrain.labels holds {name!r}, which is none of {', '.join(SOURCES)}, {CORRECTED}<method>"
+            )
     return list(dict.fromkeys(names))
 
 

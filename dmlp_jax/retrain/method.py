@@ -42,12 +42,15 @@ class Method(NamedTuple):
         predict: `(state, inputs [b, ...]) -> class probabilities [b, c]`.
         make_planner: `(training set, devices) -> planner`, for methods that choose their rows or work on
             all rows between epochs; None for all rows in random order. See `training.loop.Planner`.
+        correct: `(state, inputs [b, ...], targets [b, c], rows [b]) -> labels [b, c]`, for methods that mend
+            labels: distributions over classes for training rows with their numbers and targets.
     """
 
     init: Callable[[jax.Array, TrainingSet], Any]
     train_step: Step
     predict: Callable[[Any, jax.Array], jax.Array]
     make_planner: Callable[[TrainingSet, list[jax.Device]], Planner] | None = None
+    correct: Callable[[Any, jax.Array, jax.Array, jax.Array], jax.Array] | None = None
 
 
 class Task(NamedTuple):

@@ -43,6 +43,16 @@ class Network:
     ) -> tuple[jax.Array, Any]:
         """Logits [b, c] and the running statistics that follow, in training mode.
 
+        See `train_outputs` for the arguments.
+        """
+        logits, _, batch_stats = self.train_outputs(params, batch_stats, inputs, key, axis_name)
+        return logits, batch_stats
+
+    def train_outputs(
+        self, params: Any, batch_stats: Any, inputs: jax.Array, key: jax.Array, axis_name: str | None
+    ) -> tuple[jax.Array, jax.Array, Any]:
+        """Logits [b, c], features [b, d] below the last layer and running statistics, in training mode.
+
         Args:
             params: parameters.
             batch_stats: running statistics.
@@ -52,13 +62,23 @@ class Network:
         """
         model = self._model(axis_name)
         variables = {"params": params, "batch_stats": batch_stats}
-        logits, updates = model.apply(variables, inputs, True, mutable=["batch_stats"], rngs={"dropout": key})
-        return logits, updates.get("batch_stats", {})
+        written = ["batch_stats", "intermediates"]
+        logits, updates = model.apply(variables, inputs, True, mutable=written, rngs={"dropout": key})
+        (features,) = updates["intermediates"]["features"]
+        return logits, features, updates.get("batch_stats", {})
 
     def logits(self, state: TrainState, inputs: jax.Array) -> jax.Array:
         """Logits [b, c] of inputs [b, ...] as they came, in evaluation mode."""
         variables = {"params": state.params, "batch_stats": state.batch_stats}
         return self._model(None).apply(variables, self._evaluated(inputs), False)
+
+    def outputs(self, state: TrainState, inputs: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Logits [b, c] and features [b, d] of inputs [b, ...] as they came, in evaluation mode."""
+        variables = {"params": state.params, "batch_stats": state.batch_stats}
+        logits, updates = self._model(None).apply(
+            variables, self._evaluated(inputs), False, mutable=["intermediates"]
+        )
+        return logits, updates["intermediates"]["features"][0]
 
     def step(
         self, state: TrainState, grads: Any, batch_stats: Any, axis_name: str | None, **extra: Any

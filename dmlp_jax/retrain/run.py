@@ -13,7 +13,7 @@ from dmlp_jax import files, hosts
 from dmlp_jax.data import lazy
 from dmlp_jax.data.types import Problem
 from dmlp_jax.retrain import arms, method, methods  # noqa: F401  (methods registers them)
-from dmlp_jax.retrain.method import Task
+from dmlp_jax.retrain.method import Task, TrainingSet
 from dmlp_jax.training import inference, loop, parallel
 from dmlp_jax.training.loop import LoopOptions
 from dmlp_jax.training.session import Session
@@ -50,6 +50,9 @@ def retrain(
     Returns:
         By source: test accuracies 'best', 'last' (of all epochs, as the paper reports them) and 'selected'
         (at the epoch that is best on the clean rows kept out, which needs no test set), None where unknown.
+        A method that corrects labels leaves those after the last epoch in corrected.npz: 'probs' [n, c] and
+        'labels' [n]. Their accuracy, 'label_accuracy', is in the curve after each epoch where the truth is
+        known, and nothing else is made of it.
     """
     images = problem.train_inputs.ndim > 2
     method.check_needs(settings.method, images=images, with_val=settings.with_val)
@@ -65,7 +68,7 @@ def retrain(
     held = {"select": (lazy.take(problem.val_inputs, select_rows), problem.val_labels[select_rows])}
     if problem.test_inputs is not None:
         held["test"] = (problem.test_inputs, problem.test_labels)
-    evaluate = _evaluator(chosen.predict, held, session.devices)
+    score = _evaluator(chosen.predict, held, session.devices)
 
     init_key, fit_key = jax.random.split(key)
     compiled: dict = {}
@@ -78,6 +81,7 @@ def retrain(
             results[source] = known
             continue
         train = arms.training_set(problem, values, train_rows, classes, noise_rates[source])
+        correct = _corrector(chosen.correct, train, session.devices) if chosen.correct else None
         options = LoopOptions(
             f"retrain/{settings.method}-{source}",
             settings.epochs,
@@ -92,11 +96,17 @@ def retrain(
             options,
             session,
             key=fit_key,
-            evaluate=evaluate,
+            evaluate=_with_label_accuracy(score, correct, problem.true_labels),
             planner=chosen.make_planner(train, session.devices) if chosen.make_planner else None,
             compiled=compiled,
         )
+        if correct:
+            probs = correct(outcome.state)
+            corrected = {"probs": probs, "labels": np.argmax(probs, axis=1).astype(np.int32)}
+            hosts.only_main(lambda: files.save_npz(place / "corrected.npz", corrected))  # noqa: B023
         results[source] = {**_summarize(outcome.curve), "noise_rate": noise_rates[source]}
+        if correct:
+            results[source]["label_accuracy"] = outcome.curve[-1].get("label_accuracy")
         hosts.only_main(lambda: files.save_json(result_path, results[source]))  # noqa: B023
     return results
 
@@ -120,6 +130,32 @@ def _evaluator(
     def evaluate(state):
         hits = classify(state) == labels
         return {f"{name}_accuracy": float(np.mean(hits[owner == name])) for name in held}
+
+    return evaluate
+
+
+def _corrector(
+    correct: Callable[..., jax.Array], train: TrainingSet, devices: list[jax.Device]
+) -> Callable[[Any], np.ndarray]:
+    """Corrected labels [n, c] of the noisy rows, as a function of the state."""
+    noisy = len(train.targets) - train.num_clean
+    rows = np.arange(noisy, dtype=np.int32)
+    arrays = (lazy.take(train.inputs, rows), train.targets[:noisy], rows)
+    return inference.over_rows(correct, arrays, devices)
+
+
+def _with_label_accuracy(
+    score: Callable[[Any], dict[str, float]],
+    correct: Callable[[Any], np.ndarray] | None,
+    true_labels: np.ndarray | None,
+) -> Callable[[Any], dict[str, float]]:
+    """`score`, and the share of corrected labels that are right, for reporting only."""
+    if correct is None or true_labels is None:
+        return score
+
+    def evaluate(state):
+        right = np.argmax(correct(state), axis=1) == true_labels
+        return {**score(state), "label_accuracy": float(np.mean(right))}
 
     return evaluate
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from dmlp_jax.config import apply_recipe, default_config
+from dmlp_jax.coupled import methods  # noqa: F401  (registers them)
 from dmlp_jax.data.types import Problem
 from dmlp_jax.errors import UserError
 from dmlp_jax.retrain import method
@@ -54,6 +55,10 @@ def run(problem, folder, name, log=None, **changes):
     settings.update(model="mlp", augment="none", epochs=4, batch_size=40, checkpoint_epochs=2, lr=0.01)
     if name == "dividemix":
         settings.divide_warmup = 1
+    if name == "mslc":
+        settings.correct_start = 0.5
+    if name == "mlc":
+        settings.gradient_steps = 3
     settings.update(changes)
     log = log or MetricsLog(folder / "metrics.jsonl")
     try:

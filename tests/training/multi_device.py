@@ -18,6 +18,7 @@ from dmlp_jax import PurifyConfig, purify
 from dmlp_jax.config import apply_recipe, default_config
 from dmlp_jax.contrastive.pretrain import load_encoder
 from dmlp_jax.contrastive.pretrain import pretrain as pretrain_encoder
+from dmlp_jax.coupled import methods  # noqa: F401  (registers them)
 from dmlp_jax.data import datasets, splits
 from dmlp_jax.retrain import method
 from dmlp_jax.retrain.method import Task, TrainingSet
@@ -30,7 +31,7 @@ from tests.conftest import make_blobs
 
 def main() -> None:
     """Writes the parameters after three steps of the methods named third to the file named second."""
-    out, methods = Path(sys.argv[2]), set(sys.argv[3].split(","))
+    out, wanted = Path(sys.argv[2]), set(sys.argv[3].split(","))
     devices = jax.local_devices()
     assert len(devices) == int(sys.argv[1])
     config = default_config()
@@ -47,7 +48,7 @@ def main() -> None:
         model="small_cnn", epochs=1, batch_size=16, warmup_epochs=0.0, optimizer="sgd", queue=32,
         norm_groups=4,
     )  # fmt: skip
-    for name in methods & {"simclr", "moco"}:
+    for name in wanted & {"simclr", "moco"}:
         config.pretrain.method = name
         folder = out.parent / f"{out.stem}-{name}"
         pretrain_encoder(
@@ -56,7 +57,7 @@ def main() -> None:
         encoder = load_encoder(few.train_inputs, config.pretrain, folder)
         arrays |= {f"{name}{i}": leaf for i, leaf in enumerate(jax.tree.leaves(encoder))}
 
-    for name in methods - {"simclr", "moco", "purify"}:
+    for name in wanted - {"simclr", "moco", "purify"}:
         settings = _settings(name)
         folder = out.parent / f"{out.stem}-{name}"
         retrain(
@@ -65,7 +66,7 @@ def main() -> None:
         )  # fmt: skip
         arrays |= {name: _parameters(folder / f"{name}-given", settings)}
 
-    if "purify" in methods:
+    if "purify" in wanted:
         features, given, val, _ = make_blobs(0)
         mesh = Mesh(np.array(devices), ("rows",))
         rows = NamedSharding(mesh, PartitionSpec("rows"))
@@ -88,6 +89,10 @@ def _settings(name: str) -> ConfigDict:
     if not method.needs(name).labels:
         ratio = 1 if name == "mixmatch" else 3
         settings.update(batch_size=24 // ratio, unlabelled_ratio=ratio, unlabelled_ramp=0.5, confidence=0.15)
+    if name == "mslc":
+        settings.update(epochs=2, correct_start=0.5)
+    if name == "mlc":
+        settings.update(epochs=2, gradient_steps=3)
     return settings
 
 

@@ -55,6 +55,13 @@ def test_number_of_devices_does_not_change_the_steps_of_semi_supervised_methods(
     assert_equal_steps(found)
 
 
+@pytest.mark.slow
+def test_number_of_devices_does_not_change_the_steps_of_coupled_methods(tmp_path):
+    found = outcomes(tmp_path, "mlc,mslc,meta_weight_net,l2r")
+    assert len(found[1]) == 4
+    assert_equal_steps(found)
+
+
 def test_more_devices_than_there_are_is_refused():
     with pytest.raises(UserError, match="num_devices is 99"):
         parallel.local_devices(99)

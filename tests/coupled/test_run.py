@@ -1,0 +1,141 @@
+"""Whole runs of coupled methods through `retrain`: corrected labels, and what is refused."""
+
+import jax
+import numpy as np
+import pytest
+
+from dmlp_jax import files, pipeline, recipes
+from dmlp_jax.config import apply_recipe, default_config
+from dmlp_jax.coupled import meta_set
+from dmlp_jax.data.types import Problem
+from dmlp_jax.errors import UserError
+from dmlp_jax.retrain import method
+from dmlp_jax.retrain.method import Task
+from dmlp_jax.retrain.run import retrain
+from dmlp_jax.training.metrics import MetricsLog
+from dmlp_jax.training.session import Session
+from tests.conftest import make_blobs
+from tests.coupled import helpers
+from tests.retrain import helpers as retrain_helpers
+
+TRAIN = 240
+NAMES = ("mlc", "mslc", "meta_weight_net", "l2r")
+
+
+@pytest.fixture(scope="module")
+def problem():
+    """Four clusters; 60 % of the labels are drawn anew, 45 % are wrong."""
+    features, given, (val_features, val_labels), true = make_blobs(
+        1, rows=440, val_rows=40, width=8, classes=4, spread=6.0, noise=0.6
+    )
+    return Problem(
+        train_inputs=features[:TRAIN],
+        given_labels=given[:TRAIN],
+        true_labels=true[:TRAIN],
+        val_inputs=val_features,
+        val_labels=val_labels,
+        val_given_labels=None,
+        test_inputs=features[TRAIN:],
+        test_labels=true[TRAIN:],
+        class_names=("a", "b", "c", "d"),
+    )
+
+
+def run(problem, folder, name, **changes):
+    """The result of one arm, and its corrected labels."""
+    config = default_config()
+    config.retrain.method = name
+    settings = apply_recipe(config).retrain
+    settings.update(model="linear", augment="none", epochs=6, batch_size=20, checkpoint_epochs=6, lr=0.02)
+    if name == "mslc":
+        settings.update(correct_start=0.5)
+    if name != "l2r":
+        settings.update(meta_lr=0.01 if name == "mlc" else 0.1)
+    settings.update(changes)
+    log = MetricsLog(folder / "metrics.jsonl")
+    try:
+        found = retrain(
+            problem,
+            {"given": problem.given_labels},
+            {"given": 0.45},
+            settings,
+            Session(jax.local_devices()[:1], log, 1e9),
+            folder=folder / "retrain",
+            key=jax.random.key(0),
+            seed=0,
+            encoder=None,
+        )["given"]
+    finally:
+        log.close()
+    return found, files.load_npz(folder / "retrain" / f"{name}-given" / "corrected.npz")
+
+
+@pytest.mark.parametrize("name", ["l2r", *(pytest.param(name, marks=pytest.mark.slow) for name in NAMES[:3])])
+def test_labels_are_corrected_and_the_truth_is_for_reporting_only(name, problem, tmp_path):
+    found, corrected = run(problem, tmp_path / "known", name)
+    assert corrected["probs"].shape == (TRAIN, 4)
+    np.testing.assert_allclose(corrected["probs"].sum(axis=1), 1.0, rtol=1e-5)
+    np.testing.assert_array_equal(corrected["labels"], corrected["probs"].argmax(axis=1))
+    accuracy = np.mean(corrected["labels"] == problem.true_labels)
+    assert found["label_accuracy"] == found["curve"][-1]["label_accuracy"] == accuracy
+    assert all("label_accuracy" in epoch for epoch in found["curve"])
+    assert accuracy > np.mean(problem.given_labels == problem.true_labels) + 0.1
+    assert found["last"] > 0.8
+
+    unknown, same = run(problem._replace(true_labels=None), tmp_path / "unknown", name)
+    assert unknown["label_accuracy"] is None
+    assert [epoch["test_accuracy"] for epoch in unknown["curve"]] == [
+        epoch["test_accuracy"] for epoch in found["curve"]
+    ]
+    np.testing.assert_array_equal(same["probs"], corrected["probs"])
+
+
+def test_noisy_and_num_clean_are_planned_apart():
+    train = helpers.training_set()
+    config = retrain_helpers.settings("l2r", batch_size=5)
+    plan = meta_set.make_planner(train, config)
+    state, planned = plan("state", 3, jax.random.key(0))
+    assert state == "state"
+    assert planned.indices["train"].shape == planned.indices["meta"].shape == (2, 5)
+    noisy = planned.indices["train"].ravel()
+    assert len(set(noisy)) == 10
+    assert noisy.max() < helpers.NOISY
+    assert set(planned.indices["meta"].ravel()) == set(range(12, 18))
+    again = plan("state", 3, jax.random.key(0))[1]
+    np.testing.assert_array_equal(again.indices["train"], planned.indices["train"])
+    np.testing.assert_array_equal(again.indices["meta"], planned.indices["meta"])
+    other = plan("state", 3, jax.random.key(1))[1]
+    assert (other.indices["train"] != planned.indices["train"]).any()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_num_clean_are_refused(name):
+    train = helpers.training_set()._replace(num_clean=0)
+    with pytest.raises(UserError, match=r"none are left .* val\.size"):
+        retrain_helpers.make(retrain_helpers.settings(name, batch_size=5), train)
+    config = default_config()
+    config.retrain.update(method=name, with_val=False)
+    with pytest.raises(UserError, match=r"retrain\.with_val is False"):
+        pipeline.check(config)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_batch_of_more_than_the_noisy_rows_is_refused(name):
+    with pytest.raises(UserError, match=r"retrain\.batch_size is 13 with 12 noisy rows"):
+        retrain_helpers.make(retrain_helpers.settings(name, batch_size=13), helpers.training_set())
+
+
+def test_batch_that_mlc_cannot_halve_is_refused():
+    config = retrain_helpers.settings("mlc", batch_size=6)
+    made = method.make("mlc", config, Task(3, 2, None))
+    made.make_planner(helpers.training_set(), [None])
+    with pytest.raises(UserError, match=r"batch_size is 6 on 2 devices; .* multiple of 4"):
+        made.make_planner(helpers.training_set(), [None, None])
+
+
+def test_small_recipes_of_coupled_methods_pass_the_check():
+    for name in NAMES:
+        config = default_config()
+        config.retrain.method = name
+        assert "retrain" in pipeline.check(config)
+        assert set(recipes.small()[name]) == set(recipes.cifar(10, False)[name])
