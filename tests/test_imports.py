@@ -30,6 +30,7 @@ RANKS = {
     "run": 6,
     "stages": 7,
     "pipeline": 8,
+    "reproduce": 9,
     "main": 9,
     "__main__": 10,
     "__init__": 10,

@@ -1,0 +1,1 @@
+"""The paper's tables, a command each; see `__main__.py`."""

@@ -1,0 +1,119 @@
+"""`python -m dmlp_jax.reproduce --table=5 --workdir=W`: a table of the paper, ours beside what it prints.
+
+Cells that were made before are not made again; a killed call goes on where it stopped.
+"""
+
+import argparse
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from dmlp_jax import files
+from dmlp_jax.errors import UserError
+from dmlp_jax.reproduce import budgets, cells, published, show
+
+# The exit status after SIGTERM, as of dmlp_jax.main.
+RETRY = 75
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    found = argparse.ArgumentParser("python -m dmlp_jax.reproduce", description=__doc__.splitlines()[0])
+    found.add_argument("--table", type=int, help="number of the paper's table, 1 to 9")
+    found.add_argument("--workdir", type=Path, help="where everything is kept; the same folder resumes")
+    found.add_argument("--cells", default="", help="only these rows, columns or ends of columns, by commas")
+    found.add_argument("--seeds", type=int, default=1, help="runs of each cell, seeds 0, 1, ...")
+    found.add_argument("--budget", default="full", help="full, short or smoke; see --list")
+    found.add_argument("--data-dir", default="data", help="where CIFAR-10 and -100 lie")
+    found.add_argument("--clothing1m-dir", default="data/clothing1m", help="where Clothing1M lies")
+    found.add_argument("--list", action="store_true", help="show the cells and what they cost, run nothing")
+    return found
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit status."""
+    arguments = parser().parse_args(argv)
+    try:
+        budget = budgets.get(arguments.budget)
+        wanted = [word.strip() for word in arguments.cells.split(",") if word.strip()]
+        tables = [arguments.table] if arguments.table is not None else list(published.TITLES)
+        if arguments.list:
+            for number in tables:
+                _list(number, wanted, budget)
+            return 0
+        if arguments.table is None or arguments.workdir is None:
+            raise UserError("name a --table, 1 to 9, and a --workdir; --list shows the cells")
+        if arguments.seeds < 1:
+            raise UserError(f"--seeds is {arguments.seeds}; it must be at least 1")
+        return _run(arguments, wanted, budget)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("error: interrupted; the same command resumes", file=sys.stderr)
+        return 130
+
+
+def _list(number: int, wanted: list[str], budget: budgets.Budget) -> None:
+    table = published.table(number)
+    print(f"Table {number}: {published.TITLES[number]}")
+    every = cells.of_table(number, wanted)
+    for cell in every:
+        print(f"  {cell.name}: {cells.cost(cell, budget)}")
+    made = {cell.row for cell in every}
+    if not wanted and (rest := [row for row in table.rows if row not in made]):
+        print(f"  as published only: {', '.join(rest)}")
+
+
+def _run(arguments: argparse.Namespace, wanted: list[str], budget: budgets.Budget) -> int:
+    # Imported late, so that --list and mistakes do not wait for jax.
+    from dmlp_jax.purifier import InputError
+    from dmlp_jax.reproduce import runner
+    from dmlp_jax.training.session import Stopped
+
+    terminated = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: terminated.set())
+    table, every = published.table(arguments.table), cells.of_table(arguments.table)
+    chosen = cells.of_table(arguments.table, wanted)
+    folders = {
+        "cifar10": arguments.data_dir,
+        "cifar100": arguments.data_dir,
+        "clothing1m": arguments.clothing1m_dir,
+    }
+    root = arguments.workdir / arguments.budget
+    kept = root / f"table{arguments.table}.json"
+    found = files.load_json(kept) if kept.exists() else {}
+    failed = {}
+    for cell in chosen:
+        for seed in range(arguments.seeds):
+            if str(seed) in found.get(cell.name, {}):
+                continue
+            print(f"\n{cell.name}, seed {seed}", flush=True)
+            try:
+                result = runner.run(cell, seed, budget, root, folders, terminated.is_set)
+            except (UserError, InputError) as error:
+                failed[cell.name] = str(error)
+                print(f"failed: {error}", flush=True)
+                break
+            except Stopped:
+                print("error: terminated; the same command resumes", file=sys.stderr)
+                return RETRY
+            found.setdefault(cell.name, {})[str(seed)] = result
+            files.save_json(kept, found)
+    results = {name: list(seeds.values()) for name, seeds in found.items()}
+    rows = show.lines(table, every, results, failed)
+    about = f"Budget {arguments.budget}: {budget.about}."
+    files.save_text(root / f"table{arguments.table}.md", show.markdown(table, rows, about))
+    files.save_text(root / f"table{arguments.table}.csv", show.as_csv(rows))
+    shown = {cell.name for cell in chosen}
+    print("\n" + show.plain(show.lines(table, chosen, results, failed) if wanted else rows))
+    print(f"\n{about} Also in {root / f'table{arguments.table}.md'} and .csv")
+    for name, reason in failed.items():
+        print(f"failed: {name}: {reason}", file=sys.stderr)
+    return 1 if shown & failed.keys() else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,171 @@
+"""The cells of the tables: which run makes each, and the configuration of that run."""
+
+import difflib
+import re
+import zlib
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from ml_collections import ConfigDict
+
+from dmlp_jax.config import (
+    apply_recipe,
+    cifar_config,
+    clothing1m_config,
+    default_config,
+    flatten,
+    with_moco,
+    with_noise,
+)
+from dmlp_jax.errors import UserError
+from dmlp_jax.reproduce import published
+from dmlp_jax.reproduce.budgets import Budget
+from dmlp_jax.reproduce.methods import ROWS, How
+
+# Settings that say where the data lie, and those of `retrain` that all methods of a workdir have in common.
+_PLACES = ("data.dir", "data.path", "data.workers", "data.memory_gb")
+_TOGETHER = ("retrain.with_val", "retrain.init")
+ENCODERS = ("simclr_resnet18", "simclr_resnet50", "moco_resnet18", "clothing1m")
+
+
+class Cell(NamedTuple):
+    """A number of a table that is made here.
+
+    Attributes:
+        table: number of the table.
+        row: its method.
+        column: its setting.
+        preset: of the purifier.
+        how: what is trained on what.
+    """
+
+    table: int
+    row: str
+    column: str
+    preset: str
+    how: How
+
+    @property
+    def name(self) -> str:
+        """Such as 'DMLP-Naive/cifar10_sym80', with the preset where there are two."""
+        return f"{self.row}/{self.column}" + (f"/{self.preset}" if self.how.both_presets else "")
+
+
+def of_table(number: int, wanted: Iterable[str] = ()) -> list[Cell]:
+    """The cells of a table that are made here, in its order.
+
+    Args:
+        number: of the table.
+        wanted: words; a cell is taken if one of them is its row, its column, its preset, its name, or
+            the beginning or end of its column. All cells without any.
+
+    Raises:
+        UserError: no such table, or a word that fits no cell.
+    """
+    table = published.table(number)
+    rows = ROWS[number]
+    every = [
+        Cell(number, row, column, preset, how)
+        for row, how in rows.items()
+        for column in table.columns
+        for preset in (("paper", "default") if how.both_presets else ("default",))
+        if (row, column) in table.values or row not in table.rows
+    ]
+    wanted = list(wanted)
+    words = {cell: _words(cell) for cell in every}
+    for word in wanted:
+        known = sorted({other for found in words.values() for other in found})
+        if word.lower() not in known:
+            near = difflib.get_close_matches(word.lower(), known, n=3)
+            hint = f"; near it are {', '.join(near)}" if near else ""
+            raise UserError(f"--cells: {word!r} is no cell of table {number}{hint}; --list shows all")
+    chosen = {word.lower() for word in wanted}
+    return [cell for cell in every if not chosen or chosen & words[cell]]
+
+
+def _words(cell: Cell) -> set[str]:
+    words = {cell.row, cell.column, cell.column.split("_")[-1], cell.column.split("_")[0], cell.name}
+    if cell.how.both_presets:
+        words.add(cell.preset)
+    return {word.lower() for word in words}
+
+
+def config_of(cell: Cell, seed: int, budget: Budget, folders: dict[str, str]) -> ConfigDict:
+    """The configuration that makes a cell.
+
+    Args:
+        cell: the cell.
+        seed: of everything.
+        budget: how long.
+        folders: where data sets lie, by the beginning of the column ('cifar10', 'cifar100', 'clothing1m').
+    """
+    config = _data(cell, budget.stand_in)
+    config.data.dir = folders.get(cell.column.split("_")[0], config.data.dir)
+    config.seed = seed
+    how = cell.how
+    if not budget.stand_in and how.encoder in ("simclr_resnet18", "simclr_resnet50"):
+        config.pretrain.model = how.encoder.removeprefix("simclr_")
+    if how.encoder == "moco_resnet18":
+        if budget.stand_in:
+            config.pretrain.update(method="moco", queue=1024, temperature=0.2)
+        else:
+            with_moco(config)
+    config.purify.preset = cell.preset
+    for key, value in how.purify:
+        config.purify[key] = value
+    config.retrain.update(
+        method=how.method or "naive", labels=how.labels, with_val=how.with_val, init=how.init
+    )
+    if how.init == "encoder":
+        config.retrain.model = config.pretrain.model
+    budget.shorten(config)
+    config.name = cell.name
+    return config
+
+
+def _data(cell: Cell, stand_in: bool) -> ConfigDict:
+    data, _, setting = cell.column.partition("_")
+    if data == "clothing1m":
+        share = int(setting.removeprefix("share") or 100) / 100
+        if stand_in:
+            config = with_noise(default_config(), "asym", 40)
+            config.val.size = max(10, round(30 * share))
+            return config
+        config = clothing1m_config()
+        config.val.share = share
+        return config
+    noise, percent = ("sym", "100") if setting == "semi" else re.fullmatch(r"(a?sym)(\d+)", setting).groups()
+    return with_noise(default_config() if stand_in else cifar_config(data), noise, int(percent))
+
+
+def run_name(config: ConfigDict) -> str:
+    """The folder of a run: cells that differ only by what the same workdir can hold share one.
+
+    Those are methods on the same data, encoder and purified labels, if their own settings of `retrain` agree.
+    """
+    apart = {
+        key: value
+        for key, value in flatten(config)
+        if not key.startswith(("retrain.", "recipes", "name", *_PLACES)) or key in _TOGETHER
+    }
+    where = config.data.name + "_" + config.noise.name
+    return f"{where}-{zlib.crc32(repr(sorted(apart.items())).encode()):08x}"
+
+
+def encoder_name(config: ConfigDict) -> str:
+    """The folder of an encoder, which all runs with the same images and seed share."""
+    keys = {
+        key: value
+        for key, value in flatten(config)
+        if key.startswith(("data.", "pretrain.", "seed")) and not key.startswith(_PLACES)
+    }
+    return f"{config.data.name}-{zlib.crc32(repr(sorted(keys.items())).encode()):08x}"
+
+
+def cost(cell: Cell, budget: Budget) -> str:
+    """Epochs of pretraining, which cells share, and of retraining, with the networks."""
+    config = apply_recipe(config_of(cell, 0, budget, {}))
+    pretrain, retrain = config.pretrain, config.retrain
+    model = "small_cnn" if budget.stand_in else None
+    own = "a linear probe" if not cell.how.method else f"{retrain.epochs} epochs of {model or retrain.model}"
+    return f"{own}, on features of {model or pretrain.model} after {pretrain.epochs} epochs"

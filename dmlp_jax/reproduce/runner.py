@@ -1,0 +1,109 @@
+"""Runs cells, resuming what earlier calls left; encoders and purified labels are made once for all."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from dmlp_jax import files, pipeline
+from dmlp_jax.config import apply_recipe
+from dmlp_jax.contrastive.probe import linear_probe
+from dmlp_jax.data import datasets
+from dmlp_jax.reproduce import cells
+from dmlp_jax.reproduce.budgets import Budget
+from dmlp_jax.reproduce.cells import Cell
+from dmlp_jax.retrain import arms, method
+from dmlp_jax.workdir import Workdir
+
+
+def run(
+    cell: Cell, seed: int, budget: Budget, root: Path, folders: dict[str, str], stop: Callable[[], bool]
+) -> dict[str, Any]:
+    """Makes one cell with one seed.
+
+    Args:
+        cell: the cell.
+        seed: of everything.
+        budget: how long.
+        root: holds `encoders/` and `runs/`.
+        folders: see `cells.config_of`.
+        stop: see `pipeline.run`.
+
+    Returns:
+        Test accuracy in % after the epoch that is 'best' on the test set and after the 'last' one, label
+        accuracy 'labels' of what was trained on (None where the truth is unknown), and the 'epochs' used.
+
+    Raises:
+        UserError: missing data, or settings that do not fit them.
+        Stopped: `stop` said so.
+    """
+    config = cells.config_of(cell, seed, budget, folders)
+    workdir = root / "runs" / cells.run_name(config) / f"seed{seed}"
+    epochs = apply_recipe(config).retrain.epochs
+    if not method.needs(config.retrain.method).labels:
+        config.stages = "retrain"
+        pipeline.run(config, workdir, stop)
+        return _scores(workdir, f"{config.retrain.method}-{arms.CLEAN}") | {"labels": None, "epochs": epochs}
+    _share_encoder(config, root / "encoders" / cells.encoder_name(config), workdir, stop)
+    if not cell.how.method:
+        config.stages = "pretrain,extract"
+        pipeline.run(config, workdir, stop)
+        accuracy = 100 * _probe(config, workdir)
+        return {"best": accuracy, "last": accuracy, "labels": None, "epochs": config.pretrain.epochs}
+    if cell.how.labels.startswith(arms.CORRECTED):
+        first = config.copy_and_resolve_references()
+        first.retrain.update(method=cell.how.labels.removeprefix(arms.CORRECTED), labels="given")
+        budget.shorten(first)
+        pipeline.run(first, workdir, stop)
+    summary = pipeline.run(config, workdir, stop)
+    accuracy = {**summary["labels"], **summary["corrected"]}.get(cell.how.labels)
+    labels = None if accuracy is None else 100 * accuracy
+    scores = _scores(workdir, f"{config.retrain.method}-{cell.how.labels}")
+    return scores | {"labels": labels, "epochs": epochs}
+
+
+def _scores(workdir: Path, arm: str) -> dict[str, float]:
+    result = files.load_json(workdir / "retrain" / arm / "result.json")
+    return {"best": 100 * result["best"], "last": 100 * result["last"]}
+
+
+def _share_encoder(config: ConfigDict, place: Path, workdir: Path, stop: Callable[[], bool]) -> None:
+    """Pretrains at `place` if need be and links the result into `workdir`."""
+    alone = config.copy_and_resolve_references()
+    alone.stages = "pretrain"
+    pipeline.run(alone, place, stop)
+    resolved = pipeline.resolve(
+        apply_recipe(config), datasets.load(config.data, config.seed).inputs.shape[1:]
+    )
+    target = Workdir(workdir)
+    if target.is_complete("pretrain", resolved):
+        return
+    shutil.rmtree(target.pretrain, ignore_errors=True)
+    # Links take no room; a checkpoint is never written to again.
+    shutil.copytree(place / "pretrain", target.pretrain, copy_function=_link)
+    target.finish("pretrain", resolved, **Workdir(place).details("pretrain"))
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
+def _probe(config: ConfigDict, workdir: Path) -> float:
+    """Test accuracy of a linear probe of the features, trained on the given labels."""
+    dataset = datasets.load(config.data, config.seed)
+    features = files.load_npz(workdir / "features.npz", ("train", "test"))
+    given = files.load_npz(workdir / "split.npz", ("given_labels",))["given_labels"]
+    return linear_probe(
+        features["train"],
+        given,
+        features["test"],
+        dataset.test_labels,
+        num_classes=len(dataset.class_names),
+        iterations=config.extract.probe_iterations,
+    )

@@ -1,0 +1,169 @@
+"""The paper's tables as commands: cells, configurations, what is shown; small cells are run."""
+
+import itertools
+import json
+
+import pytest
+
+from dmlp_jax import pipeline
+from dmlp_jax.errors import UserError
+from dmlp_jax.reproduce import __main__ as command
+from dmlp_jax.reproduce import budgets, cells, published, show
+from dmlp_jax.reproduce.methods import ROWS
+
+EVERY = [cell for number in published.TITLES for cell in cells.of_table(number)]
+
+
+def test_numbers_are_the_papers():
+    """Some of each table, copied by hand from the paper."""
+    value = lambda number, row, column: published.table(number).values[row, column]  # noqa: E731
+    assert value(1, "DMLP-DivideMix", "cifar10_sym90") == {"best": 94.3, "last": 94.0}
+    assert value(1, "Cross-Entropy", "cifar100_sym80") == {"best": 19.9, "last": 8.8}
+    assert value(2, "DMLP-Naive", "cifar10_asym40") == {"": 93.9}
+    assert value(3, "DMLP-DivideMix", "clothing1m") == {"": 78.23}
+    assert value(4, "DMLP-CDR", "cifar10_sym50") == {"best": 91.2, "last": 90.8}
+    assert value(5, "EAC alone", "cifar10_sym90") == {"best": 67.4, "last": 66.5}
+    assert value(6, "MSLC*", "cifar10_sym20") == {"best": 92.0, "last": 92.0}
+    assert value(7, "DMLP-Naive", "clothing1m_share10") == {"": 75.5}
+    assert value(8, "MoCo ResNet-18", "cifar10_sym90") == {"best": 90.4, "last": 90.0}
+    assert value(9, "FixMatch", "cifar100_semi") == {"": 56.3}
+    assert ("Joint-Optim", "cifar10_asym20") in published.table(2).values
+    assert ("M-correction", "cifar10_asym20") not in published.table(2).values
+
+
+@pytest.mark.parametrize("number", published.TITLES)
+def test_rows_that_are_made_are_the_papers_but_for_the_announced_one(number):
+    assert set(ROWS[number]) - set(published.table(number).rows) <= {"Classifier"}
+
+
+@pytest.mark.parametrize("budget", budgets.BUDGETS)
+def test_every_cell_has_a_configuration_that_the_pipeline_accepts(budget):
+    seen = {}
+    for cell in EVERY:
+        config = cells.config_of(cell, 1, budgets.get(budget), {"cifar10": "here"})
+        settings = json.dumps(config.to_dict(), sort_keys=True, default=str)
+        if settings not in seen:
+            assert pipeline.check(config)
+        seen[settings] = cell
+        if cell.column.startswith("cifar10_") and budget != "smoke":
+            assert config.data.dir == "here"
+
+
+def test_what_differs_has_a_folder_of_its_own_and_what_does_not_shares_one():
+    full = budgets.get("full")
+    one, both = {}, {}
+    for cell in EVERY:
+        config = cells.config_of(cell, 0, full, {})
+        one.setdefault(cells.run_name(config), []).append(cell)
+        both.setdefault(cells.encoder_name(config), []).append(cell)
+    for shared in one.values():
+        columns = {cell.column.removesuffix("_share100") for cell in shared}
+        settings = {(c.preset, c.how.encoder, c.how.with_val, c.how.init, c.how.purify) for c in shared}
+        assert len(columns) == len(settings) == 1
+    assert any(len({cell.table for cell in shared}) > 1 for shared in one.values())
+    # CIFAR-10 with three encoders, CIFAR-100 with two, Clothing1M.
+    assert len(both) == 6
+    config = cells.config_of(EVERY[0], 0, full, {"cifar10": "elsewhere"})
+    assert cells.run_name(config) == cells.run_name(cells.config_of(EVERY[0], 0, full, {}))
+
+
+def test_cells_are_chosen_by_row_column_end_and_preset():
+    names = {cell.name for cell in cells.of_table(5, ["sym80", "IPC alone/clothing1m/paper"])}
+    rows, presets = ("EAC alone", "IPC alone", "IPC and EAC"), ("paper", "default")
+    expected = {f"{row}/cifar10_sym80/{preset}" for row, preset in itertools.product(rows, presets)}
+    assert names == expected | {"IPC alone/clothing1m/paper"}
+    assert {cell.row for cell in cells.of_table(1, ["mlc"])} == {"MLC"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--table=12", "--list"], "1 to 9"),
+        (["--table=5", "--workdir=W", "--cells=symm80"], "sym80"),
+        (["--table=5", "--workdir=W", "--budget=tiny"], "smoke"),
+        (["--workdir=W"], "--table"),
+        (["--table=5"], "--workdir"),
+        (["--table=5", "--workdir=W", "--seeds=0"], "at least 1"),
+    ],
+)
+def test_mistakes_are_named(arguments, words, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert command.main(arguments) == 2
+    assert words in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_list_shows_every_cell_and_what_it_costs(capsys):
+    assert command.main(["--list", "--table=9"]) == 0
+    printed = capsys.readouterr().out
+    for cell in cells.of_table(9):
+        assert cell.name in printed
+    assert "resnet50 after 1000 epochs" in printed
+
+
+def test_missing_data_say_what_to_download(tmp_path, capsys):
+    arguments = ["--table=8", "--cells=MoCo ResNet-18/cifar10_sym90/default", f"--workdir={tmp_path / 'w'}"]
+    assert command.main([*arguments, f"--data-dir={tmp_path}"]) == 1
+    printed = capsys.readouterr()
+    assert "cifar-10-binary.tar.gz" in printed.err
+    assert "failed" in (tmp_path / "w/full/table8.md").read_text()
+
+
+def test_ours_stand_beside_the_papers():
+    table = published.table(5)
+    every = cells.of_table(5, ["sym80"])
+    results = [
+        {"best": 90.0, "last": 88.0, "labels": 91.0, "epochs": 7},
+        {"best": 92.0, "last": 89.0, "labels": 93.0, "epochs": 7},
+    ]
+    found = {"EAC alone/cifar10_sym80/paper": results}
+    rows = show.lines(table, every, found, {"IPC alone/cifar10_sym80/default": "no data"})
+    by_key = {row[:4]: row[4:] for row in rows}
+    best = by_key["EAC alone", "cifar10_sym80", "paper", "best"]
+    assert best == ("91.1", "91.0", "-0.1", "2", "1.4", "92.0", "7")
+    assert by_key["IPC alone", "cifar10_sym80", "default", "last"][1] == "failed"
+    assert by_key["IPC and EAC", "cifar10_sym80", "default", "last"][1] == "not run"
+    assert by_key["EAC alone", "cifar10_sym20", "", "best"] == ("93.7", "as published", "", "", "", "", "")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("number", "wanted"),
+    [
+        (1, "Classifier/cifar10_sym80"),
+        (2, "GCE/cifar10_asym40"),
+        (3, "DMLP-DivideMix"),
+        (4, "DMLP-CDR/cifar10_sym80"),
+        (5, "IPC alone/cifar10_sym80/paper"),
+        (6, "MLC*-DivideMix/cifar10_sym80"),
+        (7, "clothing1m_share10"),
+        (8, "MoCo ResNet-18/cifar10_sym80/default"),
+        (9, "MixMatch/cifar10_semi"),
+    ],
+)
+def test_a_small_cell_of_every_table_is_made_and_kept(number, wanted, tmp_path_factory, capsys):
+    workdir = tmp_path_factory.getbasetemp() / "reproduce"
+    arguments = [f"--table={number}", f"--cells={wanted}", f"--workdir={workdir}", "--budget=smoke"]
+    assert command.main(arguments) == 0
+    kept = json.loads((workdir / f"smoke/table{number}.json").read_text())
+    chosen = cells.of_table(number, [wanted])
+    for cell in chosen:
+        (result,) = kept[cell.name].values()
+        # Digits are learned to well above chance even in four epochs.
+        assert 20 < result["best"] <= 100
+        assert result["last"] <= result["best"]
+    capsys.readouterr()
+    assert command.main(arguments) == 0
+    printed = capsys.readouterr().out
+    assert "seed 0" not in printed
+    assert chosen[0].row in printed
+
+
+def test_foreign_records_are_refused(tmp_path, capsys):
+    (tmp_path / "smoke").mkdir()
+    (tmp_path / "smoke/table5.json").write_text("{ torn")
+    arguments = ["--table=5", f"--workdir={tmp_path}", "--budget=smoke", "--cells=sym80"]
+    assert command.main(arguments) == 2
+    assert "table5.json" in capsys.readouterr().err
+    with pytest.raises(UserError):
+        cells.of_table(10)
