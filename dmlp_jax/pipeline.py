@@ -33,13 +33,19 @@ def run(config: ConfigDict, root: Path, stop: Callable[[], bool] = lambda: False
         The contents of summary.json if the stage report ran, else None.
 
     Raises:
-        UserError: something that the user can put right.
+        UserError: something that the user can put right, another run on the same workdir included.
         Stopped: `stop` said so; the same call goes on from there.
     """
-    start = time.perf_counter()
     names = check(config)
-    config = apply_recipe(config)
     workdir = Workdir(root)
+    with workdir.lock():
+        return _run(apply_recipe(config), workdir, names, stop)
+
+
+def _run(
+    config: ConfigDict, workdir: Workdir, names: list[str], stop: Callable[[], bool]
+) -> dict[str, Any] | None:
+    start = time.perf_counter()
     dataset = datasets.load(config.data, config.seed)
     config = resolve(config, dataset.inputs.shape[1:])
     workdir.refuse_foreign(config)
@@ -50,7 +56,8 @@ def run(config: ConfigDict, root: Path, stop: Callable[[], bool] = lambda: False
         known = "unknown" if flipped is None else f"{flipped:.1%}"
         print(
             f"{config.data.name}: {len(current.split['given_labels']):,} rows, "
-            f"{len(current.split['val_labels']):,} clean ones; share of wrong labels {known}; workdir {root}",
+            f"{len(current.split['val_labels']):,} clean ones; share of wrong labels {known}; "
+            f"workdir {workdir.root}",
             flush=True,
         )
         if datasets.describe(config.data.name).brings_labels and config.noise.name != "none":

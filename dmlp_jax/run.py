@@ -52,7 +52,7 @@ class Run:
         """
         found = datasets.fingerprint(self.dataset)
         if self.workdir.is_complete("split", self.config):
-            known = self.workdir.details("split")["fingerprint"]
+            known = self.workdir.details("split").get("fingerprint")
             if known != found:
                 raise UserError(
                     f"the data are not those that {self.workdir.root} was made from (checksum {found}, there "
@@ -61,7 +61,7 @@ class Run:
         else:
             self.workdir.begin("split", self.config)
             splits.save_split(self.workdir.split, splits.make_split(self.dataset, self.config))
-            self.workdir.finish("split", self.config, fingerprint=found)
+            self.workdir.finish("split", self.config, [self.workdir.split], fingerprint=found)
         return splits.load_split(self.workdir.split)
 
     @cached_property

@@ -1,9 +1,10 @@
 """Numbers as they come: metrics.jsonl, progress lines, TensorBoard where asked for."""
 
+import contextlib
 import json
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from dmlp_jax import files
 from dmlp_jax.errors import UserError
@@ -21,15 +22,16 @@ class MetricsLog:
         self._path = path
         lines = _complete_lines(path)
         files.save_text(path, "".join(lines))
-        self._file = path.open("a", encoding="utf-8")
+        self._file = self._open()
         self._board = _tensorboard(path.parent / "tensorboard") if tensorboard else None
 
     def write(self, stage: str, step: int, values: dict[str, Any]) -> None:
         """Appends `values` (numbers) of `stage` at `step`."""
         record = {"stage": stage, "step": int(step), "time": round(time.time(), 3)}
         record.update({name: float(value) for name, value in values.items()})
-        self._file.write(json.dumps(record) + "\n")
-        self._file.flush()
+        with files.writing(self._path):
+            self._file.write(json.dumps(record) + "\n")
+            self._file.flush()
         if self._board is not None:
             for name, value in values.items():
                 self._board.add_scalar(f"{stage}/{name}", float(value), int(step))
@@ -43,13 +45,19 @@ class MetricsLog:
             if record.get("stage") != stage or record.get("step", 0) <= step:
                 kept.append(line)
         files.save_text(self._path, "".join(kept))
-        self._file = self._path.open("a", encoding="utf-8")
+        self._file = self._open()
 
     def close(self) -> None:
         """Closes the files."""
-        self._file.close()
+        # What a full disk refused would be written again here, and refused again.
+        with contextlib.suppress(OSError):
+            self._file.close()
         if self._board is not None:
             self._board.close()
+
+    def _open(self) -> TextIO:
+        with files.writing(self._path):
+            return self._path.open("a", encoding="utf-8")
 
 
 class Progress:
