@@ -85,12 +85,3 @@ def test_purifier_alone_loads_nothing_heavy():
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
-
-
-def test_nothing_unpickles_or_evaluates():
-    for path in MODULES:
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-                assert node.func.id not in ("eval", "exec"), path
-            if isinstance(node, ast.keyword) and node.arg == "allow_pickle":
-                assert node.value.value is False, path

@@ -5,7 +5,6 @@ tensorflow-datasets' array_record files, which need TensorFlow to prepare but no
 binary tarball, checked against its SHA-256. The binary version holds no pickled objects.
 """
 
-import hashlib
 import tarfile
 from pathlib import Path
 
@@ -136,8 +135,7 @@ def _from_tarball(name: str, root: Path) -> dict[str, np.ndarray] | None:
     path = root / file_name
     if not path.exists():
         return None
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found = files.sha256(path)
     if found != checksum:
         raise UserError(
             f"{path} is damaged or not the official file: its SHA-256 is {found}, expected {checksum}; "
