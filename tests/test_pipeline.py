@@ -156,6 +156,69 @@ def test_damaged_artefact_is_named(copy):
         pipeline.run(tiny_config(), copy)
 
 
+def flip_a_bit(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 4
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", [flip_a_bit, lambda path: os.truncate(path, path.stat().st_size - 1)])
+@pytest.mark.parametrize(
+    "name",
+    ["split.npz", "features.npz", "purified.npz", "purifier.npz", "retrain/naive-given/result.json"],
+)
+def test_damaged_artefact_is_named_before_anything_is_done(copy, capsys, name, damage):
+    damage(copy / name)
+    with pytest.raises(UserError, match=rf"{name} is damaged.*delete it") as caught:
+        pipeline.run(tiny_config(**{"retrain.labels": "given,purified,true"}), copy)
+    assert str(copy) in str(caught.value)
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    "content", ["[]", '{"split": 3}', '{"split": {"settings": {}, "complete": "yes"}}', '{"split": {}}', "{"]
+)
+def test_damaged_records_are_refused(copy, content):
+    (copy / "stages.json").write_text(content)
+    with pytest.raises(UserError, match=r"stages\.json.*delete it"):
+        pipeline.run(tiny_config(), copy)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "split.npz",
+        pytest.param("features.npz", marks=pytest.mark.slow),
+        pytest.param("purifier.npz", marks=pytest.mark.slow),
+    ],
+)
+def test_a_deleted_artefact_is_made_anew_with_the_same_bits(copy, name):
+    with np.load(copy / name) as stored:
+        before = {key: stored[key].tobytes() for key in stored.files}
+    (copy / name).unlink()
+    pipeline.run(tiny_config(), copy)
+    with np.load(copy / name) as stored:
+        assert {key: stored[key].tobytes() for key in stored.files} == before
+    assert (copy / "summary.json").exists()
+
+
+def test_a_deleted_result_is_made_from_its_last_checkpoint(copy, capsys):
+    path = copy / "retrain" / "naive-given" / "result.json"
+    before = path.read_bytes()
+    path.unlink()
+    pipeline.run(tiny_config(), copy)
+    assert path.read_bytes() == before
+    assert "resumes" not in capsys.readouterr().out
+
+
+def test_workdirs_from_before_the_checksums_go_on(copy, capsys):
+    records = json.loads((copy / "stages.json").read_text())
+    assert all(record.pop("sha256") for name, record in records.items() if name != "pretrain")
+    (copy / "stages.json").write_text(json.dumps(records))
+    pipeline.run(tiny_config(), copy)
+    assert capsys.readouterr().out.count("done before") == 4
+
+
 def write_own_features(path, **changes):
     features, given, (val_features, val_labels), true = make_blobs(0, noise=0.5)
     arrays = {
