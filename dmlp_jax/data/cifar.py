@@ -100,6 +100,8 @@ def _check(path: Path, arrays: dict[str, np.ndarray], classes: int) -> None:
             raise UserError(
                 f"x_{part} in {path} must be uint8 images [n, 32, 32, 3], got {images.dtype} {images.shape}"
             )
+        if labels.dtype.kind not in "iu":
+            raise UserError(f"y_{part} in {path} must hold integers, got {labels.dtype}")
         if labels.size != len(images):
             raise UserError(f"y_{part} in {path} has {labels.size} entries for {len(images)} images")
         if labels.size == 0 or labels.min() < 0 or labels.max() >= classes:
