@@ -180,6 +180,9 @@ class Workdir:
                 f"Use another --workdir, set these back, or delete {leftover} there and all that was "
                 "made from it"
             )
+        if stage == "pretrain" and not (self.pretrain / str(config.pretrain.epochs)).exists():
+            # Its last checkpoint was deleted; the one before is no finished encoder.
+            return False
         whole = [self._is_whole(self.root / name, digest) for name, digest in record["sha256"].items()]
         return record["complete"] and all(whole)
 

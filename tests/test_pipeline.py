@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dmlp_jax import pipeline
+from dmlp_jax import files, pipeline
 from dmlp_jax.config import default_config
 from dmlp_jax.errors import UserError
 from tests.conftest import make_blobs
@@ -200,6 +200,19 @@ def test_a_deleted_artefact_is_made_anew_with_the_same_bits(copy, name):
     with np.load(copy / name) as stored:
         assert {key: stored[key].tobytes() for key in stored.files} == before
     assert (copy / "summary.json").exists()
+
+
+def test_an_encoder_whose_last_checkpoint_is_deleted_is_trained_to_the_end(copy, capsys):
+    """As the message of a damaged checkpoint advises; the one before it is not taken for the encoder."""
+    before = files.load_npz(copy / "features.npz")
+    shutil.rmtree(copy / "pretrain" / "2")
+    (copy / "features.npz").unlink()
+    with pytest.raises(UserError, match="no finished encoder"):
+        pipeline.run(tiny_config(stages="extract"), copy)
+    pipeline.run(tiny_config(stages="pretrain,extract"), copy)
+    assert "resumes after epoch 1 of 2" in capsys.readouterr().out
+    for name, array in files.load_npz(copy / "features.npz").items():
+        np.testing.assert_array_equal(array, before[name])
 
 
 def test_a_deleted_result_is_made_from_its_last_checkpoint(copy, capsys):

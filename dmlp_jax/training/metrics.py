@@ -119,7 +119,7 @@ def _complete_lines(path: Path) -> list[str]:
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True):
         try:
             whole = line.endswith("\n") and isinstance(json.loads(line), dict)
-        except ValueError:
+        except (ValueError, RecursionError):
             whole = False
         if whole:
             kept.append(line)
