@@ -157,7 +157,7 @@ def arrays_of(workdir):
 
 
 @pytest.mark.parametrize(
-    "after", [4, *(pytest.param(k, marks=pytest.mark.slow) for k in range(14) if k != 4)]
+    "after", [4, *(pytest.param(k, marks=pytest.mark.slow) for k in range(13) if k != 4)]
 )
 def test_a_run_on_a_disk_that_fills_up_goes_on_when_there_is_space(tmp_path, monkeypatch, after):
     write_own_features(tmp_path / "own.npz")
