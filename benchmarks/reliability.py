@@ -42,7 +42,8 @@ SETTINGS = {
     "retrain.labels": "given,purified",
     "num_devices": 1,
 }
-TIMES = ("time", "seconds")
+# What differs from run to run: times, and the code's own version.
+PASSING = ("time", "seconds", "commit")
 
 
 def main() -> None:
@@ -262,14 +263,14 @@ def contents(workdir: Path, stage: str) -> dict[str, object]:
             name = path.relative_to(workdir).as_posix()
             found |= {f"{name}{key}": value for key, value in load_checkpoint(path).items()}
     records = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-    found["metrics.jsonl"] = sorted(json.dumps(_without_times(r), sort_keys=True) for r in records)
+    found["metrics.jsonl"] = sorted(json.dumps(_lasting(r), sort_keys=True) for r in records)
     if (workdir / "summary.json").exists():
-        found["summary.json"] = _without_times(files.load_json(workdir / "summary.json"))
+        found["summary.json"] = _lasting(files.load_json(workdir / "summary.json"))
     return found
 
 
-def _without_times(record: dict) -> dict:
-    return {key: value for key, value in record.items() if key not in TIMES}
+def _lasting(record: dict) -> dict:
+    return {key: value for key, value in record.items() if key not in PASSING}
 
 
 if __name__ == "__main__":

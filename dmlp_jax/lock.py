@@ -35,8 +35,8 @@ def hold(path: Path) -> Iterator[None]:
         UserError: another process, or another block of this one, holds it; or the file cannot be written.
     """
     with files.writing(path):
-        # Not inherited by programs that this one starts: they may outlive it.
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        # Python keeps it from the programs that this one starts, which may outlive it.
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
         if _acquire(descriptor, path):
             holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": int(time.time())}

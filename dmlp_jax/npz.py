@@ -31,9 +31,9 @@ def read(file: IO[bytes]) -> dict[str, np.ndarray]:
         file: open for reading and seekable.
 
     Raises:
-        ValueError: the archive is damaged, or holds what is not read: Python objects, encrypted entries, two
+        ValueError: the archive is damaged, or holds what is not read: Python objects, two
             arrays of one name, more than fits into memory. Other exceptions of the standard library's zip
-            reader, such as zlib.error, tell of damage too.
+            reader, such as zlib.error, tell of damage and of encryption too.
     """
     if not zipfile.is_zipfile(file):
         raise ValueError("it is not an npz archive")
@@ -57,8 +57,6 @@ def _members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
             raise ValueError(f"the name {name!r} is not printable")
         if name in members:
             raise ValueError(f"it holds the array {name} twice")
-        if member.flag_bits & 1:
-            raise ValueError(f"the array {name} is encrypted")
         if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise ValueError(f"the array {name} is compressed in a way that NumPy does not use")
         with archive.open(member) as stream:

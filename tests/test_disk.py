@@ -235,7 +235,7 @@ def test_a_real_disk_that_is_too_small_for_each_stage(tmp_path, small_disk):
         "--config.retrain.labels=given,purified", "--config.purify.steps=5", "--config.num_devices=1",
     ]  # fmt: skip
     failures = 0
-    for kilobytes in range(400, 40_000, 600):
+    for kilobytes in range(400, 40_000, 1_500):
         assert resize(kilobytes)
         done = subprocess.run(
             [*command, f"--workdir={folder}/w"], capture_output=True, text=True, timeout=600, check=False

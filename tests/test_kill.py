@@ -37,15 +37,14 @@ def start(workdir, kill_at=-1, log=None):
     if kill_at >= 0:
         program = [str(BENCHMARKS / "kill_at_write.py"), str(workdir), str(kill_at), str(log)]
     command = [sys.executable, *program, f"--workdir={workdir}", *arguments]
-    return subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-        # A shell's background job ignores SIGINT, and its children inherit that.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
+    # A shell's background job ignores SIGINT, and its children inherit that; what is caught they do not.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def finish(workdir):
