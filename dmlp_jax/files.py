@@ -1,42 +1,62 @@
 """Files that appear whole or not at all: written under a temporary name, synced, then renamed."""
 
 import contextlib
+import errno
+import hashlib
 import json
 import os
 import tempfile
-import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
+from dmlp_jax import npz
 from dmlp_jax.errors import UserError
+
+_FULL = "free some space there; the same command then goes on"
+_REMEDIES = {
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: _FULL,
+    errno.EFBIG: "files may not become that large there, see `ulimit -f`",
+    errno.EIO: "the disk may be failing; choose a folder on another one",
+}
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turns what the operating system has against writing `path` into a UserError with the remedy."""
+    try:
+        yield
+    except OSError as error:
+        remedy = _REMEDIES.get(error.errno, "choose a folder that you may write to")
+        raise UserError(f"cannot write {path}: {error.strerror or error}; {remedy}") from error
 
 
 @contextlib.contextmanager
 def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
-    """A binary file that replaces `path` when the block ends well and vanishes when it does not."""
-    try:
+    """A binary file that replaces `path` when the block ends well and vanishes when it does not.
+
+    Raises:
+        UserError: the file cannot be written, for instance because the disk is full.
+    """
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    except OSError as error:
-        raise UserError(
-            f"cannot write {path}: {error.strerror}; choose a folder that you may write to"
-        ) from error
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(name, 0o666 & ~umask)
-        os.replace(name, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(name)
-        raise
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            umask = os.umask(0)
+            os.umask(umask)
+            os.chmod(name, 0o666 & ~umask)
+            os.replace(name, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(name)
+            raise
 
 
 def remove_temporary(folder: Path) -> None:
@@ -44,6 +64,12 @@ def remove_temporary(folder: Path) -> None:
     for path in folder.glob(".*.tmp"):
         with contextlib.suppress(OSError):
             path.unlink()
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of the file's content, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def save_text(path: Path, text: str) -> None:
@@ -67,7 +93,7 @@ def load_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} cannot be read as JSON ({error}); delete it to have it made anew") from error
 
 
@@ -78,7 +104,7 @@ def save_npz(path: Path, arrays: Mapping[str, Any]) -> None:
 
 
 def load_npz(path: Path, required: tuple[str, ...] = ()) -> dict[str, np.ndarray]:
-    """Reads all arrays of an npz file, never unpickling.
+    """Reads all arrays of an npz file, never unpickling; see `npz.read` for what else is refused.
 
     Args:
         path: the file.
@@ -88,15 +114,14 @@ def load_npz(path: Path, required: tuple[str, ...] = ()) -> dict[str, np.ndarray
         UserError: the file is missing, damaged, holds Python objects or lacks a required array.
     """
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            if not isinstance(stored, np.lib.npyio.NpzFile):
-                raise ValueError("it is not an npz archive")
-            arrays = {name: stored[name] for name in stored.files}
+        with path.open("rb") as file:
+            arrays = npz.read(file)
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist") from error
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zipfile.LargeZipFile) as error:
+    except Exception as error:
+        # A damaged or hostile archive fails in many ways.
         raise UserError(
-            f"{path} cannot be read ({error}); it may be truncated: copy it again or make it anew"
+            f"{path} cannot be read ({error}); if it is damaged or truncated, copy it again or make it anew"
         ) from error
     missing = [name for name in required if name not in arrays]
     if missing:

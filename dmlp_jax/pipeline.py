@@ -1,5 +1,6 @@
 """The table of contents: pretrain, extract, purify, retrain, report."""
 
+import contextlib
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -35,18 +36,21 @@ def run(config: ConfigDict, root: Path, stop: Callable[[], bool] = lambda: False
         The contents of summary.json if the stage report ran, else None.
 
     Raises:
-        UserError: something that the user can put right.
+        UserError: something that the user can put right, another run on the same workdir included.
         Stopped: `stop` said so; the same call goes on from there.
     """
-    with compile_cache.kept_in(config.compile_cache):
-        return _run(config, root, stop)
-
-
-def _run(config: ConfigDict, root: Path, stop: Callable[[], bool]) -> dict[str, Any] | None:
-    start = time.perf_counter()
     names = check(config)
-    config = apply_recipe(config)
     workdir = Workdir(root)
+    with contextlib.ExitStack() as held:
+        held.enter_context(compile_cache.kept_in(config.compile_cache))
+        hosts.only_main(lambda: held.enter_context(workdir.lock()))
+        return _run(apply_recipe(config), workdir, names, stop)
+
+
+def _run(
+    config: ConfigDict, workdir: Workdir, names: list[str], stop: Callable[[], bool]
+) -> dict[str, Any] | None:
+    start = time.perf_counter()
     dataset = datasets.load(config.data, config.seed, workdir.broken)
     config = resolve(config, dataset.inputs.shape[1:])
     workdir.refuse_foreign(config)
@@ -57,7 +61,8 @@ def _run(config: ConfigDict, root: Path, stop: Callable[[], bool]) -> dict[str, 
         known = "unknown" if flipped is None else f"{flipped:.1%}"
         print(
             f"{config.data.name}: {len(current.split['given_labels']):,} rows, "
-            f"{len(current.split['val_labels']):,} clean ones; share of wrong labels {known}; workdir {root}",
+            f"{len(current.split['val_labels']):,} clean ones; share of wrong labels {known}; "
+            f"workdir {workdir.root}",
             flush=True,
         )
         if datasets.describe(config.data.name).brings_labels and config.noise.name != "none":

@@ -53,7 +53,7 @@ class Run:
         """
         found = datasets.fingerprint(self.dataset)
         if self.workdir.is_complete("split", self.config):
-            known = self.workdir.details("split")["fingerprint"]
+            known = self.workdir.details("split").get("fingerprint")
             if known != found:
                 raise UserError(
                     f"the data are not those that {self.workdir.root} was made from (checksum {found}, there "
@@ -66,7 +66,7 @@ class Run:
             if (names := self.dataset.names) is not None:
                 lines = "".join(f"{names[row]}\n" for row in split["train_index"])
                 hosts.only_main(lambda: files.save_text(self.workdir.rows, lines))
-            self.workdir.finish("split", self.config, fingerprint=found)
+            self.workdir.finish("split", self.config, [self.workdir.split], fingerprint=found)
         return splits.load_split(self.workdir.split)
 
     @cached_property

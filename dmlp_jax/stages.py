@@ -73,7 +73,7 @@ def extract(run: Run) -> None:
     _say("extract", f"{sum(map(len, arrays.values())):,} rows of {width} features{known}")
     if probes["linear"] is not None:
         run.session.log.write("extract", 0, probes)
-    workdir.finish("extract", config, seconds=seconds, probe=probes)
+    workdir.finish("extract", config, [workdir.features], seconds=seconds, probe=probes)
 
 
 def _probe(problem: Problem, arrays: dict[str, np.ndarray], settings: ConfigDict) -> dict[str, float | None]:
@@ -123,7 +123,7 @@ def purify_stage(run: Run) -> None:
     hosts.only_main(lambda: summary.save_purified(workdir, result))
     summary.log_history(run.session.log, result, problem.true_labels)
     _say("purify", f"changed {np.mean(result.changed):.1%} of the labels")
-    workdir.finish("purify", config, seconds=seconds)
+    workdir.finish("purify", config, [workdir.purified, workdir.purifier], seconds=seconds)
 
 
 def purify_config(settings: ConfigDict, **overrides: object) -> PurifyConfig:
@@ -195,7 +195,8 @@ def retrain(run: Run) -> None:
             seed=config.seed,
             encoder=encoder,
         )
-    workdir.finish(stage, config, seconds=seconds)
+    results = workdir.retrain.glob(f"{settings.method}-*/result.json")
+    workdir.finish(stage, config, results, seconds=seconds)
 
 
 def _standardized(problem: Problem) -> Problem:

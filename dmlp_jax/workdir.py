@@ -2,16 +2,19 @@
 
 stages.json records for every stage the settings that it depends on, its own and those of the stages before
 it, and whether it finished. A stage whose record disagrees with the configuration is refused; later settings
-may change freely. Deleting a stage's artefact resets the stage.
+may change freely. Deleting a stage's artefact resets the stage. With a finished stage stands the SHA-256 of
+each file that later stages read, and a file that no longer has it is refused.
 """
 
+import contextlib
 import json
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
 
-from dmlp_jax import files, hosts
+from dmlp_jax import files, hosts, lock
 from dmlp_jax.config import flatten
 from dmlp_jax.data import datasets
 from dmlp_jax.errors import UserError
@@ -47,6 +50,10 @@ _FREE = (
 )
 
 
+# What the record of every stage holds; the rest is the stage's own.
+_RECORD = {"settings": dict, "complete": bool, "sha256": dict}
+
+
 class Workdir:
     """Paths and records of one run.
 
@@ -54,26 +61,39 @@ class Workdir:
         root: the folder; made if absent.
 
     Raises:
-        UserError: the folder cannot be written to.
+        UserError: the folder cannot be made.
     """
 
     def __init__(self, root: Path):
         self.root = root
         self._records_path = root / "stages.json"
-        hosts.only_main(self._prepare)
+        self._verified: dict[Path, tuple[str, int, int]] = {}
+        hosts.only_main(self._make)
 
-    def _prepare(self) -> None:
-        root = self.root
+    def _make(self) -> None:
         try:
-            root.mkdir(parents=True, exist_ok=True)
+            self.root.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(
-                f"the workdir {root} cannot be made ({error.strerror}); name another with --workdir"
+                f"the workdir {self.root} cannot be made ({error.strerror}); name another with --workdir"
             ) from error
-        files.save_text(root / ".writable", "")
-        (root / ".writable").unlink()
-        for folder in (root, root / "retrain"):
-            files.remove_temporary(folder)
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Makes this process the only one that writes here while the block runs; see `lock.hold`.
+
+        Processes that only read need no lock.
+
+        Raises:
+            UserError: another process holds it, or the folder cannot be written to.
+        """
+        with lock.hold(self.root / ".lock"):
+            files.save_text(self.root / ".writable", "")
+            (self.root / ".writable").unlink()
+            # Without the lock these could be the files that another process is just writing.
+            for folder in (self.root, self.retrain, *self.retrain.glob("*/")):
+                files.remove_temporary(folder)
+            yield
 
     @property
     def config(self) -> Path:
@@ -154,7 +174,8 @@ class Workdir:
             config: the whole configuration.
 
         Raises:
-            UserError: it was begun under other settings; the message says which differ.
+            UserError: it was begun under other settings, the message says which differ; or one of its files
+                is damaged.
         """
         return hosts.agree(lambda: self._is_complete(stage, config))
 
@@ -178,7 +199,11 @@ class Workdir:
                 f"Use another --workdir, set these back, or delete {leftover} there and all that was "
                 "made from it"
             )
-        return record["complete"]
+        if stage == "pretrain" and not (self.pretrain / str(config.pretrain.epochs)).exists():
+            # Its last checkpoint was deleted; the one before is no finished encoder.
+            return False
+        whole = [self._is_whole(self.root / name, digest) for name, digest in record["sha256"].items()]
+        return record["complete"] and all(whole)
 
     def refuse_foreign(self, config: ConfigDict) -> None:
         """Raises a UserError if any stage here was run under other settings; see `is_complete`."""
@@ -187,24 +212,76 @@ class Workdir:
 
     def begin(self, stage: str, config: ConfigDict) -> None:
         """Records under which settings the stage runs."""
-        self._record(stage, {"settings": relevant_settings(stage, config), "complete": False})
+        hosts.only_main(lambda: self._begin(stage, config))
 
-    def finish(self, stage: str, config: ConfigDict, **details: Any) -> None:
-        """Records that the stage is done, with details such as its seconds."""
+    def _begin(self, stage: str, config: ConfigDict) -> None:
+        kept = {}
+        if stage.startswith("retrain/"):
+            # Arms that are done stay, and are read again; other stages write all their files anew.
+            known = self._records().get(stage, {"sha256": {}})["sha256"]
+            kept = {name: digest for name, digest in known.items() if (self.root / name).exists()}
         settings = relevant_settings(stage, config)
-        self._record(stage, {"settings": settings, "complete": True, **details})
+        self._record(stage, {"settings": settings, "complete": False, "sha256": kept})
+
+    def finish(self, stage: str, config: ConfigDict, made: Iterable[Path] = (), **details: Any) -> None:
+        """Records that the stage is done.
+
+        Args:
+            stage: as in `is_complete`.
+            config: the whole configuration.
+            made: files in the workdir whose checksums are kept, to tell later whether they are damaged.
+            **details: what else to record, such as its seconds.
+        """
+        made = list(made)
+        hosts.only_main(lambda: self._finish(stage, config, made, details))
+
+    def _finish(self, stage: str, config: ConfigDict, made: list[Path], details: dict[str, Any]) -> None:
+        digests = {path.relative_to(self.root).as_posix(): files.sha256(path) for path in made}
+        settings = relevant_settings(stage, config)
+        self._record(stage, {"settings": settings, "complete": True, "sha256": digests, **details})
 
     def details(self, stage: str) -> dict[str, Any]:
         """What was recorded with a finished stage, empty where nothing was."""
         record = hosts.agree(lambda: self._records().get(stage, {}))
-        return {key: value for key, value in record.items() if key not in ("settings", "complete")}
+        return {key: value for key, value in record.items() if key not in _RECORD}
+
+    def _is_whole(self, path: Path, digest: str) -> bool:
+        """Whether the file is there, with the recorded checksum; read again only when it has changed."""
+        try:
+            status = path.stat()
+            state = (digest, status.st_mtime_ns, status.st_size)
+            if self._verified.get(path) != state and files.sha256(path) != digest:
+                raise UserError(
+                    f"{path} is damaged: it is not what was written there (its SHA-256 is not {digest}, as "
+                    f"{self._records_path.name} has it); delete it, and the same command makes it anew"
+                )
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise UserError(f"{path} cannot be read: {error.strerror}") from error
+        self._verified[path] = state
+        return True
 
     def _records(self) -> dict[str, Any]:
-        return files.load_json(self._records_path) if self._records_path.exists() else {}
+        if not self._records_path.exists():
+            return {}
+        records = files.load_json(self._records_path)
+        well_formed = isinstance(records, dict) and all(map(_is_record, records.values()))
+        if not well_formed:
+            raise UserError(
+                f"{self._records_path} is damaged; delete it, and the same command runs every stage anew"
+            )
+        # Workdirs of earlier versions have no checksums.
+        return {stage: {"sha256": {}, **record} for stage, record in records.items()}
 
     def _record(self, stage: str, record: dict[str, Any]) -> None:
-        records = self._records_path
-        hosts.only_main(lambda: files.save_json(records, {**self._records(), stage: record}))
+        files.save_json(self._records_path, {**self._records(), stage: record})
+
+
+def _is_record(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(value.get(key, {} if key == "sha256" else None), kind) for key, kind in _RECORD.items()
+    )
 
 
 def relevant_settings(stage: str, config: ConfigDict) -> dict[str, Any]:

@@ -1,17 +1,24 @@
-"""Runs are killed for real, at random moments, and must end as if nothing had happened."""
+"""Runs are killed for real, at random moments and at random writes, and must end as if nothing had happened.
 
-import json
+benchmarks/reliability.py does the same stage by stage and many times; its eyes are used here.
+"""
+
 import os
 import random
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
-import numpy as np
 import pytest
 
-TRIALS = 10
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+sys.path.insert(0, str(BENCHMARKS))
+
+import reliability
+
+TRIALS = 5
 SETTINGS = {
     "pretrain.epochs": 6,
     "pretrain.checkpoint_epochs": 1,
@@ -23,18 +30,21 @@ SETTINGS = {
 }
 
 
-def start(workdir):
+def start(workdir, kill_at=-1, log=None):
+    """Starts the demo; it kills itself at the write `kill_at` > 0, or with 0 counts its writes into `log`."""
     arguments = [f"--config.{key}={value}" for key, value in SETTINGS.items()]
-    command = [sys.executable, "-m", "dmlp_jax.main", f"--workdir={workdir}", *arguments]
-    return subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-        # A shell's background job ignores SIGINT, and its children inherit that.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
+    program = ["-m", "dmlp_jax.main"]
+    if kill_at >= 0:
+        program = [str(BENCHMARKS / "kill_at_write.py"), str(workdir), str(kill_at), str(log)]
+    command = [sys.executable, *program, f"--workdir={workdir}", *arguments]
+    # A shell's background job ignores SIGINT, and its children inherit that; what is caught they do not.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def finish(workdir):
@@ -46,48 +56,52 @@ def finish(workdir):
 
 def contents(workdir):
     """Everything that a run leaves but times: arrays bit for bit, results, metrics, trained parameters."""
-    found = {}
-    for name in ("split.npz", "features.npz", "purified.npz", "purifier.npz"):
-        with np.load(workdir / name) as stored:
-            found |= {f"{name}/{key}": stored[key].tobytes() for key in stored.files}
-    for path in workdir.glob("retrain/*/result.json"):
-        found[path.parent.name] = path.read_text()
-    records = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-    for record in records:
-        record.pop("time")
-    found["metrics"] = sorted(json.dumps(record, sort_keys=True) for record in records)
-    summary = json.loads((workdir / "summary.json").read_text())
-    found["summary"] = {key: value for key, value in summary.items() if key != "seconds"}
-    return found
+    return reliability.contents(workdir, "pretrain") | reliability.contents(workdir, "retrain")
+
+
+def assert_same(found, expected):
+    assert found.keys() == expected.keys()
+    for key in expected:
+        assert found[key] == expected[key], key
 
 
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory):
-    """An uninterrupted run, and how long the second of two took (the first fills the compilation cache)."""
+    """An uninterrupted run, and how long and in how many writes the second of two was done.
+
+    The first fills the compilation cache.
+    """
     root = tmp_path_factory.mktemp("reference")
     finish(root / "first")
     begin = time.perf_counter()
-    finish(root / "second")
+    out, _ = start(root / "second", kill_at=0, log=root / "writes").communicate(timeout=300)
     seconds = time.perf_counter() - begin
-    assert contents(root / "first") == contents(root / "second")
-    return contents(root / "first"), seconds
+    assert (root / "second" / "summary.json").exists(), out
+    assert_same(contents(root / "first"), contents(root / "second"))
+    return contents(root / "first"), seconds, int((root / "writes").read_text())
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("kind", ["moment", "write"])
 @pytest.mark.parametrize("trial", range(TRIALS))
-def test_killed_run_ends_as_if_it_had_not_been(reference, tmp_path, trial):
-    expected, seconds = reference
-    moments = random.Random(trial)
+def test_killed_run_ends_as_if_it_had_not_been(reference, tmp_path, trial, kind):
+    expected, seconds, writes = reference
+    generator = random.Random(trial)
+    killed = 0
     for _ in range(2):
-        process = start(tmp_path / "w")
-        time.sleep(moments.uniform(0.1, 1.0) * seconds)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+        if kind == "moment":
+            process = start(tmp_path / "w")
+            time.sleep(generator.uniform(0.1, 1.0) * seconds)
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process = start(tmp_path / "w", kill_at=generator.randint(1, writes // 2))
+        process.communicate(timeout=300)
+        killed += process.returncode == -signal.SIGKILL
+        _, damaged = reliability.examine(tmp_path / "w")
+        assert damaged == []
+    assert killed
     finish(tmp_path / "w")
-    found = contents(tmp_path / "w")
-    assert found.keys() == expected.keys()
-    for key in expected:
-        assert found[key] == expected[key], key
+    assert_same(contents(tmp_path / "w"), expected)
     leftovers = [path for path in (tmp_path / "w").rglob("*") if "tmp" in path.name]
     assert not leftovers
 
@@ -117,7 +131,4 @@ def test_terminated_run_asks_to_be_started_again_and_goes_on(reference, tmp_path
     assert process.returncode == 75
     assert "the same command resumes" in out
     finish(tmp_path / "w")
-    expected, _ = reference
-    found = contents(tmp_path / "w")
-    for key in expected:
-        assert found[key] == expected[key], key
+    assert_same(contents(tmp_path / "w"), reference[0])

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dmlp_jax import pipeline
+from dmlp_jax import files, pipeline
 from dmlp_jax.config import default_config
 from dmlp_jax.errors import UserError
 from tests.conftest import make_blobs
@@ -122,7 +122,7 @@ def test_foreign_workdir_is_refused(copy, changes, words):
     for word in [*words, "--workdir"]:
         assert word in str(caught.value)
     after = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
-    assert {p.name for p in before if before[p] != after.get(p)} <= {"metrics.jsonl"}
+    assert {p.name for p in before if before[p] != after.get(p)} <= {"metrics.jsonl", ".lock"}
 
 
 def test_later_settings_may_change_once_their_stage_is_deleted(copy):
@@ -152,8 +152,84 @@ def test_stage_without_its_input_is_refused(tmp_path):
 
 def test_damaged_artefact_is_named(copy):
     (copy / "purified.npz").write_bytes(b"damaged")
-    with pytest.raises(UserError, match=r"purified\.npz cannot be read"):
+    with pytest.raises(UserError, match=r"purified\.npz is damaged.*delete it"):
         pipeline.run(tiny_config(), copy)
+
+
+def flip_a_bit(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 4
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", [flip_a_bit, lambda path: os.truncate(path, path.stat().st_size - 1)])
+@pytest.mark.parametrize(
+    "name",
+    ["split.npz", "features.npz", "purified.npz", "purifier.npz", "retrain/naive-given/result.json"],
+)
+def test_damaged_artefact_is_named_before_anything_is_done(copy, capsys, name, damage):
+    damage(copy / name)
+    with pytest.raises(UserError, match=rf"{name} is damaged.*delete it") as caught:
+        pipeline.run(tiny_config(**{"retrain.labels": "given,purified,true"}), copy)
+    assert str(copy) in str(caught.value)
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    "content", ["[]", '{"split": 3}', '{"split": {"settings": {}, "complete": "yes"}}', '{"split": {}}', "{"]
+)
+def test_damaged_records_are_refused(copy, content):
+    (copy / "stages.json").write_text(content)
+    with pytest.raises(UserError, match=r"stages\.json.*delete it"):
+        pipeline.run(tiny_config(), copy)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "split.npz",
+        pytest.param("features.npz", marks=pytest.mark.slow),
+        pytest.param("purifier.npz", marks=pytest.mark.slow),
+    ],
+)
+def test_a_deleted_artefact_is_made_anew_with_the_same_bits(copy, name):
+    with np.load(copy / name) as stored:
+        before = {key: stored[key].tobytes() for key in stored.files}
+    (copy / name).unlink()
+    pipeline.run(tiny_config(), copy)
+    with np.load(copy / name) as stored:
+        assert {key: stored[key].tobytes() for key in stored.files} == before
+    assert (copy / "summary.json").exists()
+
+
+def test_an_encoder_whose_last_checkpoint_is_deleted_is_trained_to_the_end(copy, capsys):
+    """As the message of a damaged checkpoint advises; the one before it is not taken for the encoder."""
+    before = files.load_npz(copy / "features.npz")
+    shutil.rmtree(copy / "pretrain" / "2")
+    (copy / "features.npz").unlink()
+    with pytest.raises(UserError, match="no finished encoder"):
+        pipeline.run(tiny_config(stages="extract"), copy)
+    pipeline.run(tiny_config(stages="pretrain,extract"), copy)
+    assert "resumes after epoch 1 of 2" in capsys.readouterr().out
+    for name, array in files.load_npz(copy / "features.npz").items():
+        np.testing.assert_array_equal(array, before[name])
+
+
+def test_a_deleted_result_is_made_from_its_last_checkpoint(copy, capsys):
+    path = copy / "retrain" / "naive-given" / "result.json"
+    before = path.read_bytes()
+    path.unlink()
+    pipeline.run(tiny_config(), copy)
+    assert path.read_bytes() == before
+    assert "resumes" not in capsys.readouterr().out
+
+
+def test_workdirs_from_before_the_checksums_go_on(copy, capsys):
+    records = json.loads((copy / "stages.json").read_text())
+    assert all(record.pop("sha256") for name, record in records.items() if name != "pretrain")
+    (copy / "stages.json").write_text(json.dumps(records))
+    pipeline.run(tiny_config(), copy)
+    assert capsys.readouterr().out.count("done before") == 4
 
 
 def write_own_features(path, **changes):

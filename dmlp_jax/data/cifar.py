@@ -5,7 +5,6 @@ tensorflow-datasets' array_record files, which need TensorFlow to prepare but no
 binary tarball, checked against its SHA-256. The binary version holds no pickled objects.
 """
 
-import hashlib
 import tarfile
 from pathlib import Path
 
@@ -101,6 +100,8 @@ def _check(path: Path, arrays: dict[str, np.ndarray], classes: int) -> None:
             raise UserError(
                 f"x_{part} in {path} must be uint8 images [n, 32, 32, 3], got {images.dtype} {images.shape}"
             )
+        if labels.dtype.kind not in "iu":
+            raise UserError(f"y_{part} in {path} must hold integers, got {labels.dtype}")
         if labels.size != len(images):
             raise UserError(f"y_{part} in {path} has {labels.size} entries for {len(images)} images")
         if labels.size == 0 or labels.min() < 0 or labels.max() >= classes:
@@ -136,8 +137,7 @@ def _from_tarball(name: str, root: Path) -> dict[str, np.ndarray] | None:
     path = root / file_name
     if not path.exists():
         return None
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found = files.sha256(path)
     if found != checksum:
         raise UserError(
             f"{path} is damaged or not the official file: its SHA-256 is {found}, expected {checksum}; "

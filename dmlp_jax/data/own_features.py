@@ -45,6 +45,12 @@ def load(path: Path | None) -> Dataset:
     classes = len(names) if names is not None else 1 + max(tops)
     if max(tops) >= classes:
         raise UserError(f"{path} has labels up to {max(tops)} but {classes} class_names")
+    if classes > len(arrays["val_labels"]):
+        source = "largest label" if names is None else "class_names"
+        raise UserError(
+            f"{path} has {classes} classes, by its {source}, but {len(arrays['val_labels'])} clean rows; "
+            "every class needs one at least"
+        )
     for name, rows in (
         ("labels", "features"),
         ("true_labels", "features"),

@@ -92,7 +92,8 @@ def check_num_classes(num_classes: int | None, *labels: Any) -> int:
             raise InputError(
                 "num_classes must be given under jax.jit and jax.vmap, where labels have no values yet"
             )
-        num_classes = 1 + max(int(jnp.max(array)) for array in labels)
+        # The array's own maximum: jax.numpy would first cut 64 bits down to 32.
+        num_classes = 1 + max(int(array.max()) for array in labels)
     if isinstance(num_classes, bool) or not isinstance(num_classes, (int, np.integer)):
         raise InputError(f"num_classes must be an integer, got {num_classes!r}")
     if num_classes < 2:
@@ -104,12 +105,14 @@ def check_every_class(name: str, labels: jax.Array, num_classes: int) -> None:
     """Every class has a row among concrete class indices."""
     if is_traced(labels):
         return
-    counts = np.bincount(np.asarray(labels), minlength=num_classes)
-    absent = np.flatnonzero(counts == 0)
-    if absent.size:
-        shown = ", ".join(map(str, absent[:10])) + (", ..." if absent.size > 10 else "")
+    present = np.unique(np.asarray(labels))
+    count = num_classes - len(present)
+    if count:
+        # Among so many classes ten are absent, if as many are. A mistaken label may be a huge number.
+        first = np.setdiff1d(np.arange(min(num_classes, len(present) + 10)), present)[:10]
+        shown = ", ".join(map(str, first)) + (", ..." if count > 10 else "")
         raise InputError(
-            f"{name} has no row of class {shown} ({absent.size} of {num_classes} classes are absent); add at "
+            f"{name} has no row of class {shown} ({count} of {num_classes} classes are absent); add at "
             "least one clean example of each, or leave the class out of the training set"
         )
 
@@ -130,12 +133,20 @@ def check_weight(name: str, weight: Any, rows: int) -> jax.Array:
         raise InputError(f"{name} must have shape [{rows}], got {tuple(array.shape)}")
     _check_rows(name, array, rows)
     if not is_traced(array):
-        bad = ~(jnp.isfinite(array) & (array >= 0))
-        if bool(jnp.any(bad)):
-            row = int(jnp.argmax(bad))
+        xp, kind = (jnp, jnp.float32) if isinstance(array, jax.Array) else (np, np.float64)
+        values = array.astype(kind)
+        bad = ~(xp.isfinite(values) & (values >= 0))
+        if bool(bad.any()):
+            row = int(bad.argmax())
             raise InputError(f"{name}[{row}] is {array[row]}; weights must be finite and not negative")
-        if not bool(jnp.any(array > 0)):
+        if not bool((values > 0).any()):
             raise InputError(f"{name} is zero for every row; at least one row must count")
+        total = float(values.sum())
+        if not 1e-30 <= total <= 1e30:
+            raise InputError(
+                f"{name} sums to {total:.3g}, which float32 cannot calculate with; scale the weights to a "
+                "mean of 1"
+            )
     return array.astype(jnp.float32)
 
 

@@ -18,6 +18,8 @@ _STYLE = {
     "grid.alpha": 0.3,
     "svg.fonttype": "none",
     "svg.hashsalt": "dmlp_jax",
+    # A class may be called "$100": a dollar sign begins no formula.
+    "text.parse_math": False,
 }
 _WIDE = (5.6, 3.2)
 COLORS = {

@@ -42,6 +42,7 @@ def write(
         autoescape=select_autoescape(),
         trim_blocks=True,
     )
+    problem = problem._replace(class_names=tuple(map(printable, problem.class_names)))
     environment.filters["percent"] = lambda value: "-" if value is None else f"{100 * value:.1f} %"
     history = {
         name.removeprefix("history/"): values
@@ -57,6 +58,12 @@ def write(
         config=json.dumps(config.to_dict(), indent=2),
     )
     files.save_text(path, page)
+
+
+def printable(name: str, longest: int = 40) -> str:
+    """A name as the page shows it: without control characters and bytes that were no text, cut at the end."""
+    shown = "".join(letter if letter.isprintable() else "\ufffd" for letter in name)
+    return shown if len(shown) <= longest else shown[: longest - 1] + "…"
 
 
 def verdict(result: dict[str, Any]) -> str:

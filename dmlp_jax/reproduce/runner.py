@@ -79,12 +79,13 @@ def _share_encoder(config: ConfigDict, place: Path, workdir: Path, stop: Callabl
         apply_recipe(config), datasets.load(config.data, config.seed).inputs.shape[1:]
     )
     target = Workdir(workdir)
-    if target.is_complete("pretrain", resolved):
-        return
-    shutil.rmtree(target.pretrain, ignore_errors=True)
-    # Links take no room; a checkpoint is never written to again.
-    shutil.copytree(place / "pretrain", target.pretrain, copy_function=_link)
-    target.finish("pretrain", resolved, **Workdir(place).details("pretrain"))
+    with target.lock():
+        if target.is_complete("pretrain", resolved):
+            return
+        shutil.rmtree(target.pretrain, ignore_errors=True)
+        # Links take no room; a checkpoint is never written to again.
+        shutil.copytree(place / "pretrain", target.pretrain, copy_function=_link)
+        target.finish("pretrain", resolved, **Workdir(place).details("pretrain"))
 
 
 def _link(source: str, target: str) -> None:

@@ -1,16 +1,25 @@
 """Checkpoints of a training loop: Orbax, asynchronous, complete or invisible.
 
 The state is saved unreplicated, with the numbers that a resumed loop needs beside it. A save that a kill
-cut short is ignored and cleaned up. Orbax is imported here only.
+cut short is ignored and cleaned up. A checksum of both is saved too: Orbax reads arrays in which a bit has
+flipped without complaint. Orbax is imported here only.
 """
 
+import contextlib
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 
+from dmlp_jax import files
 from dmlp_jax.errors import UserError
 
 
@@ -49,15 +58,26 @@ class Checkpoints:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._manager.wait_until_finished()
-        self._manager.close()
+        try:
+            with self._saving():
+                self._manager.wait_until_finished()
+        finally:
+            self._manager.close()
 
     def save(self, epoch: int, state: Any, progress: dict[str, Any]) -> None:
-        """Saves in the background what is true after `epoch` epochs."""
-        self._manager.save(
-            epoch,
-            args=ocp.args.Composite(state=ocp.args.StandardSave(state), progress=ocp.args.JsonSave(progress)),
-        )
+        """Saves in the background what is true after `epoch` epochs.
+
+        Raises:
+            UserError: this save or the one before failed, for instance because the disk is full.
+        """
+        signed = {**progress, "sha256": _digest(state, progress)}
+        with self._saving():
+            self._manager.save(
+                epoch,
+                args=ocp.args.Composite(
+                    state=ocp.args.StandardSave(state), progress=ocp.args.JsonSave(signed)
+                ),
+            )
 
     def restore(self, like: Any) -> Restored | None:
         """The latest complete checkpoint, None where there is none.
@@ -85,7 +105,38 @@ class Checkpoints:
                 f"the checkpoint {self.folder / str(epoch)} cannot be read ({error}); delete it to fall back "
                 "to the one before"
             ) from error
-        return Restored(epoch, stored["state"], stored["progress"])
+        state, progress = stored["state"], dict(stored["progress"])
+        # Checkpoints of earlier versions have no checksum.
+        digest = progress.pop("sha256", None)
+        if digest is not None and digest != _digest(state, progress):
+            raise UserError(
+                f"the checkpoint {self.folder / str(epoch)} is damaged, its checksum is not that of what was "
+                "saved; delete it to fall back to the one before"
+            )
+        return Restored(epoch, state, progress)
+
+    @contextlib.contextmanager
+    def _saving(self) -> Iterator[None]:
+        with files.writing(self.folder):
+            try:
+                yield
+            except ValueError as error:
+                # What the operating system has against it, as TensorStore words it.
+                code = re.search(r"os_error_code='(\d+)'", str(error))
+                if code is None:
+                    raise
+                number = int(code.group(1))
+                raise OSError(number, os.strerror(number)) from error
+
+
+def _digest(state: Any, progress: dict[str, Any]) -> str:
+    """SHA-256 of a state's arrays and of the progress record; the same before a save and after it."""
+    found = hashlib.sha256(json.dumps(progress, sort_keys=True).encode())
+    for path, leaf in jax.tree_util.tree_leaves_with_path(state):
+        array = np.ascontiguousarray(leaf)
+        found.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}".encode())
+        found.update(array.reshape(-1).view(np.uint8))
+    return found.hexdigest()
 
 
 def _abstract(leaf: Any) -> jax.ShapeDtypeStruct:

@@ -1,9 +1,10 @@
 """Numbers as they come: metrics.jsonl, progress lines, TensorBoard where asked for."""
 
+import contextlib
 import json
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from dmlp_jax import files
 from dmlp_jax.errors import UserError
@@ -24,7 +25,7 @@ class MetricsLog:
             return
         lines = _complete_lines(path)
         files.save_text(path, "".join(lines))
-        self._file = path.open("a", encoding="utf-8")
+        self._file = self._open()
         self._board = _tensorboard(path.parent / "tensorboard") if tensorboard else None
 
     def write(self, stage: str, step: int, values: dict[str, Any]) -> None:
@@ -33,8 +34,9 @@ class MetricsLog:
             return
         record = {"stage": stage, "step": int(step), "time": round(time.time(), 3)}
         record.update({name: float(value) for name, value in values.items()})
-        self._file.write(json.dumps(record) + "\n")
-        self._file.flush()
+        with files.writing(self._path):
+            self._file.write(json.dumps(record) + "\n")
+            self._file.flush()
         if self._board is not None:
             for name, value in values.items():
                 self._board.add_scalar(f"{stage}/{name}", float(value), int(step))
@@ -50,15 +52,21 @@ class MetricsLog:
             if record.get("stage") != stage or record.get("step", 0) <= step:
                 kept.append(line)
         files.save_text(self._path, "".join(kept))
-        self._file = self._path.open("a", encoding="utf-8")
+        self._file = self._open()
 
     def close(self) -> None:
         """Closes the files."""
         if self._path is None:
             return
-        self._file.close()
+        # What a full disk refused would be written again here, and refused again.
+        with contextlib.suppress(OSError):
+            self._file.close()
         if self._board is not None:
             self._board.close()
+
+    def _open(self) -> TextIO:
+        with files.writing(self._path):
+            return self._path.open("a", encoding="utf-8")
 
 
 class Progress:
@@ -120,7 +128,7 @@ def _complete_lines(path: Path) -> list[str]:
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True):
         try:
             whole = line.endswith("\n") and isinstance(json.loads(line), dict)
-        except ValueError:
+        except (ValueError, RecursionError):
             whole = False
         if whole:
             kept.append(line)

@@ -103,6 +103,7 @@ def test_truncated_npz_is_refused(tmp_path):
         ({"x_test": np.zeros((10, 32, 32, 3), np.float32)}, "uint8"),
         ({"y_train": np.full(20, 10, np.uint8)}, "classes 0 to 9"),
         ({"y_test": np.zeros(3, np.uint8)}, "3 entries for 10 images"),
+        ({"y_test": np.full(10, 0.5)}, "integers, got float64"),
     ],
 )
 def test_wrong_arrays_are_refused(tmp_path, changes, words):
@@ -184,6 +185,9 @@ def test_own_features(tmp_path):
         ({"test_features": np.zeros((2, 4), np.float32)}, "both test_features and test_labels"),
         ({"true_label": np.zeros(20, int)}, "did you mean 'true_labels'"),
         ({"class_names": np.array(["a", "b"])}, "2 class_names"),
+        # A slip that would ask for a thousand million names.
+        ({"labels": np.full(20, 10**9)}, "1000000001 classes, by its largest label, but 6 clean rows"),
+        ({"class_names": np.arange(7).astype(str)}, "7 classes, by its class_names, but 6 clean rows"),
     ],
 )
 def test_unusable_features_are_refused(tmp_path, changes, words):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dmlp_jax.data.decode import ERRORS, decode, inspect
+from dmlp_jax.data.decode import decode, inspect
 
 RNG = np.random.default_rng(0)
 
@@ -98,10 +98,17 @@ def broken_files(folder):
 def test_inspection_finds_what_decoding_cannot_read(tmp_path):
     for name in broken_files(tmp_path):
         assert inspect(tmp_path / name), name
-        with pytest.raises(ERRORS):
+        with pytest.raises(OSError):
             decode(tmp_path / name, 16)
     for name in ("whole.jpg", "whole.png"):
         assert inspect(tmp_path / name) is None
+
+
+def test_other_formats_are_not_even_looked_at(tmp_path):
+    """An EPS file would be handed to Ghostscript."""
+    Image.fromarray(smooth(64, 64)).save(tmp_path / "a.eps")
+    (tmp_path / "a.eps").rename(tmp_path / "a.png")
+    assert "cannot identify" in inspect(tmp_path / "a.png")
 
 
 def test_image_bombs_are_refused_before_they_are_decoded(tmp_path, monkeypatch):

@@ -5,7 +5,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from dmlp_jax.data import human
+from dmlp_jax.data import human, torch_file
 from dmlp_jax.errors import UserError
 
 TRUE = np.arange(12) % 10
@@ -49,14 +49,14 @@ class Runs:
 def test_code_in_the_file_is_not_run(tmp_path, write, capsys):
     write(tmp_path / "c.pt", {**columns(), "extra": Runs()})
     with pytest.raises(UserError, match=r"__builtin__\.print"):
-        human.read_columns(tmp_path / "c.pt")
+        torch_file.read(tmp_path / "c.pt")
     assert capsys.readouterr().out == ""
 
 
 def test_object_arrays_are_refused(tmp_path):
     write_zip(tmp_path / "c.pt", {"clean_label": np.array([None, 1], object)})
     with pytest.raises(UserError, match="Python objects"):
-        human.read_columns(tmp_path / "c.pt")
+        torch_file.read(tmp_path / "c.pt")
 
 
 def test_unknown_column_names_the_known_ones(tmp_path):
@@ -75,9 +75,9 @@ def test_another_order_is_noticed(tmp_path):
 def test_other_files_are_refused(tmp_path, content):
     (tmp_path / "c.pt").write_bytes(content)
     with pytest.raises(UserError, match=r"c\.pt"):
-        human.read_columns(tmp_path / "c.pt")
+        torch_file.read(tmp_path / "c.pt")
 
 
 def test_missing_file_is_named(tmp_path):
     with pytest.raises(UserError, match="cannot be read"):
-        human.read_columns(tmp_path / "none.pt")
+        torch_file.read(tmp_path / "none.pt")

@@ -58,6 +58,16 @@ FEATURES, GIVEN, (VAL_FEATURES, VAL_LABELS), _ = make_blobs(0)
         ({"sample_weight": -np.ones(300)}, ["sample_weight[0]", "-1"]),
         ({"sample_weight": np.zeros(300)}, ["sample_weight", "zero"]),
         ({"sample_weight": np.ones(5)}, ["sample_weight", "5", "300"]),
+        ({"sample_weight": np.full(300, 1e300)}, ["sample_weight", "3e+302", "mean of 1"]),
+        ({"sample_weight": np.full(300, 3e38, np.float32)}, ["sample_weight", "mean of 1"]),
+        ({"sample_weight": np.full(300, 1e-40)}, ["sample_weight", "mean of 1"]),
+        # 2 ** 32 is 0 in 32 bits, and no place for as many counters.
+        (
+            {"labels": with_value(GIVEN.astype(np.int64), 0, 2**32)},
+            ["val labels", "class 3, 4,", "4294967294 of"],
+        ),
+        ({"labels": with_value(GIVEN.astype(np.uint64), 0, 2**63)}, ["val labels", "class 3, 4,"]),
+        ({"labels": with_value(GIVEN, 0, 2**31 - 1)}, ["val labels", "2147483645 of 2147483648"]),
         ({"config": {"steps": 3}}, ["config", "PurifyConfig", "dict"]),
         ({"config": PurifyConfig(preset="best")}, ["config.preset", "'default', 'paper'"]),
         ({"config": PurifyConfig(steps=0)}, ["config.steps", "at least 1"]),

@@ -1,4 +1,6 @@
 import re
+import warnings
+from html.parser import HTMLParser
 from xml.etree import ElementTree
 
 import numpy as np
@@ -101,6 +103,86 @@ def test_class_names_are_escaped(tmp_path):
     text = write(tmp_path / "r.html", make_problem())
     assert "<cat>" not in text
     assert "&lt;cat&gt;" in text
+
+
+HOSTILE = (
+    "</script><img src=x onerror=alert(1)>",
+    '"><svg onload=alert(1)>',
+    "'; DROP TABLE classes; --",
+    "{{ 7 * 7 }}{% raw %}",
+    "$\\frac{$",
+    "$100",
+    "]]><!--",
+    "javascript:alert(1)",
+    "\x1b[2J\x00\u202e",
+    "folder of bytes \udcff",
+    "",
+    "a" * 100_000,
+)
+
+
+def tags(text):
+    """Every element and attribute of the page, as a browser's parser would see them."""
+
+    class Collector(HTMLParser):
+        def handle_starttag(self, tag, attributes):
+            found.append((tag, *sorted(name for name, _ in attributes)))
+
+    found = []
+    Collector().feed(text)
+    return found
+
+
+@pytest.mark.parametrize("images", [True, False])
+def test_hostile_names_are_text(tmp_path, images):
+    """Whatever the classes, the data and the settings are called, the page has the same elements."""
+    pages = []
+    for names in (tuple(f"class {i}" for i in range(12)), HOSTILE):
+        rng = np.random.default_rng(0)
+        problem = make_problem(images)._replace(
+            train_inputs=rng.integers(0, 256, size=(24, 8, 8, 1)).astype(np.uint8) if images else np.eye(24),
+            given_labels=np.arange(24) % 12,
+            true_labels=(np.arange(24) + 1) % 12,
+            class_names=names,
+        )
+        purified = {
+            "labels": (np.arange(24) + 1) % 12,
+            "confidence": np.linspace(0.5, 0.9, 24),
+            "changed": np.ones(24, bool),
+        }
+        config = default_config()
+        config.data.path = names[0]
+        config.name = names[1]
+        result = make_result(dataset=names[0], device=names[1], commit=names[0])
+        result["noise"]["name"] = result["retrain"]["method"] = names[0]
+        purifier = {
+            **PURIFIER,
+            "transition": np.eye(12),
+            "history/labels": np.tile(purified["labels"], (5, 1)),
+        }
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph")
+            page.write(tmp_path / "r.html", result, config, problem, purified, purifier, {"purified": [0.5]})
+        pages.append((tmp_path / "r.html").read_text(encoding="utf-8"))
+    plain, hostile = map(tags, pages)
+    assert [tag for tag in hostile if tag[0] in ("script", "img", "svg")] == [
+        tag for tag in plain if tag[0] in ("script", "img", "svg")
+    ]
+    assert {tag for tag in hostile if any(name.startswith("on") for name in tag[1:])} == set()
+    assert {tag[0] for tag in hostile} == {tag[0] for tag in plain}
+    text = pages[1]
+    assert "onerror=alert(1)&gt;" in text
+    assert "<img src=x" not in text
+    assert "49" not in re.findall(r'class="purified">([^<]*)<', text)
+    assert "\x1b" not in text
+    assert "\x00" not in text
+    assert "a" * 1000 not in text
+
+
+def test_names_are_cut_and_cleaned_for_the_page_only():
+    assert page.printable("plain name, $1, ü, 猫") == "plain name, $1, ü, 猫"
+    assert page.printable("a\nb\udcff") == "a\ufffdb\ufffd"
+    assert page.printable("a" * 41) == "a" * 39 + "…"
 
 
 def test_features_are_listed_by_row(tmp_path):
