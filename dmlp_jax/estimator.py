@@ -15,6 +15,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from dmlp_jax.data.arrays import take_rows
 from dmlp_jax.data.class_labels import is_missing
 from dmlp_jax.purifier import InputError, PurifyConfig, purify
+from dmlp_jax.purifier.checks import check_features
 from dmlp_jax.purifier.config import PRESETS
 
 
@@ -90,7 +91,7 @@ class LabelPurifier(ClassifierMixin, BaseEstimator):
         if y is None:
             # scikit-learn's own words for it.
             validate_data(self, X, y)
-        checked = validate_data(self, X, dtype=(np.float64, np.float32), ensure_min_samples=2)
+        checked = self._features("X", X, reset=True)
         # scikit-learn makes a plain array of a memory map, which purify would load.
         features = X if isinstance(X, np.memmap) and X.ndim == 2 else checked
         given = _label_array("y", y)
@@ -114,7 +115,7 @@ class LabelPurifier(ClassifierMixin, BaseEstimator):
             val_features, val_codes = np.asarray(features[held_out]), codes[held_out]
             features = take_rows(features, train)
         else:
-            val_features = validate_data(self, X_val, reset=False, dtype=(np.float64, np.float32))
+            val_features = self._features("X_val", X_val)
             clean = _label_array("y_val", y_val)
             if clean.shape != val_features.shape[:1]:
                 raise InputError(f"y_val has shape {clean.shape} but X_val has {len(val_features)} rows")
@@ -142,7 +143,7 @@ class LabelPurifier(ClassifierMixin, BaseEstimator):
     def predict_proba(self, X: Any) -> np.ndarray:
         """Probabilities [n, c] of `classes_` for features [n, d], by the purifier's linear head."""
         check_is_fitted(self)
-        X = validate_data(self, X, reset=False, dtype=(np.float64, np.float32))
+        X = self._features("X", X)
         # In float64, so that a row's probabilities do not depend on the rows beside it.
         rows = X.astype(np.float64) - self.mean_
         if self.row_length_ > 0:
@@ -162,6 +163,16 @@ class LabelPurifier(ClassifierMixin, BaseEstimator):
             raise InputError(f"y has {len(y)} labels but X has {len(predicted)} rows")
         right = [a == b for a, b in zip(predicted, y, strict=True)]
         return float(np.average(right, weights=sample_weight))
+
+    def _features(self, name: str, X: Any, reset: bool = False) -> np.ndarray:
+        """Features [n, d], finite; `reset` learns d and the columns' names."""
+        least = 2 if reset else 1
+        kinds = (np.float64, np.float32)
+        X = validate_data(
+            self, X, reset=reset, dtype=kinds, ensure_min_samples=least, ensure_all_finite=False
+        )
+        # Unlike scikit-learn's, this check tells which entry it is.
+        return check_features(name, X)
 
     def _config(self) -> PurifyConfig:
         if self.preset not in PRESETS:

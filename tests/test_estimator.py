@@ -151,7 +151,7 @@ NAMED_VAL = np.array(["ant", "bee", "cat"])[VAL_LABELS]
         ({"val_labels": VAL_LABELS[:-1]}, ["y_val", "(29,)", "30 rows"]),
         ({"val_labels": np.where(VAL_LABELS == 2, 0, VAL_LABELS)}, ["y_val", "class", "2", "1 of 3"]),
         ({"features": FEATURES[:, :7]}, ["7 features", "16"]),
-        ({"features": np.where(np.eye(300, 16) == 1, np.inf, FEATURES)}, ["infinity"]),
+        ({"features": np.where(np.eye(300, 16) == 1, np.inf, FEATURES)}, ["X[0, 0] is inf", "16 of 300"]),
         ({"sample_weight": -np.ones(300)}, ["sample_weight[0]", "-1"]),
         ({"sample_weight": np.ones(3)}, ["sample_weight", "(3,)"]),
     ],
