@@ -149,9 +149,14 @@ def make_cases() -> list[Case]:
             "labels[9] is 7",
         ),
         ("purify: label -1", on_purify, {"labels": changed(data.labels, 4, -1)}, "labels[4] is -1"),
-        ("purify: float labels 0.5", on_purify, {"labels": data.labels + 0.5}, "labels must hold integer"),
+        ("purify: float labels 0.5", on_purify, {"labels": data.labels + 0.5}, "labels[0]"),
         ("purify: string labels", on_purify, {"labels": names[data.labels]}, "numpy.unique"),
-        ("purify: NaN label", on_purify, {"labels": changed(data.labels, 4, np.nan, float)}, "labels"),
+        (
+            "purify: NaN label",
+            on_purify,
+            {"labels": changed(data.labels, 4, np.nan, float)},
+            "labels[4] is nan",
+        ),
         (
             "purify: one class only",
             on_purify,
@@ -186,6 +191,12 @@ def make_cases() -> list[Case]:
             "two classes",
         ),
         (
+            "dmlp-purify: all features identical",
+            on_command,
+            {"features": np.ones_like(data.features)},
+            "all 300 rows are the same",
+        ),
+        (
             "LabelPurifier: NaN features",
             on_estimator,
             {"features": changed(data.features, (7, 2), np.nan)},
@@ -204,7 +215,6 @@ def make_cases() -> list[Case]:
         ),
         ("dmlp-purify: class with 1 example", on_command, {"labels": few}),
         ("dmlp-purify: 4 examples", on_command, {"features": small.features, "labels": small.labels}),
-        ("dmlp-purify: all features identical", on_command, {"features": np.ones_like(data.features)}),
         (
             "LabelPurifier: class with 1 example, no clean set",
             on_estimator,

@@ -1,5 +1,7 @@
 """What `dmlp-purify` leaves: purified.npz, issues.csv, report.html and summary.json."""
 
+import contextlib
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,16 +24,29 @@ GALLERY = 48
 
 
 def check_folder(folder: Path, overwrite: bool) -> None:
-    """The folder can take the files; called before anything is computed.
+    """The folder can take the files; called before anything is computed, and leaves nothing.
 
     Raises:
-        UserError: it is a file, or holds earlier results that are not to be replaced.
+        UserError: it is a file, cannot be written to, or holds earlier results that are not to be replaced.
     """
     if folder.exists() and not folder.is_dir():
         raise UserError(f"--out: {folder} is a file; name a folder")
     there = [name for name in NAMES if (folder / name).exists()]
     if there and not overwrite:
         raise UserError(f"--out: {folder} holds {', '.join(there)} already; name another, or --overwrite")
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"--out: cannot write to {folder}: {error.strerror}; choose a folder that you may write to"
+        ) from error
+    finally:
+        for path in made:
+            with contextlib.suppress(OSError):
+                path.rmdir()
 
 
 def write(

@@ -202,6 +202,7 @@ def test_what_cannot_be_written_is_told_in_one_line(folder, tmp_path, capsys, mo
         ("{f}.gone {y} --out {out}", ["unknown kind of file", ".gone"]),
         ("{root}/gone.npy {y} --out {out}", ["gone.npy", "No such file"]),
         ("{f} {y} --val-features {v} --val-labels {w} --out {f}", ["--out", "is a file"]),
+        ("{f} {y} --val-features {v} --val-labels {w} --out {f}/deep", ["--out", "cannot write"]),
         ("{f} {names} --val-features {v} --val-labels {w} --out {out}", ["names", "numbers"]),
         ("{f} {y} --val-features {v} --val-labels {w} --image-names {names} --out {out}", ["--images"]),
         ("{f} {y} --val-features {v} --val-labels {w} --images {root}/no --out {out}", ["no folder"]),
@@ -237,7 +238,8 @@ def run(arguments, **options):
 
 
 def test_help_is_quick_and_shows_how_it_is_used():
-    out, _ = run(["--help"]).communicate(timeout=60)
+    command = [sys.executable, "-m", "dmlp_jax.cli", "--help"]
+    out = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
     assert "dmlp-purify features.npy labels.npy --val-features" in out
     assert "--val-given-labels" in out
 

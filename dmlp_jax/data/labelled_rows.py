@@ -160,6 +160,8 @@ def _read(path: Path, sources: Sources, columns: tuple[str, ...] | None) -> _Fil
             f"{', '.join(tables.SUFFIXES)}"
         )
     _check_matrix(str(path), found.features)
+    if path == sources.features:
+        _check_varied(str(path), found.features)
     return found
 
 
@@ -169,6 +171,16 @@ def _check_matrix(name: str, features: Any) -> None:
             f"{name} must hold a matrix [rows, features] with at least one of each, but has shape "
             f"{features.shape}; flatten each example to one row"
         )
+
+
+def _check_varied(name: str, features: Any) -> None:
+    """Rows differ; only as many are read as that takes."""
+    first = np.asarray(features[0])
+    for start in range(0, len(features), 4096):
+        if (np.asarray(features[start : start + 4096]) != first).any():
+            return
+    if len(features) > 1:
+        raise UserError(f"{name}: all {len(features)} rows are the same; nothing can be learned from them")
 
 
 def _given(sources: Sources, own: _File) -> np.ndarray:

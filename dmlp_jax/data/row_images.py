@@ -64,11 +64,12 @@ def _in_order(folder: Path, count: int) -> list[Path]:
             "each row with --image-names, or with --id-column"
         )
     natural = sorted(paths, key=lambda path: [(int(n), t) if n else (-1, t) for n, t in _parts(path.name)])
-    if natural != paths:
-        raise UserError(
-            f"the order of the images in {folder} is unclear: is {paths[1].name} or {natural[1].name} the "
-            "second? Name the image of each row with --image-names"
-        )
+    for row, (one, other) in enumerate(zip(paths, natural, strict=True)):
+        if one != other:
+            raise UserError(
+                f"the order of the images in {folder} is unclear: is {one.name} or {other.name} the image of "
+                f"row {row}? Name the image of each row with --image-names"
+            )
     return paths
 
 

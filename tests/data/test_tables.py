@@ -433,7 +433,7 @@ def test_images_in_order_where_there_is_one(images):
         row_images.find(images, 3)
     for name in ("x2.png", "x10.png"):
         (images / name).write_bytes(b"")
-    with pytest.raises(UserError, match="order of the images"):
+    with pytest.raises(UserError, match=r"is x10\.png or x2\.png the image of row 2"):
         row_images.find(images, 4)
     with pytest.raises(UserError, match="no folder"):
         row_images.find(images / "none", 4)
