@@ -135,7 +135,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _sources(arguments: argparse.Namespace) -> Any:
-    from dmlp_jax.data.labelled_rows import Sources
+    from dmlp_jax.data.sources import Sources
 
     columns = arguments.feature_columns
     return Sources(
@@ -154,14 +154,14 @@ def _sources(arguments: argparse.Namespace) -> Any:
 
 def _image_of(arguments: argparse.Namespace, rows: Any) -> Any:
     """The function from a noisy row to its picture, or None without --images."""
-    from dmlp_jax.data import labelled_rows, row_images
+    from dmlp_jax.data import row_images, sources
 
     if arguments.images is None:
         if arguments.image_names is not None:
             raise UserError("--image-names needs --images, the folder where they lie")
         return None
     if arguments.image_names is not None:
-        names = labelled_rows.read_labels(arguments.image_names)
+        names = sources.read_labels(arguments.image_names)
         paths = row_images.find(arguments.images, rows.count, names)
     elif rows.ids is not None:
         paths = row_images.find(arguments.images, rows.count, rows.ids)

@@ -1,7 +1,6 @@
 """`LabelPurifier`: the purifier as a scikit-learn estimator."""
 
 import warnings
-from collections.abc import Hashable
 from numbers import Integral, Real
 from typing import Any, Self
 
@@ -9,11 +8,11 @@ import jax
 import numpy as np
 from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils import check_random_state, column_or_1d
+from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from dmlp_jax.data.arrays import take_rows
-from dmlp_jax.data.class_labels import is_missing
+from dmlp_jax.hashable_labels import encode, label_array
 from dmlp_jax.purifier import InputError, PurifyConfig, purify
 from dmlp_jax.purifier.checks import check_features
 from dmlp_jax.purifier.config import PRESETS
@@ -94,7 +93,7 @@ class LabelPurifier(ClassifierMixin, BaseEstimator):
         checked = self._features("X", X, reset=True)
         # scikit-learn makes a plain array of a memory map, which purify would load.
         features = X if isinstance(X, np.memmap) and X.ndim == 2 else checked
-        given = _label_array("y", y)
+        given = label_array("y", y)
         if len(given) != len(checked):
             raise InputError(f"y has {len(given)} labels but X has {len(checked)} rows")
         if sample_weight is not None:
@@ -102,7 +101,7 @@ class LabelPurifier(ClassifierMixin, BaseEstimator):
         random = check_random_state(self.random_state)
         key = jax.random.key(random.randint(np.iinfo(np.int32).max))
         if X_val is None:
-            self.classes_, (codes,) = _encode(given)
+            self.classes_, (codes,) = encode(given)
             _check_classes(self.classes_)
             held_out = _hold_out(codes, self.val_size, random)
             warnings.warn(
@@ -116,10 +115,10 @@ class LabelPurifier(ClassifierMixin, BaseEstimator):
             features = take_rows(features, train)
         else:
             val_features = self._features("X_val", X_val)
-            clean = _label_array("y_val", y_val)
+            clean = label_array("y_val", y_val)
             if clean.shape != val_features.shape[:1]:
                 raise InputError(f"y_val has shape {clean.shape} but X_val has {len(val_features)} rows")
-            self.classes_, (codes, val_codes) = _encode(given, clean)
+            self.classes_, (codes, val_codes) = encode(given, clean)
             _check_classes(self.classes_)
             absent = np.setdiff1d(np.arange(len(self.classes_)), val_codes)
             if absent.size:
@@ -158,7 +157,7 @@ class LabelPurifier(ClassifierMixin, BaseEstimator):
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
         """Accuracy of `predict` on features [n, d] and labels [n], in [0, 1]."""
-        predicted, y = self.predict(X), _label_array("y", y)
+        predicted, y = self.predict(X), label_array("y", y)
         if len(y) != len(predicted):
             raise InputError(f"y has {len(y)} labels but X has {len(predicted)} rows")
         right = [a == b for a, b in zip(predicted, y, strict=True)]
@@ -207,57 +206,6 @@ class LabelPurifier(ClassifierMixin, BaseEstimator):
         self.mean_ = result.classifier.mean.astype(np.float64)
         self.row_length_ = float(result.classifier.scale)
         self.n_iter_ = len(result.history["changed"])
-
-
-def _label_array(name: str, y: Any) -> np.ndarray:
-    """Labels as an array [n], of Python objects where they are neither numbers nor strings."""
-    if isinstance(y, np.ndarray) or hasattr(y, "to_numpy"):
-        array = np.asarray(y)
-    elif all(isinstance(value, (str, bool, int, float, np.generic)) for value in y):
-        array = np.asarray(y)
-        if array.dtype.kind in "US" and not all(isinstance(value, (str, bytes)) for value in y):
-            # NumPy would have made strings of the numbers among them.
-            array = _objects(y)
-    else:
-        array = _objects(y)
-    if array.ndim == 2 and array.shape[1] == 1:
-        array = column_or_1d(array, warn=True)
-    if array.ndim != 1:
-        raise InputError(f"{name} must be one label per row, [n], got shape {array.shape}")
-    missing = np.array([is_missing(value) for value in array], bool)
-    if missing.any():
-        raise InputError(
-            f"{name}[{int(missing.argmax())}] is missing ({int(missing.sum())} such rows; NaN, None and '' "
-            "are no labels); label these rows or remove them"
-        )
-    if array.dtype.kind == "f" and (array != np.floor(array)).any():
-        row = int(np.argmax(array != np.floor(array)))
-        raise InputError(
-            f"Unknown label type: {name}[{row}] is {array[row]}; a class is no fraction, and targets of a "
-            "regression cannot be purified"
-        )
-    return array
-
-
-def _objects(values: Any) -> np.ndarray:
-    array = np.empty(len(values), object)
-    array[:] = list(values)
-    return array
-
-
-def _encode(*columns: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
-    """The classes in order [c], and each column as indices of them."""
-    if all(column.dtype.kind != "O" for column in columns):
-        classes = np.unique(np.concatenate(columns))
-        return classes, [np.searchsorted(classes, column) for column in columns]
-    found: set[Hashable] = {value for column in columns for value in column}
-    try:
-        ordered = sorted(found)
-    except TypeError:
-        # Labels of several types have no order of their own.
-        ordered = sorted(found, key=lambda value: (type(value).__name__, repr(value)))
-    codes = {value: code for code, value in enumerate(ordered)}
-    return _objects(ordered), [np.array([codes[value] for value in column]) for column in columns]
 
 
 def _check_classes(classes: np.ndarray) -> None:

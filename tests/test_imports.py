@@ -21,6 +21,7 @@ RANKS = {
     "purifier": 4,
     "retrain": 4,
     "report": 4,
+    "hashable_labels": 5,
     "interop": 5,
     "workdir": 5,
     "summary": 6,

@@ -4,49 +4,14 @@ Files are told apart by their names: .npy, .npz (arrays as in `own_features`) an
 .parquet); lists of labels may also be .txt or .json.
 """
 
-import dataclasses
-from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from dmlp_jax import files
 from dmlp_jax.data import arrays, class_labels, tables
+from dmlp_jax.data.sources import SAME, FeatureFile, Sources, check_matrix, read_features, read_labels
 from dmlp_jax.errors import UserError
-
-# Said of the clean rows for `Sources.val_given_labels`: take the labels that LABELS gives them.
-SAME = "same"
-
-
-@dataclasses.dataclass(frozen=True)
-class Sources:
-    """Where everything stands.
-
-    Attributes:
-        features: file of the rows' features; a table or npz file may hold the labels too.
-        labels: file of their given labels.
-        val_features: file of the clean rows.
-        val_labels: file of their true labels.
-        val_index: file that says which of the rows are clean, instead of `val_features`.
-        val_given_labels: file of what the noisy source gave to the clean rows; with `val_index` also `SAME`.
-        label_column: of tables, for labels.
-        feature_columns: of tables, see `tables.read`.
-        id_column: of tables, for the rows' names.
-        num_classes: labels are class indices below it.
-    """
-
-    features: Path
-    labels: Path | None = None
-    val_features: Path | None = None
-    val_labels: Path | None = None
-    val_index: Path | None = None
-    val_given_labels: Path | str | None = None
-    label_column: str | None = None
-    feature_columns: tuple[str, ...] | None = None
-    id_column: str | None = None
-    num_classes: int | None = None
 
 
 class LabelledRows(NamedTuple):
@@ -79,24 +44,13 @@ class LabelledRows(NamedTuple):
     left_out: tuple[str, ...]
 
 
-class _File(NamedTuple):
-    """What a file of features holds beside them; None for what it does not."""
-
-    features: Any
-    labels: np.ndarray | None = None
-    ids: np.ndarray | None = None
-    columns: tuple[str, ...] | None = None
-    left_out: tuple[str, ...] = ()
-    others: Mapping[str, np.ndarray] = MappingProxyType({})
-
-
 def load(sources: Sources) -> LabelledRows:
     """Reads and checks everything.
 
     Raises:
         UserError: a file or a combination of files is not what it should be; the message says what to do.
     """
-    own = _read(sources.features, sources, sources.feature_columns)
+    own = read_features(sources.features, sources, sources.feature_columns)
     labels = _given(sources, own)
     count = len(own.features)
     clean = _clean_rows(sources, own, labels)
@@ -125,65 +79,7 @@ def load(sources: Sources) -> LabelledRows:
     )
 
 
-def read_labels(path: Path, column: str | None = None) -> np.ndarray:
-    """One value per row, [n], from a list or from a column of a table."""
-    if path.suffix in tables.SUFFIXES:
-        return tables.read_column(path, column)
-    if path.suffix not in arrays.VECTOR_SUFFIXES:
-        known = ", ".join([*arrays.VECTOR_SUFFIXES, *tables.SUFFIXES])
-        raise UserError(f"{path}: unknown kind of file {path.suffix!r}; use {known}")
-    return arrays.read_vector(path)
-
-
-def _read(path: Path, sources: Sources, columns: tuple[str, ...] | None) -> _File:
-    """A file of features, with what else it holds."""
-    table = path.suffix in tables.SUFFIXES
-    if not table:
-        for name in ("label_column", "feature_columns", "id_column"):
-            if getattr(sources, name) is not None and path == sources.features:
-                raise UserError(f"--{name.replace('_', '-')} is for tables, but {path} is none")
-    if path.suffix == ".npy":
-        found = _File(arrays.read_matrix(path))
-    elif path.suffix == ".npz":
-        stored = files.load_npz(path, ("features",))
-        found = _File(stored.pop("features"), stored.pop("labels", None), others=stored)
-    elif table:
-        # The clean rows' table need not name its rows.
-        id_column = sources.id_column if path == sources.features else None
-        read = tables.read(
-            path, label_column=sources.label_column, feature_columns=columns, id_column=id_column
-        )
-        found = _File(read.features, read.labels, read.ids, read.columns, read.left_out)
-    else:
-        raise UserError(
-            f"{path}: unknown kind of file {path.suffix!r}; features come as .npy, .npz, "
-            f"{', '.join(tables.SUFFIXES)}"
-        )
-    _check_matrix(str(path), found.features)
-    if path == sources.features:
-        _check_varied(str(path), found.features)
-    return found
-
-
-def _check_matrix(name: str, features: Any) -> None:
-    if features.ndim != 2 or 0 in features.shape:
-        raise UserError(
-            f"{name} must hold a matrix [rows, features] with at least one of each, but has shape "
-            f"{features.shape}; flatten each example to one row"
-        )
-
-
-def _check_varied(name: str, features: Any) -> None:
-    """Rows differ; only as many are read as that takes."""
-    first = np.asarray(features[0])
-    for start in range(0, len(features), 4096):
-        if (np.asarray(features[start : start + 4096]) != first).any():
-            return
-    if len(features) > 1:
-        raise UserError(f"{name}: all {len(features)} rows are the same; nothing can be learned from them")
-
-
-def _given(sources: Sources, own: _File) -> np.ndarray:
+def _given(sources: Sources, own: FeatureFile) -> np.ndarray:
     if sources.labels is not None:
         labels, path = read_labels(sources.labels, sources.label_column), sources.labels
     elif own.labels is not None:
@@ -197,7 +93,7 @@ def _given(sources: Sources, own: _File) -> np.ndarray:
     return labels
 
 
-def _clean_rows(sources: Sources, own: _File, labels: np.ndarray) -> dict[str, Any]:
+def _clean_rows(sources: Sources, own: FeatureFile, labels: np.ndarray) -> dict[str, Any]:
     """'features', 'labels', 'given' of the clean rows, and the 'index' of those among the noisy ones."""
     if sources.val_features is not None and sources.val_index is not None:
         raise UserError("give --val-features or --val-index, not both: the clean rows are one set")
@@ -220,7 +116,7 @@ def _clean_rows(sources: Sources, own: _File, labels: np.ndarray) -> dict[str, A
             f"as --val-index FILE with their row numbers{holds}"
         )
     name = found.pop("name")
-    _check_matrix(name, found["features"])
+    check_matrix(name, found["features"])
     count = len(found["features"])
     if sources.val_labels is not None:
         found["labels"] = read_labels(sources.val_labels, sources.label_column)
@@ -240,7 +136,7 @@ def _clean_rows(sources: Sources, own: _File, labels: np.ndarray) -> dict[str, A
     return found
 
 
-def _among(sources: Sources, own: _File, labels: np.ndarray) -> dict[str, Any]:
+def _among(sources: Sources, own: FeatureFile, labels: np.ndarray) -> dict[str, Any]:
     """Clean rows that `val_index` picks of the rows themselves."""
     index = arrays.read_row_index(sources.val_index, len(own.features))
     if sources.val_given_labels == SAME and sources.val_labels is None:
@@ -256,11 +152,11 @@ def _among(sources: Sources, own: _File, labels: np.ndarray) -> dict[str, Any]:
     }
 
 
-def _apart(sources: Sources, own: _File) -> dict[str, Any]:
+def _apart(sources: Sources, own: FeatureFile) -> dict[str, Any]:
     """Clean rows of a file of their own."""
     if sources.val_given_labels == SAME:
         raise UserError("--val-given-labels needs a file, unless --val-index says which rows are clean")
-    clean = _read(sources.val_features, sources, own.columns or sources.feature_columns)
+    clean = read_features(sources.val_features, sources, own.columns or sources.feature_columns)
     return {
         "features": clean.features,
         "labels": clean.labels,
@@ -270,7 +166,7 @@ def _apart(sources: Sources, own: _File) -> dict[str, Any]:
     }
 
 
-def _class_names(sources: Sources, own: _File, names: tuple[str, ...]) -> tuple[str, ...]:
+def _class_names(sources: Sources, own: FeatureFile, names: tuple[str, ...]) -> tuple[str, ...]:
     """Names of an npz file for its class indices, else `names`."""
     stored = own.others.get("class_names")
     if stored is None:

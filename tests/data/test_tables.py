@@ -4,8 +4,8 @@ import sys
 import numpy as np
 import pytest
 
-from dmlp_jax.data import arrays, class_labels, labelled_rows, row_images, tables
-from dmlp_jax.data.labelled_rows import SAME, Sources
+from dmlp_jax.data import arrays, class_labels, labelled_rows, row_images, sources, tables
+from dmlp_jax.data.sources import SAME, Sources
 from dmlp_jax.errors import UserError
 
 pandas = pytest.importorskip("pandas")
@@ -190,9 +190,9 @@ def test_vectors_of_every_kind(tmp_path):
     write(pandas.DataFrame({"label": ["b", "a"], "x": [1, 2]}), tmp_path / "a.csv")
     write(pandas.DataFrame({"animal": ["b", "a"]}), tmp_path / "one.csv")
     for name in ("a.npy", "a.txt", "a.json", "a.csv", "one.csv"):
-        assert labelled_rows.read_labels(tmp_path / name).tolist() == ["b", "a"], name
+        assert sources.read_labels(tmp_path / name).tolist() == ["b", "a"], name
     with pytest.raises(UserError, match=r"unknown kind of file '\.xlsx'"):
-        labelled_rows.read_labels(tmp_path / "a.xlsx")
+        sources.read_labels(tmp_path / "a.xlsx")
 
 
 @pytest.mark.parametrize(
