@@ -17,7 +17,7 @@ def label_array(name: str, y: Any) -> np.ndarray:
         InputError: they are not one per row, one is missing, or one is a fraction; the message calls them
             `name`.
     """
-    if isinstance(y, np.ndarray) or hasattr(y, "to_numpy"):
+    if hasattr(y, "__array__"):
         array = np.asarray(y)
     elif all(isinstance(value, (str, bool, int, float, np.generic)) for value in y):
         array = np.asarray(y)
