@@ -1,19 +1,21 @@
 """dmlp_jax: repairs wrong training labels with a small clean set (DMLP, CVPR 2023) in JAX.
 
-`purify`, `PurifyConfig`, `PurifyResult`, `predict` and `InputError` are the public names; they are loaded
-on first use, so that importing the package stays cheap.
+`purify`, `PurifyConfig`, `PurifyResult`, `predict`, `InputError` and the scikit-learn estimator
+`LabelPurifier` are the public names; they are loaded on first use, so that importing the package stays cheap.
 """
 
 import importlib
 from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["InputError", "PurifyConfig", "PurifyResult", "predict", "purify"]
+_PURIFIER = ("InputError", "PurifyConfig", "PurifyResult", "predict", "purify")
+_HOMES = dict.fromkeys(_PURIFIER, "dmlp_jax.purifier") | {"LabelPurifier": "dmlp_jax.estimator"}
+__all__ = ["InputError", "LabelPurifier", "PurifyConfig", "PurifyResult", "predict", "purify"]
 
 
 def __getattr__(name: str) -> Any:
-    if name in __all__:
-        return getattr(importlib.import_module("dmlp_jax.purifier"), name)
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'dmlp_jax' has no attribute {name!r}")
 
 

@@ -26,6 +26,13 @@ PACKAGES = ("dmlp_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "n
 
 def save_purified(workdir: Workdir, result: PurifyResult) -> None:
     """Writes purifier.npz (history, scores, baselines, classifier) and purified.npz (the labels)."""
+    files.save_npz(workdir.purifier, purifier_arrays(result))
+    names = ("probs", "labels", "confidence", "changed")
+    files.save_npz(workdir.purified, {name: getattr(result, name) for name in names})
+
+
+def purifier_arrays(result: PurifyResult) -> dict[str, np.ndarray]:
+    """What purifier.npz holds, by names such as 'history/val_loss'."""
     nested = {
         "history": result.history,
         "baselines": result.baselines,
@@ -34,9 +41,7 @@ def save_purified(workdir: Workdir, result: PurifyResult) -> None:
         **{f"scores/{name}": scores for name, scores in result.scores.items()},
     }
     arrays = {f"{group}/{key}": value for group, values in nested.items() for key, value in values.items()}
-    files.save_npz(workdir.purifier, {**arrays, "transition": result.transition})
-    names = ("probs", "labels", "confidence", "changed")
-    files.save_npz(workdir.purified, {name: getattr(result, name) for name in names})
+    return {**arrays, "transition": result.transition}
 
 
 def log_history(log: MetricsLog, result: PurifyResult, true_labels: np.ndarray | None) -> None:
@@ -181,11 +186,18 @@ def summarize(
             for stage in stages
             if "seconds" in workdir.details(stage)
         },
+        **provenance(),
+    }
+    return contents, curves
+
+
+def provenance() -> dict[str, Any]:
+    """What ran: device, versions, commit."""
+    return {
         "device": _device(),
         "versions": {"python": platform.python_version()} | {p: metadata.version(p) for p in PACKAGES},
         "commit": commit(),
     }
-    return contents, curves
 
 
 def table(result: dict[str, Any]) -> str:

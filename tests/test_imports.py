@@ -27,12 +27,17 @@ RANKS = {
     "retrain": 4,
     "report": 4,
     "coupled": 5,
+    "hashable_labels": 5,
+    "interop": 5,
     "workdir": 5,
     "summary": 6,
     "run": 6,
+    "purified_files": 7,
     "stages": 7,
     "pipeline": 8,
     "reproduce": 9,
+    "cli": 9,
+    "estimator": 9,
     "main": 9,
     "__main__": 10,
     "__init__": 10,
@@ -79,7 +84,10 @@ def test_purifier_needs_numpy_jax_and_optax_only(path):
 
 
 def test_importing_the_package_is_cheap():
-    code = "import sys, dmlp_jax; assert not {'jax', 'numpy'} & set(sys.modules); dmlp_jax.purify"
+    code = (
+        "import sys, dmlp_jax; assert not {'jax', 'numpy', 'sklearn'} & set(sys.modules)\n"
+        "dmlp_jax.purify; assert 'sklearn' not in sys.modules; dmlp_jax.LabelPurifier"
+    )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
 
@@ -88,5 +96,22 @@ def test_purifier_alone_loads_nothing_heavy():
         "import sys, dmlp_jax.purifier\n"
         "heavy = {'flax', 'orbax', 'tensorflow_datasets', 'sklearn', 'matplotlib', 'ml_collections'}\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def test_other_tools_are_imported_by_those_who_ask_for_them():
+    code = (
+        "import sys, dmlp_jax.interop, dmlp_jax.purified_files, dmlp_jax.data.labelled_rows\n"
+        "assert not {'pandas', 'pyarrow', 'cleanlab', 'datasets'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def test_the_command_line_starts_without_jax():
+    code = (
+        "import sys, dmlp_jax.cli\n"
+        "dmlp_jax.cli.make_parser().parse_args(['f.npy', '--out', 'o'])\n"
+        "assert not {'jax', 'numpy'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)

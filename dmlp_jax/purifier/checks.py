@@ -74,7 +74,8 @@ def check_labels(name: str, labels: Any, rows: int, num_classes: int | None) -> 
         )
     if not jnp.issubdtype(array.dtype, jnp.integer):
         raise InputError(
-            f"{name} must hold integer class indices, got {array.dtype}; map the classes to 0, 1, 2, ..."
+            f"{name} must hold integer class indices, got {array.dtype}{_first_fraction(name, array)}; map "
+            "the classes to 0, 1, 2, ..."
         )
     _check_rows(name, array, rows)
     if not is_traced(array):
@@ -196,7 +197,18 @@ def _array(name: str, value: Any) -> jax.Array:
 
 def _check_rows(name: str, array: jax.Array, rows: int) -> None:
     if array.shape[0] != rows:
-        raise InputError(f"{name} has {array.shape[0]} rows but its features have {rows}")
+        raise InputError(
+            f"{name} has {array.shape[0]} rows but its features have {rows}; give one for each row"
+        )
+
+
+def _first_fraction(name: str, array: jax.Array) -> str:
+    """Which label is no whole number, ' (labels[4] is nan)'; empty where all are, or nothing is known."""
+    if is_traced(array) or not jnp.issubdtype(array.dtype, jnp.floating):
+        return ""
+    values = np.asarray(array, np.float64)
+    bad = ~np.isfinite(values) | (values != np.floor(values))
+    return f" ({name}[{int(bad.argmax())}] is {values[bad.argmax()]})" if bad.any() else ""
 
 
 def _check_range(name: str, array: jax.Array, num_classes: int | None) -> None:
@@ -205,10 +217,10 @@ def _check_range(name: str, array: jax.Array, num_classes: int | None) -> None:
         bad |= array >= num_classes
     if bool(bad.any()):
         row = int(bad.argmax())
-        top = "" if num_classes is None else f" to {num_classes - 1}"
+        classes = "0, 1, 2, ..." if num_classes is None else f"0 to {num_classes - 1}"
         raise InputError(
-            f"{name}[{row}] is {int(array[row])}, outside the classes 0{top} ({int(bad.sum())} such rows); "
-            "correct it, or remove the row"
+            f"{name}[{row}] is {int(array[row])}, outside the classes {classes} ({int(bad.sum())} such "
+            "rows); correct it, or remove the row"
         )
 
 

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,9 @@ def write(
     purified: dict[str, np.ndarray],
     purifier: dict[str, np.ndarray],
     curves: dict[str, list[float]],
+    *,
+    row_names: Sequence[Any] | None = None,
+    image_of: Callable[[int], np.ndarray | None] | None = None,
 ) -> None:
     """Writes the page.
 
@@ -36,6 +40,9 @@ def write(
         purified: the arrays of purified.npz.
         purifier: the arrays of purifier.npz.
         curves: test accuracy per epoch of each retrained network, may be empty.
+        row_names: what the page calls each training row [n]; its number by default.
+        image_of: the picture of a training row, [h, w, channels] uint8 or None where there is none; by
+            default the row itself, where it is an image.
     """
     environment = Environment(
         loader=PackageLoader("dmlp_jax.report", "."),
@@ -54,7 +61,7 @@ def write(
         verdict=verdict(result),
         rows=table_rows(result),
         figures=[Markup(svg) for svg in _figures(result, problem, purified, purifier, history, curves)],
-        suspects=_suspects(problem, purified, config.report.gallery),
+        suspects=_suspects(problem, purified, config.report.gallery, row_names, image_of),
         config=json.dumps(config.to_dict(), indent=2),
     )
     files.save_text(path, page)
@@ -130,15 +137,21 @@ def _figures(
     return drawn
 
 
-def _suspects(problem: Problem, purified: dict[str, np.ndarray], count: int) -> list[dict[str, Any]]:
+def _suspects(
+    problem: Problem,
+    purified: dict[str, np.ndarray],
+    count: int,
+    row_names: Sequence[Any] | None = None,
+    image_of: Callable[[int], np.ndarray | None] | None = None,
+) -> list[dict[str, Any]]:
     """The changed rows of highest confidence, as the template shows them."""
     rows = np.flatnonzero(purified["changed"])
     order = rows[np.argsort(-purified["confidence"][rows], kind="stable")][:count]
     names, true = problem.class_names, problem.true_labels
     return [
         {
-            "row": int(row),
-            "image": _image(problem.train_inputs[row]),
+            "row": int(row) if row_names is None else row_names[row],
+            "image": _image(problem.train_inputs[row] if image_of is None else image_of(row)),
             "given": names[problem.given_labels[row]],
             "purified": names[purified["labels"][row]],
             "confidence": float(purified["confidence"][row]),
@@ -149,9 +162,9 @@ def _suspects(problem: Problem, purified: dict[str, np.ndarray], count: int) -> 
     ]
 
 
-def _image(pixels: np.ndarray) -> str | None:
+def _image(pixels: np.ndarray | None) -> str | None:
     """An image [h, w, 1 or 3], uint8, as a data URI; None for features."""
-    if pixels.ndim != 3:
+    if pixels is None or pixels.ndim != 3:
         return None
     buffer = io.BytesIO()
     Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).save(buffer, "PNG")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dmlp_jax.data.decode import decode, inspect
+from dmlp_jax.data.decode import decode, decode_all, inspect
 
 RNG = np.random.default_rng(0)
 
@@ -98,8 +98,8 @@ def broken_files(folder):
 def test_inspection_finds_what_decoding_cannot_read(tmp_path):
     for name in broken_files(tmp_path):
         assert inspect(tmp_path / name), name
-        with pytest.raises(OSError):
-            decode(tmp_path / name, 16)
+        with pytest.raises(ValueError, match=name):
+            decode_all([str(tmp_path / name)], 16)
     for name in ("whole.jpg", "whole.png"):
         assert inspect(tmp_path / name) is None
 

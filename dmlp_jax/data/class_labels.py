@@ -1,0 +1,136 @@
+"""Labels as users write them, numbers or names, to class indices and class names."""
+
+import re
+from typing import Any
+
+import numpy as np
+
+from dmlp_jax.errors import UserError
+
+_WHOLE = re.compile(r"-?(0|[1-9]\d*)(\.0*)?")
+_NUMBER = re.compile(r"[-+]?(\d+\.\d*|\.\d+)([eE][-+]?\d+)?")
+
+
+def encode(
+    columns: dict[str, np.ndarray], num_classes: int | None = None
+) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+    """Class indices of several columns of labels that share their classes.
+
+    Classes are what occurs in any column: in the order of their values where all labels are whole numbers,
+    else in the order of their names.
+
+    Args:
+        columns: by the name that messages call them, labels [n]: numbers, strings or Python objects.
+        num_classes: labels are class indices 0 to num_classes - 1 and are left as they are.
+
+    Returns:
+        By name int32 [n], and the class names.
+
+    Raises:
+        UserError: a label is missing, negative or no class; the message says which one.
+    """
+    plain = {name: _plain(name, values) for name, values in columns.items()}
+    texts = {name: values for name, values in plain.items() if values.dtype.kind == "U"}
+    if texts and _all_whole(texts):
+        plain |= {name: values.astype(np.float64).astype(np.int64) for name, values in texts.items()}
+        texts = {}
+    if texts and len(texts) < len(plain):
+        numeric = next(name for name in plain if name not in texts)
+        name, values = next(iter(texts.items()))
+        raise UserError(
+            f"{numeric} are numbers but {name} are names (the first is {values[0]!r}); write the classes in "
+            "the same way everywhere"
+        )
+    if not texts:
+        for name, values in plain.items():
+            _check_not_negative(name, values)
+        if num_classes is not None:
+            names = tuple(map(str, range(num_classes)))
+            return {name: _check_below(name, values, num_classes) for name, values in plain.items()}, names
+    classes = np.unique(np.concatenate(list(plain.values())))
+    if num_classes not in (None, len(classes)):
+        raise UserError(f"there are {len(classes)} class names but num_classes is {num_classes}")
+    indices = {name: np.searchsorted(classes, values).astype(np.int32) for name, values in plain.items()}
+    return indices, tuple(map(str, classes))
+
+
+def is_missing(label: Any) -> bool:
+    """Whether a label stands for no label: None, NaN, pandas.NA or an empty string."""
+    return label is None or type(label).__name__ in ("NAType", "NaTType") or label == "" or label != label
+
+
+def _plain(name: str, values: np.ndarray) -> np.ndarray:
+    """Labels as int64 or strings."""
+    if values.ndim != 1 or not len(values):
+        raise UserError(f"{name} must be one label per row, [n], got shape {values.shape}")
+    kind = values.dtype.kind
+    if kind in "iu":
+        return values.astype(np.int64)
+    if kind == "S":
+        values, kind = np.char.decode(values, "utf-8"), "U"
+    if kind == "f":
+        return _whole_numbers(name, values)
+    if kind not in "bUOT":
+        raise UserError(f"{name} must be whole numbers or names, got {values.dtype}")
+    _check_present(name, np.fromiter((is_missing(value) for value in values), bool, len(values)))
+    if kind == "O" and all(isinstance(value, (int, float, np.number)) for value in values):
+        return _whole_numbers(name, values.astype(np.float64))
+    return values.astype(np.str_)
+
+
+def _whole_numbers(name: str, values: np.ndarray) -> np.ndarray:
+    _check_present(name, np.isnan(values))
+    bad = ~np.isfinite(values) | (values != np.floor(values))
+    if bad.any():
+        raise UserError(_fraction(name, int(bad.argmax()), values[bad.argmax()]))
+    return values.astype(np.int64)
+
+
+def _all_whole(texts: dict[str, np.ndarray]) -> bool:
+    """Whether all strings are whole numbers; numbers with a fraction are refused, they are no classes."""
+    unique = {name: np.unique(values) for name, values in texts.items()}
+    everything = [text for values in unique.values() for text in values]
+    if all(_WHOLE.fullmatch(text) for text in everything):
+        return True
+    if all(_WHOLE.fullmatch(text) or _NUMBER.fullmatch(text) for text in everything):
+        for name, values in texts.items():
+            for row, text in enumerate(values):
+                if not _WHOLE.fullmatch(text):
+                    raise UserError(_fraction(name, row, text))
+    return False
+
+
+def _fraction(name: str, row: int, value: Any) -> str:
+    return (
+        f"{name}[{row}] is {value}; a class is a whole number or a name. Targets of a regression cannot be "
+        "purified"
+    )
+
+
+def _check_present(name: str, missing: np.ndarray) -> None:
+    if missing.any():
+        raise UserError(
+            f"{name}[{int(missing.argmax())}] is missing ({int(missing.sum())} such rows); label these rows "
+            "or remove them"
+        )
+
+
+def _check_not_negative(name: str, values: np.ndarray) -> None:
+    bad = values < 0
+    if bad.any():
+        row = int(bad.argmax())
+        raise UserError(
+            f"{name}[{row}] is {values[row]} ({int(bad.sum())} such rows); classes are counted from 0. "
+            "Remove rows without a label"
+        )
+
+
+def _check_below(name: str, values: np.ndarray, num_classes: int) -> np.ndarray:
+    bad = values >= num_classes
+    if bad.any():
+        row = int(bad.argmax())
+        raise UserError(
+            f"{name}[{row}] is {values[row]} ({int(bad.sum())} such rows), outside the classes 0 to "
+            f"{num_classes - 1}; correct it, or raise num_classes"
+        )
+    return values.astype(np.int32)

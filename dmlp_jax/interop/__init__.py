@@ -1,0 +1,22 @@
+"""Purified labels in the formats of other tools: tables of issues, cleanlab, Hugging Face datasets, JSON.
+
+pandas, cleanlab and datasets (the extra 'interop') are imported by the functions that need them.
+"""
+
+from dmlp_jax.interop.datalab import add_to_datalab, datalab_issues, datalab_labels
+from dmlp_jax.interop.huggingface import add_purified_columns, dataset_arrays
+from dmlp_jax.interop.issue_table import Issues, issues
+from dmlp_jax.interop.label_json import label_file_name, read_label_json, write_label_json
+
+__all__ = [
+    "Issues",
+    "add_purified_columns",
+    "add_to_datalab",
+    "datalab_issues",
+    "datalab_labels",
+    "dataset_arrays",
+    "issues",
+    "label_file_name",
+    "read_label_json",
+    "write_label_json",
+]

@@ -1,0 +1,104 @@
+"""cleanlab's Datalab (2.9): its labels in, purified labels as issues out.
+
+labels, class_names = datalab_labels(lab)
+result = purify(features, labels, val)
+add_to_datalab(lab, result)
+lab.report()
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from dmlp_jax.errors import UserError
+from dmlp_jax.interop.issue_table import Issues, issues
+from dmlp_jax.interop.libraries import require
+
+# Under which the issues stand in a Datalab. Not a name with 'label' in it: get_issues('label') picks columns
+# by such names.
+ISSUE_NAME = "dmlp"
+
+
+def datalab_labels(lab: Any) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Labels of a Datalab as class indices [n], int32, and its class names in their order.
+
+    Raises:
+        UserError: it has no labels of one class per row.
+    """
+    if not lab.has_labels or getattr(lab.task, "value", lab.task) != "classification":
+        raise UserError("the Datalab has no class labels; give it label_name= and task='classification'")
+    return np.asarray(lab.labels, np.int32), tuple(str(name) for name in lab.class_names)
+
+
+def datalab_issues(result: Any, labels: np.ndarray, class_names: Sequence[str] | None = None) -> Any:
+    """The DataFrame that `Datalab.get_issues('label')` would give, from purified labels.
+
+    Args:
+        result: what `purify` returned.
+        labels: the given labels, class indices [n].
+        class_names: names of the classes.
+
+    Returns:
+        A pandas DataFrame, a row per row of the data in its order: is_label_issue, label_score (the
+        probability of the given label), given_label, predicted_label.
+
+    Raises:
+        UserError: pandas is not installed, or the arguments do not fit each other.
+    """
+    return _in_order(issues(result, labels, class_names))
+
+
+def add_to_datalab(lab: Any, result: Any) -> None:
+    """Adds purified labels to a Datalab as issues of the type 'dmlp', by a custom issue manager.
+
+    `lab.get_issues('dmlp')` has is_dmlp_issue and dmlp_score (the probability of the given label),
+    `lab.get_info('dmlp')` also given_label and predicted_label; `lab.report()` shows them beside others.
+
+    Args:
+        lab: the Datalab.
+        result: what `purify` returned for all of its rows, with the labels of `datalab_labels`.
+
+    Raises:
+        UserError: cleanlab is not installed, or the result does not fit the Datalab.
+    """
+    factory = require("cleanlab.datalab.internal.issue_manager_factory")
+    labels, class_names = datalab_labels(lab)
+    table = datalab_issues(result, labels, class_names)
+    if ISSUE_NAME not in factory.REGISTRY[lab.task]:
+        factory.register(_issue_manager(), task="classification")
+    lab.find_issues(issue_types={ISSUE_NAME: {"table": table}})
+    # Datalab prints what goes wrong in an issue manager and goes on.
+    if f"is_{ISSUE_NAME}_issue" not in lab.issues:
+        raise UserError("Datalab did not take the issues; what it printed says why")
+
+
+def _in_order(found: Issues) -> Any:
+    frame = found.frame.sort_index().reset_index(drop=True)
+    return frame[["is_label_issue", "label_score", "given_label", "predicted_label"]]
+
+
+def _issue_manager() -> type:
+    base = require("cleanlab.datalab.internal.issue_manager").IssueManager
+
+    class PurifiedLabelIssueManager(base):
+        """Puts a table of issues that is there already into a Datalab."""
+
+        description = "Examples whose label the purifier of dmlp_jax replaced by a more probable one."
+        issue_name = ISSUE_NAME
+
+        def find_issues(self, *, table: Any = None, **_: Any) -> None:
+            columns = {"is_label_issue": f"is_{ISSUE_NAME}_issue", "label_score": f"{ISSUE_NAME}_score"}
+            self.issues = table[list(columns)].rename(columns=columns)
+            # As cleanlab's own label issues are summed up: the share of rows without one.
+            self.summary = self.make_summary(score=1 - float(table["is_label_issue"].mean()))
+            self.info = self.collect_info(table)
+
+        def collect_info(self, table: Any) -> dict[str, Any]:
+            return {
+                "num_dmlp_issues": int(table["is_label_issue"].sum()),
+                "given_label": table["given_label"].tolist(),
+                "predicted_label": table["predicted_label"].tolist(),
+            }
+
+    return PurifiedLabelIssueManager

@@ -1,0 +1,87 @@
+"""Hugging Face `datasets`: columns to arrays, purified labels back as columns."""
+
+from typing import Any
+
+import numpy as np
+
+from dmlp_jax.errors import UserError
+from dmlp_jax.interop.issue_table import issues, probs_of
+from dmlp_jax.interop.libraries import require
+
+ADDED = ("purified_label", "purified_confidence", "is_label_issue", "label_score")
+
+
+def dataset_arrays(
+    dataset: Any, features: str = "embedding", label: str = "label"
+) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+    """A column of feature vectors and one of labels as `purify` takes them.
+
+    Args:
+        dataset: a `datasets.Dataset`.
+        features: column of lists of d numbers.
+        label: column of `ClassLabel`, or of `Value` strings or whole numbers, whose sorted values then are
+            the classes.
+
+    Returns:
+        Features [n, d] float32, class indices [n] int32 and the class names.
+
+    Raises:
+        UserError: datasets is not installed, a column is not there or holds something else, or a label is
+            missing (`ClassLabel` writes -1).
+    """
+    datasets = require("datasets")
+    for name in (features, label):
+        if name not in dataset.column_names:
+            raise UserError(f"the dataset has no column {name!r}; it has {', '.join(dataset.column_names)}")
+    try:
+        matrix = np.asarray(dataset.with_format("numpy", columns=[features])[:][features], np.float32)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"column {features!r} must hold lists of as many numbers in every row") from error
+    if matrix.ndim != 2:
+        raise UserError(f"column {features!r} must hold a flat list of numbers, got shape {matrix.shape[1:]}")
+    kind, values = dataset.features[label], dataset.with_format(None)[:][label]
+    missing = np.array([value is None or value == "" or value == -1 for value in values])
+    if missing.any():
+        raise UserError(
+            f"column {label!r}: row {int(missing.argmax())} has no label ({int(missing.sum())} such rows); "
+            "filter them out"
+        )
+    if isinstance(kind, datasets.ClassLabel):
+        return matrix, np.asarray(values, np.int32), tuple(kind.names)
+    if not all(isinstance(value, (str, int)) for value in values):
+        raise UserError(f"column {label!r} must hold ClassLabel, strings or whole numbers, not {kind}")
+    classes, indices = np.unique(np.asarray(values), return_inverse=True)
+    return matrix, indices.astype(np.int32), tuple(str(value) for value in classes)
+
+
+def add_purified_columns(dataset: Any, result: Any, labels: np.ndarray, class_names: tuple[str, ...]) -> Any:
+    """The dataset with purified labels beside the given ones.
+
+    Args:
+        dataset: a `datasets.Dataset` of n rows; it stays as it is.
+        result: what `purify` returned for them.
+        labels: the given labels, class indices [n].
+        class_names: names of the classes.
+
+    Returns:
+        A new dataset with the columns `purified_label` (ClassLabel), `purified_confidence`, `is_label_issue`
+        and `label_score`; what stood under these names is replaced.
+
+    Raises:
+        UserError: datasets is not installed, or the arguments do not fit each other.
+    """
+    datasets = require("datasets")
+    found, classes = issues(result, labels), probs_of(result).shape[1]
+    if len(found) != dataset.num_rows:
+        raise UserError(f"the result has {len(found)} rows but the dataset has {dataset.num_rows}")
+    if len(class_names) != classes:
+        raise UserError(f"class_names has {len(class_names)} names but the labels have {classes} classes")
+    order = np.argsort(found.index)
+    columns = (found.predicted_label, found.confidence, found.is_label_issue, found.label_score)
+    dataset = dataset.remove_columns([name for name in ADDED if name in dataset.column_names])
+    kinds = dict.fromkeys(ADDED, datasets.Value("float32"))
+    kinds["purified_label"] = datasets.ClassLabel(names=list(class_names))
+    kinds["is_label_issue"] = datasets.Value("bool")
+    for name, values in zip(ADDED, columns, strict=True):
+        dataset = dataset.add_column(name, values[order].tolist(), feature=kinds[name])
+    return dataset

@@ -1,0 +1,143 @@
+"""Label issues as a table with the columns that users of cleanlab know."""
+
+import csv
+import dataclasses
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from dmlp_jax.errors import UserError
+from dmlp_jax.interop.libraries import require
+
+
+@dataclasses.dataclass(frozen=True)
+class Issues:
+    """One entry per row, the most suspicious first; arrays [n].
+
+    Attributes:
+        index: number of the row.
+        is_label_issue: whether the purified label differs from the given one, bool.
+        label_score: probability that the given label is right, in [0, 1], float64. This is cleanlab's
+            `label_quality` (method 'self_confidence') with the purified distribution for `pred_probs`.
+        given_label: class names, or class indices where no names were given.
+        predicted_label: the purified label, likewise.
+        confidence: probability of the purified label, in [0, 1], float64.
+        ids: the rows' names, or None.
+    """
+
+    index: np.ndarray
+    is_label_issue: np.ndarray
+    label_score: np.ndarray
+    given_label: np.ndarray
+    predicted_label: np.ndarray
+    confidence: np.ndarray
+    ids: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def columns(self) -> dict[str, np.ndarray]:
+        """The columns by name, in the order of the file."""
+        names = [field.name for field in dataclasses.fields(self) if field.name != "ids"]
+        first = {} if self.ids is None else {"id": self.ids}
+        return first | {name: getattr(self, name) for name in names}
+
+    @property
+    def frame(self) -> Any:
+        """The same as a pandas DataFrame, with the row numbers as its index.
+
+        `frame.sort_index()` has the order of the data.
+
+        Raises:
+            UserError: pandas is not installed.
+        """
+        columns = self.columns()
+        index = require("pandas").Index(columns.pop("index"), name="index")
+        return require("pandas").DataFrame(columns, index=index)
+
+    def csv(self) -> str:
+        """The same as comma-separated text with a header; probabilities have 6 digits."""
+        file = io.StringIO()
+        writer = csv.writer(file, lineterminator="\n")
+        columns = self.columns()
+        writer.writerow(columns)
+        for name in ("label_score", "confidence"):
+            columns[name] = np.char.mod("%.6f", columns[name])
+        writer.writerows(zip(*(column.tolist() for column in columns.values()), strict=True))
+        return file.getvalue()
+
+
+def issues(
+    result: Any,
+    labels: np.ndarray,
+    class_names: Sequence[str] | None = None,
+    *,
+    index: np.ndarray | None = None,
+    ids: np.ndarray | None = None,
+) -> Issues:
+    """Label issues of a purified data set, sorted by suspicion.
+
+    Args:
+        result: what `purify` returned, or purified.npz opened by `numpy.load`: `probs` [n, c] is read.
+        labels: the given labels, class indices [n] or distributions [n, c], whose most probable class then
+            counts.
+        class_names: names of the c classes, to be shown instead of indices.
+        index: number of each row [n], 0 to n - 1 by default.
+        ids: name of each row [n].
+
+    Returns:
+        The rows in ascending order of `label_score`; equal ones stay in the order of the data.
+
+    Raises:
+        UserError: the arguments do not fit each other.
+    """
+    probs = np.asarray(probs_of(result), np.float64)
+    given = given_indices(labels, *probs.shape)
+    names = None if class_names is None else np.asarray(class_names)
+    if names is not None and len(names) != probs.shape[1]:
+        raise UserError(f"class_names has {len(names)} names but the labels have {probs.shape[1]} classes")
+    for what, values in (("index", index), ("ids", ids)):
+        if values is not None and len(values) != len(probs):
+            raise UserError(f"{what} has {len(values)} entries but there are {len(probs)} rows")
+    predicted = probs.argmax(axis=1)
+    score = probs[np.arange(len(probs)), given]
+    order = np.argsort(score, kind="stable")
+
+    def named(classes):
+        return classes[order] if names is None else names[classes[order]]
+
+    return Issues(
+        index=(np.arange(len(probs)) if index is None else np.asarray(index))[order],
+        is_label_issue=(predicted != given)[order],
+        label_score=score[order],
+        given_label=named(given),
+        predicted_label=named(predicted),
+        confidence=probs.max(axis=1)[order],
+        ids=None if ids is None else np.asarray(ids)[order],
+    )
+
+
+def probs_of(result: Any) -> np.ndarray:
+    """`probs` [n, c] of a `PurifyResult` or of the arrays of purified.npz."""
+    return np.asarray(result["probs"] if isinstance(result, Mapping) else result.probs)
+
+
+def given_indices(labels: np.ndarray, count: int, classes: int) -> np.ndarray:
+    """Given labels as class indices [count].
+
+    Raises:
+        UserError: another number of rows, or labels that are no indices below `classes`.
+    """
+    given = np.asarray(labels)
+    if given.ndim == 2:
+        given = given.argmax(axis=1)
+    if given.shape != (count,):
+        raise UserError(f"labels has shape {given.shape} but the result has {count} rows")
+    if given.dtype.kind not in "iu" or given.min() < 0 or given.max() >= classes:
+        raise UserError(
+            f"labels must be class indices 0 to {classes - 1} as `purify` takes them, got {given.dtype} from "
+            f"{given.min()} to {given.max()}"
+        )
+    return given.astype(np.int64)

@@ -1,0 +1,100 @@
+"""The label files of DivideMix and C2D: a JSON list of class indices in the order of the training set.
+
+Both programs read `<data_path>/<r>_<noise_mode>.json` in place of drawing noise where it is there (the
+authors' `dataloader_cifar.py`): 50,000 whole numbers in the order of CIFAR-10's training batches 1 to 5, or
+of CIFAR-100's file `train`. With purified labels in that file they train on purified labels. Their rate r
+must still be passed: it decides constants of the method, and the file's name.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dmlp_jax import files
+from dmlp_jax.errors import UserError
+
+PROGRAMS = {"dividemix": "{:.1f}_{}.json", "c2d": "{:.2f}_{}.json"}
+
+
+def label_file_name(rate: float, mode: str, program: str = "dividemix") -> str:
+    """The name under which a program looks for its labels: '0.5_sym.json' (DivideMix), '0.50_sym.json' (C2D).
+
+    Args:
+        rate: the program's `--r`, in [0, 1].
+        mode: the program's `--noise_mode`, 'sym' or 'asym'.
+        program: 'dividemix' or 'c2d'.
+
+    Raises:
+        UserError: an unknown program.
+    """
+    if program not in PROGRAMS:
+        raise UserError(f"program is {program!r}; it must be one of {', '.join(PROGRAMS)}")
+    return PROGRAMS[program].format(rate, mode)
+
+
+def write_label_json(
+    path: Path | str,
+    labels: np.ndarray,
+    *,
+    index: np.ndarray | None = None,
+    others: np.ndarray | None = None,
+) -> None:
+    """Writes labels as a JSON list of whole numbers; the file appears whole or not at all.
+
+    Args:
+        path: the file.
+        labels: class indices of the purified rows [n], for instance `result.labels`.
+        index: number of each of them in the training set [n]; by default they are all of it, in its order.
+        others: labels of the whole training set [N] for the rows that `index` does not name, such as the
+            clean ones. Needed with `index`.
+
+    Raises:
+        UserError: labels that are no class indices, or rows that do not fit.
+    """
+    labels = _class_indices("labels", labels)
+    if (index is None) != (others is None):
+        raise UserError("give index and others together: which rows are purified, and labels for the rest")
+    if index is not None:
+        whole, index = _class_indices("others", others).copy(), np.asarray(index)
+        if index.shape != labels.shape or index.dtype.kind not in "iu":
+            raise UserError(
+                f"index must be row numbers of shape {labels.shape}, got {index.dtype} {index.shape}"
+            )
+        if len(np.unique(index)) < len(index) or index.min() < 0 or index.max() >= len(whole):
+            raise UserError(f"index must name {len(index)} different rows of 0 to {len(whole) - 1}")
+        whole[index] = labels
+        labels = whole
+    files.save_text(Path(path), json.dumps(labels.tolist()))
+
+
+def read_label_json(path: Path | str, count: int | None = None) -> np.ndarray:
+    """Class indices [n], int32, from such a file.
+
+    Args:
+        path: the file.
+        count: rows of the training set, 50,000 for CIFAR, where they are to be checked.
+
+    Raises:
+        UserError: the file is missing, damaged, no flat list of class indices or of another length.
+    """
+    values: Any = files.load_json(Path(path))
+    if not isinstance(values, list) or not values:
+        raise UserError(f"{path} must hold a JSON list of class indices")
+    for row, value in enumerate(values):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+            raise UserError(f"{path}: entry {row} is {value!r}; it must be a class index")
+    if count is not None and len(values) != count:
+        raise UserError(f"{path} has {len(values)} labels for {count} rows")
+    return np.asarray(values, np.int32)
+
+
+def _class_indices(name: str, labels: np.ndarray) -> np.ndarray:
+    array = np.asarray(labels)
+    if array.ndim != 1 or array.dtype.kind not in "iu" or not len(array):
+        raise UserError(f"{name} must be class indices [n], got {array.dtype} {array.shape}")
+    if array.min() < 0:
+        row = int(array.argmin())
+        raise UserError(f"{name}[{row}] is {array[row]}; classes are counted from 0")
+    return array

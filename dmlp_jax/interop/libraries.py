@@ -1,0 +1,20 @@
+"""Libraries that are imported only when somebody asks for them."""
+
+import importlib
+from typing import Any
+
+from dmlp_jax.errors import UserError
+
+
+def require(module: str) -> Any:
+    """The module of an optional dependency.
+
+    Raises:
+        UserError: it is not installed; the message names the extra that brings it.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise UserError(
+            f"this needs {module.split('.')[0]}, which is not installed: pip install 'dmlp_jax[interop]'"
+        ) from error

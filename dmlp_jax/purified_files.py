@@ -1,0 +1,180 @@
+"""What `dmlp-purify` leaves: purified.npz, issues.csv, report.html and summary.json."""
+
+import contextlib
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from dmlp_jax import files, summary
+from dmlp_jax.data.labelled_rows import LabelledRows
+from dmlp_jax.data.types import Problem
+from dmlp_jax.errors import UserError
+from dmlp_jax.interop import issues
+from dmlp_jax.purifier import PurifyResult
+from dmlp_jax.report import page
+
+# summary.json is written last: where it is, the others are.
+NAMES = ("purified.npz", "issues.csv", "report.html", "summary.json")
+# Most suspicious rows on the page.
+GALLERY = 48
+
+
+def check_folder(folder: Path, overwrite: bool) -> None:
+    """The folder can take the files; called before anything is computed, and leaves nothing.
+
+    Raises:
+        UserError: it is a file, cannot be written to, or holds earlier results that are not to be replaced.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"--out: {folder} is a file; name a folder")
+    there = [name for name in NAMES if (folder / name).exists()]
+    if there and not overwrite:
+        raise UserError(f"--out: {folder} holds {', '.join(there)} already; name another, or --overwrite")
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"--out: cannot write to {folder}: {error.strerror}; choose a folder that you may write to"
+        ) from error
+    finally:
+        for path in made:
+            with contextlib.suppress(OSError):
+                path.rmdir()
+
+
+def write(
+    folder: Path,
+    rows: LabelledRows,
+    result: PurifyResult,
+    settings: dict[str, Any],
+    seconds: dict[str, float],
+    image_of: Callable[[int], np.ndarray | None] | None = None,
+) -> dict[str, Any]:
+    """Writes the files, each whole or not at all, summary.json last.
+
+    Args:
+        folder: is made where it is not there.
+        rows: the problem.
+        result: of `purify`, as NumPy arrays.
+        settings: the command's arguments, 'features', 'seed' and 'preset' among them.
+        seconds: of the purification, 'compile' and 'run'.
+        image_of: the picture of a noisy row, for the gallery.
+
+    Returns:
+        The contents of summary.json.
+
+    Raises:
+        UserError: the folder cannot be written to.
+    """
+    ids = None if rows.ids is None else rows.ids[rows.index]
+    found = issues(result, rows.labels, rows.class_names, index=rows.index, ids=ids)
+    contents = summarize(rows, result, settings, seconds)
+    purified = {name: getattr(result, name) for name in ("labels", "probs", "confidence", "changed")}
+    _remove(folder)
+    files.save_npz(
+        folder / "purified.npz",
+        {**purified, "index": rows.index, "class_names": np.array(rows.class_names)},
+    )
+    files.save_text(folder / "issues.csv", found.csv())
+    page.write(
+        folder / "report.html",
+        contents,
+        ConfigDict({"report": {"gallery": GALLERY}, "arguments": settings}),
+        _problem(rows),
+        purified,
+        summary.purifier_arrays(result),
+        curves={},
+        row_names=rows.index.tolist() if ids is None else ids,
+        image_of=image_of,
+    )
+    files.save_json(folder / "summary.json", contents)
+    return contents
+
+
+def summarize(
+    rows: LabelledRows, result: PurifyResult, settings: dict[str, Any], seconds: dict[str, float]
+) -> dict[str, Any]:
+    """The contents of summary.json; the keys are those of the pipeline's, as far as they apply."""
+    scores = {
+        name: {key: _number(value) for key, value in result.scores[name].items()}
+        for name in summary.LABEL_SOURCES
+    }
+    labels = {"given": rows.labels, **result.baselines, "purified": result.labels}
+    true = rows.true_labels
+    return {
+        "dataset": Path(settings["features"]).name,
+        "rows": {"train": len(rows.labels), "val": len(rows.val_labels), "test": 0},
+        "classes": list(rows.class_names),
+        "noise": {
+            "name": "given",
+            "rate": None,
+            "measured_flip_rate": None if true is None else float(np.mean(rows.labels != true)),
+            "estimated_flip_rate": 1 - scores["given"]["estimated_accuracy"],
+        },
+        "seed": settings["seed"],
+        "preset": settings["preset"],
+        "labels": {
+            name: None if true is None else float(np.mean(labels[name] == true))
+            for name in summary.LABEL_SOURCES
+        },
+        "changed": float(np.mean(result.changed)),
+        "held_out": {name: values["accuracy"] for name, values in scores.items()},
+        "scores": scores,
+        "chosen": {name: int(value) for name, value in result.chosen.items()},
+        "test": {},
+        "probe": {"linear": None, "knn": None},
+        "seconds": {"purify": seconds},
+        "arguments": settings,
+        **summary.provenance(),
+    }
+
+
+def table(contents: dict[str, Any]) -> str:
+    """What came out, for the screen: held-out accuracy of each source of labels, and how many changed."""
+    known = contents["labels"]["purified"] is not None
+    lines = [f"{'labels':<22}{'right on held-out clean rows':>30}{'right, by the true labels':>27}"]
+    lines[0] = lines[0] if known else lines[0][:52]
+    for name in summary.LABEL_SOURCES:
+        cells = [contents["held_out"][name], *([contents["labels"][name]] if known else [])]
+        shown = ["-" if value is None else f"{value:.1%}" for value in cells]
+        lines.append(f"{name:<22}{shown[0]:>30}" + "".join(f"{text:>27}" for text in shown[1:]))
+    count = contents["rows"]["train"]
+    lines += [
+        "",
+        f"{round(contents['changed'] * count):,} of {count:,} labels changed; by estimate "
+        f"{contents['noise']['estimated_flip_rate']:.1%} of the given ones are wrong and "
+        f"{1 - contents['scores']['purified']['estimated_accuracy']:.1%} of the purified ones",
+    ]
+    return "\n".join(lines)
+
+
+def _remove(folder: Path) -> None:
+    """Takes earlier results away, summary.json first, and what a killed command left of such files."""
+    for name in reversed(NAMES):
+        for path in (folder / name, *folder.glob(f".{name}.*.tmp")):
+            path.unlink(missing_ok=True)
+
+
+def _problem(rows: LabelledRows) -> Problem:
+    return Problem(
+        train_inputs=rows.features,
+        given_labels=rows.labels,
+        true_labels=rows.true_labels,
+        val_inputs=rows.val_features,
+        val_labels=rows.val_labels,
+        val_given_labels=rows.val_given_labels,
+        test_inputs=None,
+        test_labels=None,
+        class_names=rows.class_names,
+    )
+
+
+def _number(value: np.ndarray) -> float | None:
+    return float(value) if np.isfinite(value) else None
