@@ -38,7 +38,10 @@ def main() -> None:
     dataset = datasets.load(config.data, 0)
     problem = splits.make_problem(dataset, splits.make_split(dataset, config))
     few = problem._replace(
-        train_inputs=problem.train_inputs[:80], given_labels=problem.given_labels[:80], test_inputs=None
+        train_inputs=problem.train_inputs[:80],
+        given_labels=problem.given_labels[:80],
+        true_labels=problem.true_labels[:80],
+        test_inputs=None,
     )
     log = MetricsLog(out.parent / f"{out.stem}.jsonl")
     session = Session(devices, log, 1e9)
