@@ -136,12 +136,14 @@ def _size(path: Path) -> int:
 
 def _load(path: Path, mmap_mode: str | None) -> np.ndarray:
     try:
-        array = np.load(path, mmap_mode=mmap_mode, allow_pickle=False)
-        if not isinstance(array, np.ndarray):
-            raise ValueError("it is an archive of arrays; name it .npz")
-    except (OSError, ValueError, EOFError, MemoryError, zipfile.BadZipFile) as error:
-        if "allow_pickle" in str(error):
-            error = "it holds Python objects or is no .npy file; save plain numbers or numpy.str_"
+        # A header that promises more than the file has is noticed before memory is taken.
+        array = np.lib.format.open_memmap(path, mode=mmap_mode or "r")
+        array = array if mmap_mode else np.array(array)
+    except (OSError, ValueError, OverflowError, EOFError, MemoryError):
+        if zipfile.is_zipfile(path):
+            error = "it is an archive of arrays; name it .npz"
+        elif "Python objects" in str(error):
+            error = "it holds Python objects; save plain numbers or numpy.str_"
         raise UserError(f"{path} cannot be read ({error})") from None
     return array
 
