@@ -82,9 +82,10 @@ def test_metrics_on_a_full_disk_lose_the_last_line_only(tmp_path):
     for step in range(2):
         log.write("purify", step, {"loss": 1.0})
     limit = (tmp_path / "m.jsonl").stat().st_size + 20
-    with files_of_at_most(limit), pytest.raises(UserError, match=r"m\.jsonl"):
-        log.write("purify", 2, {"loss": 1.0})
-    log.close()
+    with files_of_at_most(limit):
+        with pytest.raises(UserError, match=r"m\.jsonl"):
+            log.write("purify", 2, {"loss": 1.0})
+        log.close()
     assert (tmp_path / "m.jsonl").stat().st_size == limit
     log = MetricsLog(tmp_path / "m.jsonl")
     log.write("retrain", 1, {"loss": 2.0})
