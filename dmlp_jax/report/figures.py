@@ -158,7 +158,7 @@ def test_accuracy(curves: dict[str, list[float]]) -> str:
             axes.plot(
                 np.arange(1, len(values) + 1),
                 100 * np.asarray(values),
-                color=COLORS[name],
+                color=COLORS.get(name, "tab:brown"),  # labels that a method corrected
                 lw=1.8,
                 label=f"{name.replace('_', ' ')} labels",
             )

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from dmlp_jax.report import figures, intervals
+from dmlp_jax.report.names import printable
 
 
 def sources(result: dict[str, Any]) -> list[dict[str, Any]]:
@@ -13,9 +14,8 @@ def sources(result: dict[str, Any]) -> list[dict[str, Any]]:
     Args:
         result: the contents of summary.json.
     """
-    names = list(result["labels"])
-    if "true" in result["test"]:
-        names.append("true")
+    names = [name for name in dict.fromkeys([*result["labels"], *result["test"]]) if name != "true"]
+    names += ["true"] if "true" in result["test"] else []
     known = result["noise"]["measured_flip_rate"] is not None
     count = result["rows"]["val"]
     return [
@@ -55,8 +55,8 @@ def flows(
         lower, upper = intervals.wilson(counts[of, taken], totals[of])
         found.append(
             {
-                "given": class_names[taken],
-                "purified": class_names[of],
+                "given": printable(class_names[taken]),
+                "purified": printable(class_names[of]),
                 "rows": int(counts[of, taken]),
                 "share": counts[of, taken] / totals[of],
                 "lower": float(lower),

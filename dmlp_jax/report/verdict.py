@@ -40,12 +40,13 @@ def trust(result: dict[str, Any]) -> str:
         words = "Purification is worse than the best trivial baseline on held-out clean rows"
     else:
         words = (
-            "Held-out clean rows do not tell whether purification beats the trivial baselines; the difference "
-            "is within the noise"
+            "Held-out clean rows do not tell whether purification beats the trivial baselines; the "
+            "difference is within the noise"
         )
     return (
         f"{words}: {_share(own, count)} of them are right, against {_share(best, count)} by the best "
-        f"baseline ({_words(name)}), a difference of {100 * gain:+.1f} ± {100 * error:.1f} points. {_rows(count)}"
+        f"baseline ({_words(name)}), a difference of {100 * gain:+.1f} ± {100 * error:.1f} points. "
+        f"{_rows(count)}"
     )
 
 

@@ -48,12 +48,12 @@ class Review {
 
   press(event) {
     const typing = event.target.closest("input, select, textarea");
-    if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (typing || event.ctrlKey || event.metaKey || event.altKey || !this.isInView()) return;
     const actions = {
       a: () => this.decide("accept"),
       r: () => this.decide("reject"),
       s: () => this.decide("skip"),
-      c: () => byId("correct").focus(),
+      c: () => this.choose(),
       u: () => this.undo(),
       j: () => this.go(this.current + 1),
       k: () => this.go(this.current - 1),
@@ -64,6 +64,18 @@ class Review {
     if (!action) return;
     event.preventDefault();
     action();
+  }
+
+  /** Whether the current row can be seen: nobody decides on what is scrolled away. */
+  isInView() {
+    const box = byId("detail").getBoundingClientRect();
+    return box.bottom > 0 && box.top < window.innerHeight;
+  }
+
+  /** Opens the list of classes; in a closed one the arrow keys would decide at once. */
+  choose() {
+    byId("correct").focus();
+    byId("correct").showPicker?.();
   }
 
   filter() {
