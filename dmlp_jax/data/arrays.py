@@ -44,7 +44,7 @@ class RowSubset:
 
 def take_rows(matrix: Any, index: np.ndarray) -> Any:
     """Rows `index` of a matrix; they stay on disk where the matrix does."""
-    return RowSubset(matrix, index) if isinstance(matrix, np.memmap) else matrix[index]
+    return RowSubset(matrix, index) if isinstance(matrix, (np.memmap, RowSubset)) else matrix[index]
 
 
 def read_matrix(path: Path) -> np.ndarray:
