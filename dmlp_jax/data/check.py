@@ -16,7 +16,7 @@ from absl import app
 from absl import flags as absl_flags
 from ml_collections import ConfigDict
 
-from dmlp_jax import files, flags
+from dmlp_jax import files, flags, streams
 from dmlp_jax.data import datasets, image_sets, scan
 from dmlp_jax.data.image_sets import Listing
 from dmlp_jax.errors import UserError
@@ -99,6 +99,7 @@ def main(argv: Sequence[str]) -> int:
 
 def console() -> None:
     """Entry point of `python -m dmlp_jax.data.check`."""
+    streams.accept_any_text()
     try:
         flags.check_arguments(sys.argv)
         flags.define_config()
