@@ -62,7 +62,7 @@ def _check_files(listing: Listing, data: ConfigDict) -> dict[str, str]:
     _counts(listing.class_names, kept)
     gigabytes = (len(paths) - len(found)) * 3 * data.image_size**2 / 1e9
     place = "kept in memory" if gigabytes <= data.memory_gb else "decoded anew whenever they are needed"
-    print(f"{gigabytes:,.1f} GB of pixels at data.image_size {data.image_size}: {place}")
+    print(f"{gigabytes:,.2f} GB of pixels at data.image_size {data.image_size}: {place}")
     for name, labels in kept.items():
         absent = np.setdiff1d(np.arange(len(listing.class_names)), labels)
         if absent.size and name in ("train", "val"):
