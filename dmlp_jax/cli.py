@@ -61,7 +61,7 @@ def make_parser() -> argparse.ArgumentParser:
         help="comma-separated names, or what the names begin with; by default all columns of numbers",
     )
     add("--id-column", metavar="NAME", help="the rows' names, for issues.csv and --images")
-    gallery = parser.add_argument_group("a gallery in the report")
+    gallery = parser.add_argument_group("the report")
     add = gallery.add_argument
     add("--images", metavar="FOLDER", type=Path, help="images named by the ids, or in the order of the rows")
     add(
@@ -69,6 +69,22 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="FILE",
         type=Path,
         help="the image of each row (.txt, .npy, .json or a table)",
+    )
+    add(
+        "--gallery",
+        metavar="N",
+        type=_count,
+        default=200,
+        help="images in the report, of the most suspicious rows; 1000 at most, default: %(default)s",
+    )
+    add("--map", choices=("pca", "umap", "none"), default="pca", help="of the features, default: %(default)s")
+    review = parser.add_argument_group("a review")
+    review.add_argument(
+        "--apply",
+        metavar="FILE",
+        type=Path,
+        action="append",
+        help="decisions from this command's report: these rows join the clean ones; may be repeated",
     )
     settings = parser.add_argument_group("settings")
     add = settings.add_argument
@@ -101,12 +117,18 @@ def run(arguments: argparse.Namespace) -> None:
     import numpy as np
 
     from dmlp_jax import purified_files
-    from dmlp_jax.data import labelled_rows
+    from dmlp_jax.data import labelled_rows, reviewed_rows
     from dmlp_jax.purifier import InputError, PurifyConfig, purify
+    from dmlp_jax.report import feature_map
     from dmlp_jax.training.timing import stopwatch
 
     purified_files.check_folder(arguments.out, arguments.overwrite)
+    feature_map.check(arguments.map)
     rows = labelled_rows.load(_sources(arguments))
+    reviewed = None
+    if arguments.apply:
+        reviewed = reviewed_rows.fold(rows, arguments.apply)
+        rows = reviewed.rows
     image_of = _image_of(arguments, rows)
     print(_describe(rows), flush=True)
     config = PurifyConfig.paper() if arguments.preset == "paper" else PurifyConfig()
@@ -124,9 +146,9 @@ def run(arguments: argparse.Namespace) -> None:
             result = jax.tree.map(np.asarray, result)
     except InputError as error:
         raise UserError(str(error)) from error
-    settings = {name: str(v) if isinstance(v, Path) else v for name, v in vars(arguments).items()}
+    settings = {name: _plain(value) for name, value in vars(arguments).items()}
     try:
-        contents = purified_files.write(arguments.out, rows, result, settings, seconds, image_of)
+        contents = purified_files.write(arguments.out, rows, result, settings, seconds, image_of, reviewed)
     except OSError as error:
         raise UserError(f"cannot write to {arguments.out}: {error.strerror}") from error
     print(f"\n{purified_files.table(contents)}\n")
@@ -179,6 +201,21 @@ def _describe(rows: Any) -> str:
     if rows.left_out:
         lines.append(f"no feature, since it counts the rows: {', '.join(map(repr, rows.left_out))}")
     return "\n".join(lines)
+
+
+def _plain(value: Any) -> Any:
+    """An argument as JSON has it."""
+    if isinstance(value, list):
+        return [_plain(entry) for entry in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def _count(text: str) -> int:
+    """A number of images."""
+    value = int(text)
+    if not 0 <= value <= 1000:
+        raise argparse.ArgumentTypeError(f"{value} is not within 0 to 1000")
+    return value
 
 
 def _fail(message: str, status: int) -> int:

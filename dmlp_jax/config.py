@@ -131,7 +131,8 @@ def default_config() -> ConfigDict:
     config.recipes_for = "small"  # what these were made for, see `recipes_needed`
 
     config.report = report = ConfigDict()
-    report.gallery = 48  # most suspicious images shown
+    report.gallery = 200  # most suspicious images in the page, 1,000 at most
+    report.map = "pca"  # map of the features: pca, umap (the extra umap) or none
     return config
 
 

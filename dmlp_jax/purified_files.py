@@ -11,16 +11,15 @@ from ml_collections import ConfigDict
 
 from dmlp_jax import files, summary
 from dmlp_jax.data.labelled_rows import LabelledRows
+from dmlp_jax.data.reviewed_rows import Reviewed
 from dmlp_jax.data.types import Problem
 from dmlp_jax.errors import UserError
 from dmlp_jax.interop import issues
 from dmlp_jax.purifier import PurifyResult
-from dmlp_jax.report import page
+from dmlp_jax.report import page, verdict
 
 # summary.json is written last: where it is, the others are.
 NAMES = ("purified.npz", "issues.csv", "report.html", "summary.json")
-# Most suspicious rows on the page.
-GALLERY = 48
 
 
 def check_folder(folder: Path, overwrite: bool) -> None:
@@ -56,6 +55,7 @@ def write(
     settings: dict[str, Any],
     seconds: dict[str, float],
     image_of: Callable[[int], np.ndarray | None] | None = None,
+    reviewed: Reviewed | None = None,
 ) -> dict[str, Any]:
     """Writes the files, each whole or not at all, summary.json last.
 
@@ -63,9 +63,10 @@ def write(
         folder: is made where it is not there.
         rows: the problem.
         result: of `purify`, as NumPy arrays.
-        settings: the command's arguments, 'features', 'seed' and 'preset' among them.
+        settings: the command's arguments, 'features', 'seed', 'preset', 'gallery' and 'map' among them.
         seconds: of the purification, 'compile' and 'run'.
         image_of: the picture of a noisy row, for the gallery.
+        reviewed: what reviews decided, where `rows` is what they left.
 
     Returns:
         The contents of summary.json.
@@ -76,22 +77,27 @@ def write(
     ids = None if rows.ids is None else rows.ids[rows.index]
     found = issues(result, rows.labels, rows.class_names, index=rows.index, ids=ids)
     contents = summarize(rows, result, settings, seconds)
+    decided = {}
+    if reviewed is not None:
+        contents["review"] = reviewed.counts
+        decided = {"reviewed_index": reviewed.index, "reviewed_labels": reviewed.labels}
     purified = {name: getattr(result, name) for name in ("labels", "probs", "confidence", "changed")}
     _remove(folder)
     files.save_npz(
         folder / "purified.npz",
-        {**purified, "index": rows.index, "class_names": np.array(rows.class_names)},
+        {**purified, "index": rows.index, "class_names": np.array(rows.class_names), **decided},
     )
     files.save_text(folder / "issues.csv", found.csv())
     page.write(
         folder / "report.html",
         contents,
-        ConfigDict({"report": {"gallery": GALLERY}, "arguments": settings}),
+        ConfigDict({"report": {key: settings[key] for key in ("gallery", "map")}, "arguments": settings}),
         _problem(rows),
         purified,
         summary.purifier_arrays(result),
         curves={},
-        row_names=rows.index.tolist() if ids is None else ids,
+        row_index=rows.index,
+        row_names=ids,
         image_of=image_of,
     )
     files.save_json(folder / "summary.json", contents)
@@ -148,6 +154,7 @@ def table(contents: dict[str, Any]) -> str:
     count = contents["rows"]["train"]
     lines += [
         "",
+        verdict.trust(contents),
         f"{round(contents['changed'] * count):,} of {count:,} labels changed; by estimate "
         f"{contents['noise']['estimated_flip_rate']:.1%} of the given ones are wrong and "
         f"{1 - contents['scores']['purified']['estimated_accuracy']:.1%} of the purified ones",

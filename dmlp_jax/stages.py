@@ -1,5 +1,7 @@
 """The five stages, each from the workdir to the workdir."""
 
+from typing import Any
+
 import jax
 import numpy as np
 from ml_collections import ConfigDict
@@ -218,14 +220,26 @@ def report(run: Run) -> None:
     """Everything to summary.json and report.html, and a table on the screen."""
     with stopwatch() as seconds:
         result, curves = summary.summarize(run.config, run.workdir, run.problem)
-        stored = (files.load_npz(run.workdir.purified), files.load_npz(run.workdir.purifier))
-        hosts.only_main(
-            lambda: page.write(run.workdir.report, result, run.config, run.problem, *stored, curves)
-        )
+        hosts.only_main(lambda: _write_page(run, result, curves))
     result["seconds"]["report"] = seconds
     hosts.only_main(lambda: files.save_json(run.workdir.summary, result))
     print("\n" + summary.table(result), flush=True)
     print(f"\nreport: {run.workdir.report.resolve()}", flush=True)
+
+
+def _write_page(run: Run, result: dict[str, Any], curves: dict[str, list[float]]) -> None:
+    workdir = run.workdir
+    page.write(
+        workdir.report,
+        result,
+        run.config,
+        run.problem,
+        files.load_npz(workdir.purified),
+        files.load_npz(workdir.purifier),
+        curves,
+        features=None if run.config.report.map == "none" else run.feature_problem().train_inputs,
+        row_names=None if run.dataset.names is None else run.dataset.names[run.split["train_index"]],
+    )
 
 
 def _say(stage: str, text: str) -> None:

@@ -4,6 +4,7 @@ import itertools
 import json
 
 import pytest
+from PIL import Image
 
 from dmlp_jax import pipeline
 from dmlp_jax.errors import UserError
@@ -82,6 +83,8 @@ def test_cells_are_chosen_by_row_column_end_and_preset():
         (["--table=5", "--workdir=W", "--cells=symm80"], "sym80"),
         (["--table=5", "--workdir=W", "--budget=tiny"], "smoke"),
         (["--workdir=W"], "--table"),
+        (["--figure=3", "--workdir=W"], "figures 2, 4"),
+        (["--figure=2", "--workdir=W", "--cells=sym50"], "no --cells"),
         (["--table=5"], "--workdir"),
         (["--table=5", "--workdir=W", "--seeds=0"], "at least 1"),
     ],
@@ -123,6 +126,9 @@ def test_ours_stand_beside_the_papers():
     assert best == ("91.1", "91.0", "-0.1", "2", "1.4", "92.0", "7")
     assert by_key["IPC alone", "cifar10_sym80", "default", "last"][1] == "failed"
     assert by_key["IPC and EAC", "cifar10_sym80", "default", "last"][1] == "not run"
+    assert {row[:3] for row in show.only(rows, every[:1])} == {("EAC alone", "cifar10_sym80", "paper")}
+    digits = show.lines(table, every, found, {}, stand_in=True)
+    assert ("EAC alone", "cifar10_sym80", "paper", "best", *best[:2], "", *best[3:]) in digits
     assert by_key["EAC alone", "cifar10_sym20", "", "best"] == ("93.7", "as published", "", "", "", "", "")
 
 
@@ -157,6 +163,18 @@ def test_a_small_cell_of_every_table_is_made_and_kept(number, wanted, tmp_path_f
     printed = capsys.readouterr().out
     assert "seed 0" not in printed
     assert chosen[0].row in printed
+
+
+@pytest.mark.slow
+def test_curves_of_a_figure_are_drawn_and_written(tmp_path_factory):
+    workdir = tmp_path_factory.getbasetemp() / "reproduce"
+    assert command.main(["--figure=4", f"--workdir={workdir}", "--budget=smoke"]) == 0
+    lines = (workdir / "smoke/figure4.csv").read_text().splitlines()[1:]
+    found = {tuple(line.split(",")[:2]) for line in lines}
+    assert found == set(itertools.product(("cifar10_sym20", "cifar10_sym80"), ("MLC", "MSLC", "DMLP")))
+    assert all(0 <= float(line.rsplit(",", 1)[1]) <= 1 for line in lines)
+    with Image.open(workdir / "smoke/figure4.png") as image:
+        assert min(image.size) > 400
 
 
 def test_foreign_records_are_refused(tmp_path, capsys):

@@ -44,7 +44,7 @@ class RowSubset:
 
 def take_rows(matrix: Any, index: np.ndarray) -> Any:
     """Rows `index` of a matrix; they stay on disk where the matrix does."""
-    return RowSubset(matrix, index) if isinstance(matrix, np.memmap) else matrix[index]
+    return RowSubset(matrix, index) if isinstance(matrix, (np.memmap, RowSubset)) else matrix[index]
 
 
 def read_matrix(path: Path) -> np.ndarray:
@@ -139,12 +139,13 @@ def _load(path: Path, mmap_mode: str | None) -> np.ndarray:
         # A header that promises more than the file has is noticed before memory is taken.
         array = np.lib.format.open_memmap(path, mode=mmap_mode or "r")
         array = array if mmap_mode else np.array(array)
-    except (OSError, ValueError, OverflowError, EOFError, MemoryError):
+    except (OSError, ValueError, OverflowError, EOFError, MemoryError) as error:
+        why = str(error)
         if zipfile.is_zipfile(path):
-            error = "it is an archive of arrays; name it .npz"
-        elif "Python objects" in str(error):
-            error = "it holds Python objects; save plain numbers or numpy.str_"
-        raise UserError(f"{path} cannot be read ({error})") from None
+            why = "it is an archive of arrays; name it .npz"
+        elif "Python objects" in why:
+            why = "it holds Python objects; save plain numbers or numpy.str_"
+        raise UserError(f"{path} cannot be read ({why})") from None
     return array
 
 

@@ -1,36 +1,9 @@
-"""The figures of the report, each an SVG document as text."""
+"""What the run did and the noise it found, each figure an SVG document as text."""
 
-import io
-from collections.abc import Callable
-from typing import Any
-
-import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-_STYLE = {
-    "font.size": 9,
-    "font.family": "sans-serif",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.alpha": 0.3,
-    "svg.fonttype": "none",
-    "svg.hashsalt": "dmlp_jax",
-    # A class may be called "$100": a dollar sign begins no formula.
-    "text.parse_math": False,
-}
-_WIDE = (5.6, 3.2)
-COLORS = {
-    "given": "#b2182b",
-    "purified": "#2166ac",
-    "val_only_probe": "#e08214",
-    "noisy_probe": "#8073ac",
-    "noisy_plus_val_probe": "#5aae61",
-    "true": "#4d4d4d",
-    "clean": "#01665e",
-}
+from dmlp_jax.report import intervals, svg
+from dmlp_jax.report.svg import COLORS
 
 
 def label_accuracy(accuracy: np.ndarray, baselines: dict[str, float]) -> str:
@@ -60,9 +33,9 @@ def label_accuracy(accuracy: np.ndarray, baselines: dict[str, float]) -> str:
             else:
                 axes.axhline(100 * value, color=COLORS[name], ls="--", lw=1.2, label=label)
         axes.set(xlabel="step", ylabel="labels that are right, %", title="Label accuracy")
-        _legend(axes, axes.get_legend_handles_labels())
+        svg.legend(axes)
 
-    return _svg(draw, _WIDE)
+    return svg.draw(draw)
 
 
 def course(history: dict[str, np.ndarray]) -> str:
@@ -84,23 +57,27 @@ def course(history: dict[str, np.ndarray]) -> str:
         other.set_ylabel("mass moved off the given class, %", color=COLORS["given"])
         other.grid(False)
         lines = [*axes.get_lines(), *other.get_lines()]
-        _legend(axes, (lines, [line.get_label() for line in lines]))
+        svg.legend(axes, (lines, [line.get_label() for line in lines]))
 
-    return _svg(draw, _WIDE)
+    return svg.draw(draw)
 
 
 def confusion(given: np.ndarray, purified: np.ndarray, class_names: tuple[str, ...]) -> str:
-    """Heatmap of purified labels (rows, sum to 100 %) against given ones (columns).
+    """Estimate of the noise p(given | true): shares of given labels (columns) in each purified class (rows).
+
+    Up to ten classes each share stands with its 95 % Wilson interval, which knows about the number of rows
+    and takes the purified labels for the truth.
 
     Args:
         given: [n].
         purified: [n].
         class_names: one per class.
     """
-    classes = len(class_names)
-    counts = np.zeros((classes, classes))
-    np.add.at(counts, (purified, given), 1)
-    shares = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    classes, names = len(class_names), svg.short(class_names)
+    counts = count_pairs(given, purified, classes)
+    totals = counts.sum(axis=1, keepdims=True)
+    shares = 100 * counts / np.maximum(totals, 1)
+    lower, upper = intervals.wilson(counts, np.broadcast_to(totals, counts.shape))
 
     def draw(axes):
         image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=100)
@@ -108,42 +85,65 @@ def confusion(given: np.ndarray, purified: np.ndarray, class_names: tuple[str, .
         axes.set(
             xlabel="given label",
             ylabel="purified label",
-            title="Given labels of each purified class, %",
+            title="Estimated noise: given labels of each purified class, %",
         )
         if classes <= 25:
-            axes.set_xticks(range(classes), class_names, rotation=90)
-            axes.set_yticks(range(classes), class_names)
-        if classes <= 12:
-            for (row, column), value in np.ndenumerate(shares):
-                shade = "white" if value > 50 else "black"
-                axes.text(column, row, f"{value:.0f}", ha="center", va="center", color=shade, fontsize=7)
+            axes.set_xticks(range(classes), names, rotation=90)
+            axes.set_yticks(range(classes), names)
+        for (row, column), value in np.ndenumerate(shares) if classes <= 12 else ():
+            shade = "white" if value > 50 else "black"
+            lift = 0.1 if classes <= 10 else 0
+            axes.text(column, row - lift, f"{value:.0f}", ha="center", va="center", color=shade, fontsize=7)
+            if lift and totals[row, 0]:
+                limits = f"{100 * lower[row, column]:.0f}-{100 * upper[row, column]:.0f}"
+                axes.text(column, row + 0.27, limits, ha="center", va="center", color=shade, fontsize=4.5)
         axes.figure.colorbar(image, ax=axes, shrink=0.8)
 
-    return _svg(draw, (5.6, 4.8))
+    return svg.draw(draw, svg.SQUARE)
 
 
-def class_noise(transition: np.ndarray, class_names: tuple[str, ...], true_rates: np.ndarray | None) -> str:
+def count_pairs(given: np.ndarray, purified: np.ndarray, classes: int) -> np.ndarray:
+    """Rows by purified label (first axis) and given label, [c, c]."""
+    counts = np.zeros((classes, classes))
+    np.add.at(counts, (purified, given), 1)
+    return counts
+
+
+def class_noise(
+    transition: np.ndarray,
+    class_names: tuple[str, ...],
+    true_rates: np.ndarray | None,
+    class_rows: np.ndarray | None = None,
+) -> str:
     """Estimated share of wrong given labels in each true class, beside the measured one where known.
 
     Args:
         transition: estimate of p(given | true), [c, c].
         class_names: one per class.
         true_rates: measured shares [c], or None.
+        class_rows: rows of each class by estimate [c], for 95 % Wilson intervals; None draws none.
     """
-    estimated = 100 * (1 - np.diag(transition))
+    rates, names = 1 - np.diag(transition), svg.short(class_names)
 
     def draw(axes):
-        places = np.arange(len(class_names))
-        axes.bar(places, estimated, 0.7, color=COLORS["purified"], label="estimated")
+        places = np.arange(len(names))
+        axes.bar(places, 100 * rates, 0.7, color=COLORS["purified"], label="estimated", alpha=0.8)
+        if class_rows is not None:
+            lower, upper = intervals.wilson(rates * class_rows, class_rows)
+            # An estimate that is drawn towards the other classes' may lie outside what its own rows say.
+            ends = 100 * np.maximum([rates - lower, upper - rates], 0)
+            axes.errorbar(places, 100 * rates, ends, fmt="none", ecolor="black", lw=1, label="95 % interval")
         if true_rates is not None:
-            axes.plot(places, 100 * true_rates, "D", color="black", ms=4, label="measured")
+            axes.plot(places, 100 * true_rates, "D", color=COLORS["given"], ms=4, label="measured")
         axes.set(ylabel="given labels that are wrong, %", title="Noise of each class", ylim=(0, 100))
-        if len(class_names) <= 25:
-            axes.set_xticks(places, class_names, rotation=90 if max(map(len, class_names)) > 2 else 0)
+        turned = len(names) <= 25 and max(map(len, names)) > 2
+        if len(names) <= 25:
+            axes.set_xticks(places, names, rotation=90 if turned else 0)
         axes.grid(axis="x", visible=False)
-        _legend(axes, axes.get_legend_handles_labels())
+        # Turned names need the room below.
+        svg.legend(axes, **({"loc": "upper right", "bbox_to_anchor": (1, 1), "ncols": 3} if turned else {}))
 
-    return _svg(draw, _WIDE)
+    return svg.draw(draw)
 
 
 def test_accuracy(curves: dict[str, list[float]]) -> str:
@@ -163,21 +163,6 @@ def test_accuracy(curves: dict[str, list[float]]) -> str:
                 label=f"{name.replace('_', ' ')} labels",
             )
         axes.set(xlabel="epoch", ylabel="test accuracy, %", title="Networks trained on the labels")
-        _legend(axes, axes.get_legend_handles_labels())
+        svg.legend(axes)
 
-    return _svg(draw, _WIDE)
-
-
-def _legend(axes: Axes, entries: tuple[list, list[str]]) -> None:
-    """A legend in two columns below the axis."""
-    axes.legend(*entries, frameon=False, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.2))
-
-
-def _svg(draw: Callable[[Axes], Any], size: tuple[float, float]) -> str:
-    with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=size)
-        draw(figure.subplots())
-        buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", bbox_inches="tight", metadata={"Date": None})
-    text = buffer.getvalue()
-    return text[text.index("<svg") :]
+    return svg.draw(draw)

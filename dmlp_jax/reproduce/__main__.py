@@ -22,6 +22,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     found = argparse.ArgumentParser("python -m dmlp_jax.reproduce", description=__doc__.splitlines()[0])
     found.add_argument("--table", type=int, help="number of the paper's table, 1 to 9")
+    found.add_argument("--figure", type=int, help="instead: number of a figure with curves, 2 or 4")
     found.add_argument("--workdir", type=Path, help="where everything is kept; the same folder resumes")
     found.add_argument("--cells", default="", help="only these rows, columns or ends of columns, by commas")
     found.add_argument("--seeds", type=int, default=1, help="runs of each cell, seeds 0, 1, ...")
@@ -43,11 +44,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             for number in tables:
                 _list(number, wanted, budget)
             return 0
-        if arguments.table is None or arguments.workdir is None:
-            raise UserError("name a --table, 1 to 9, and a --workdir; --list shows the cells")
+        if (arguments.table is None) == (arguments.figure is None) or arguments.workdir is None:
+            raise UserError(
+                "name a --table, 1 to 9, or a --figure, 2 or 4, and a --workdir; --list shows the cells"
+            )
         if arguments.seeds < 1:
             raise UserError(f"--seeds is {arguments.seeds}; it must be at least 1")
-        return _run(arguments, wanted, budget)
+        return (_run if arguments.figure is None else _draw)(arguments, wanted, budget)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -67,6 +70,35 @@ def _list(number: int, wanted: list[str], budget: budgets.Budget) -> None:
         print(f"  as published only: {', '.join(rest)}")
 
 
+def _folders(arguments: argparse.Namespace) -> dict[str, str]:
+    return {
+        "cifar10": arguments.data_dir,
+        "cifar100": arguments.data_dir,
+        "clothing1m": arguments.clothing1m_dir,
+    }
+
+
+def _draw(arguments: argparse.Namespace, wanted: list[str], budget: budgets.Budget) -> int:
+    if wanted or arguments.seeds != 1:
+        raise UserError("a figure takes no --cells and one seed")
+    from dmlp_jax.purifier import InputError
+    from dmlp_jax.reproduce import curves
+    from dmlp_jax.training.session import Stopped
+
+    terminated = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: terminated.set())
+    root = arguments.workdir / arguments.budget
+    try:
+        picture = curves.make(arguments.figure, 0, budget, root, _folders(arguments), terminated.is_set)
+    except InputError as error:
+        raise UserError(str(error)) from error
+    except Stopped:
+        print("error: terminated; the same command resumes", file=sys.stderr)
+        return RETRY
+    print(f"\nBudget {arguments.budget}: {budget.about}. {picture} and {picture.with_suffix('.csv')}")
+    return 0
+
+
 def _run(arguments: argparse.Namespace, wanted: list[str], budget: budgets.Budget) -> int:
     # Imported late, so that --list and mistakes do not wait for jax.
     from dmlp_jax.purifier import InputError
@@ -77,11 +109,7 @@ def _run(arguments: argparse.Namespace, wanted: list[str], budget: budgets.Budge
     signal.signal(signal.SIGTERM, lambda *_: terminated.set())
     table, every = published.table(arguments.table), cells.of_table(arguments.table)
     chosen = cells.of_table(arguments.table, wanted)
-    folders = {
-        "cifar10": arguments.data_dir,
-        "cifar100": arguments.data_dir,
-        "clothing1m": arguments.clothing1m_dir,
-    }
+    folders = _folders(arguments)
     root = arguments.workdir / arguments.budget
     kept = root / f"table{arguments.table}.json"
     found = files.load_json(kept) if kept.exists() else {}
@@ -103,12 +131,12 @@ def _run(arguments: argparse.Namespace, wanted: list[str], budget: budgets.Budge
             found.setdefault(cell.name, {})[str(seed)] = result
             files.save_json(kept, found)
     results = {name: list(seeds.values()) for name, seeds in found.items()}
-    rows = show.lines(table, every, results, failed)
+    rows = show.lines(table, every, results, failed, budget.stand_in)
     about = f"Budget {arguments.budget}: {budget.about}."
     files.save_text(root / f"table{arguments.table}.md", show.markdown(table, rows, about))
     files.save_text(root / f"table{arguments.table}.csv", show.as_csv(rows))
     shown = {cell.name for cell in chosen}
-    print("\n" + show.plain(show.lines(table, chosen, results, failed) if wanted else rows))
+    print("\n" + show.plain(show.only(rows, chosen) if wanted else rows))
     print(f"\n{about} Also in {root / f'table{arguments.table}.md'} and .csv")
     for name, reason in failed.items():
         print(f"failed: {name}: {reason}", file=sys.stderr)

@@ -47,7 +47,7 @@ def run(
         config.stages = "retrain"
         pipeline.run(config, workdir, stop)
         return _scores(workdir, f"{config.retrain.method}-{arms.CLEAN}") | {"labels": None, "epochs": epochs}
-    _share_encoder(config, root / "encoders" / cells.encoder_name(config), workdir, stop)
+    share_encoder(config, root / "encoders" / cells.encoder_name(config), workdir, stop)
     if not cell.how.method:
         config.stages = "pretrain,extract"
         pipeline.run(config, workdir, stop)
@@ -70,10 +70,13 @@ def _scores(workdir: Path, arm: str) -> dict[str, float]:
     return {"best": 100 * result["best"], "last": 100 * result["last"]}
 
 
-def _share_encoder(config: ConfigDict, place: Path, workdir: Path, stop: Callable[[], bool]) -> None:
+def share_encoder(config: ConfigDict, place: Path, workdir: Path, stop: Callable[[], bool]) -> None:
     """Pretrains at `place` if need be and links the result into `workdir`."""
     alone = config.copy_and_resolve_references()
     alone.stages = "pretrain"
+    # An encoder sees neither labels nor clean set: those of its own folder must not differ from cell to cell.
+    alone.noise.update(name="none", rate=0.0)
+    alone.val.update(size=30 if config.data.name == "digits" else 1000, share=1.0)
     pipeline.run(alone, place, stop)
     resolved = pipeline.resolve(
         apply_recipe(config), datasets.load(config.data, config.seed).inputs.shape[1:]

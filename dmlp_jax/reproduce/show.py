@@ -16,7 +16,11 @@ HEADER = (
 
 
 def lines(
-    table: Table, every: list[Cell], found: dict[str, list[dict[str, Any]]], failed: dict[str, str]
+    table: Table,
+    every: list[Cell],
+    found: dict[str, list[dict[str, Any]]],
+    failed: dict[str, str],
+    stand_in: bool = False,
 ) -> list[tuple[str, ...]]:
     """A line for each number of the paper, and for each of ours, under `HEADER`.
 
@@ -25,6 +29,7 @@ def lines(
         every: the cells that are made here.
         found: results of `runner.run` by the cell's name, one per seed.
         failed: why a cell could not be made, by its name.
+        stand_in: results are of other data than the paper's, so that a difference would say nothing.
     """
     rows = []
     made = {(cell.row, cell.column) for cell in every}
@@ -33,7 +38,7 @@ def lines(
         for column in table.columns:
             printed = table.values.get((row, column), {})
             for cell in (cell for cell in every if (cell.row, cell.column) == (row, column)):
-                rows += _ours(cell, printed, found.get(cell.name, []), failed.get(cell.name))
+                rows += _ours(cell, printed, found.get(cell.name, []), failed.get(cell.name), stand_in)
             if (row, column) not in made:
                 rows += [
                     (row, column, "", epoch, f"{value:.1f}", *_NOT_HERE) for epoch, value in printed.items()
@@ -44,7 +49,13 @@ def lines(
 _NOT_HERE = ("as published", "", "", "", "", "")
 
 
-def _ours(cell: Cell, printed: dict[str, float], results: list[dict[str, Any]], failure: str | None):
+def _ours(
+    cell: Cell,
+    printed: dict[str, float],
+    results: list[dict[str, Any]],
+    failure: str | None,
+    stand_in: bool,
+) -> list[tuple[str, ...]]:
     rows = []
     for epoch in printed or ("best", "last"):
         paper = printed.get(epoch)
@@ -58,7 +69,7 @@ def _ours(cell: Cell, printed: dict[str, float], results: list[dict[str, Any]], 
             (
                 *start,
                 f"{values.mean():.1f}",
-                "" if paper is None else f"{values.mean() - paper:+.1f}",
+                "" if paper is None or stand_in else f"{values.mean() - paper:+.1f}",
                 str(len(values)),
                 f"{values.std(ddof=1):.1f}" if len(values) > 1 else "",
                 f"{np.mean(known):.1f}" if known else "",
@@ -66,6 +77,12 @@ def _ours(cell: Cell, printed: dict[str, float], results: list[dict[str, Any]], 
             )
         )
     return rows
+
+
+def only(rows: list[tuple[str, ...]], chosen: list[Cell]) -> list[tuple[str, ...]]:
+    """The lines of these cells."""
+    keys = {(cell.row, cell.column, cell.preset) for cell in chosen}
+    return [row for row in rows if row[:3] in keys]
 
 
 def markdown(table: Table, rows: list[tuple[str, ...]], about: str) -> str:

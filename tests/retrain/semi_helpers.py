@@ -46,7 +46,7 @@ def strong(images):
 def views_by_formula(monkeypatch):
     """Replaces the policies by `weak` and, for any strong one, `strong`."""
     made = {"none": weak, "strong": strong}
-    monkeypatch.setattr(augment, "make", lambda name: lambda keys, images: made[name](images))
+    monkeypatch.setattr(augment, "make", lambda name, **_: lambda keys, images: made[name](images))
 
 
 def settings(name, **changes):

@@ -120,7 +120,7 @@ def test_every_row_is_guessed_from_two_views_of_its_own(monkeypatch):
         seen.append(keys)
         return VIEW_SCALES[len(seen) - 1] * images
 
-    monkeypatch.setattr(augment, "make", lambda name: policy)
+    monkeypatch.setattr(augment, "make", lambda name, **_: policy)
     chosen, train = make.__wrapped__(), random_rows(0, 30)
     state = started(chosen, train)
     rows, info = parts_of()

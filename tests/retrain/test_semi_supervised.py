@@ -161,7 +161,7 @@ def test_every_view_has_a_key_of_its_own(name, monkeypatch):
         jax.debug.callback(lambda data: seen.append(np.asarray(data)), jax.random.key_data(keys))
         return images
 
-    monkeypatch.setattr(augment, "make", lambda name: policy)
+    monkeypatch.setattr(augment, "make", lambda name, **_: policy)
     train = semi_helpers.images_set()
     made, state = helpers.make(semi_helpers.settings(name), train)
     batch, _, _ = semi_helpers.batch(train, RATIOS[name])

@@ -1,0 +1,203 @@
+"""What a human decided on the report's review page: decisions.csv, and whose data it belongs to.
+
+The columns are index, given_label, predicted_label, decision, confidence, label and run. `decision` is one of
+`DECISIONS`; `label` is the class that the row has after it; `run` is the fingerprint of the run that the page
+shows. Files written by hand may leave confidence and run out, and label where nothing is corrected.
+"""
+
+import csv
+import hashlib
+import io
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from dmlp_jax.errors import UserError
+
+DECISIONS = ("accept", "reject", "correct", "skip")
+COLUMNS = ("index", "given_label", "predicted_label", "decision", "confidence", "label", "run")
+_NEEDED = COLUMNS[:4]
+
+
+class Decisions(NamedTuple):
+    """Decided rows of one file, skipped ones left out; arrays [k].
+
+    Attributes:
+        rows: positions among the noisy rows.
+        labels: the decided class indices, int32.
+        predicted: class indices that the page proposed, int32.
+        kinds: the decisions, strings.
+        confidence: of the proposals, NaN where the file does not tell, float64.
+        skipped: how many rows were skipped.
+    """
+
+    rows: np.ndarray
+    labels: np.ndarray
+    predicted: np.ndarray
+    kinds: np.ndarray
+    confidence: np.ndarray
+    skipped: int
+
+
+def fingerprint(given: np.ndarray, class_names: tuple[str, ...], index: np.ndarray) -> str:
+    """16 hex digits that tell one set of noisy rows from another: given labels, classes and row numbers.
+
+    Features do not count, so decisions outlive a better encoder.
+
+    Args:
+        given: class indices [n].
+        class_names: one per class.
+        index: number of each row [n].
+    """
+    digest = hashlib.sha256()
+    for values in (np.asarray(given, "<i8"), np.asarray(index, "<i8")):
+        digest.update(len(values).to_bytes(8, "little") + values.tobytes())
+    for name in class_names:
+        digest.update(name.encode("utf-8", "backslashreplace") + b"\0")
+    return digest.hexdigest()[:16]
+
+
+def run_fingerprint(data: str, purified: np.ndarray) -> str:
+    """Tells one run from another: the `fingerprint` of its rows, a dash, 8 hex digits of its labels [n]."""
+    return f"{data}-{hashlib.sha256(np.asarray(purified, '<i8').tobytes()).hexdigest()[:8]}"
+
+
+def read(path: Path, given: np.ndarray, class_names: tuple[str, ...], index: np.ndarray) -> Decisions:
+    """Reads and checks a file of decisions against the noisy rows; see `fingerprint` for the arguments.
+
+    Raises:
+        UserError: it cannot be read, is malformed, or is of other rows; the message names line and column.
+    """
+    table = csv.DictReader(io.StringIO(_text(path), newline=""), restkey="more", restval="", strict=True)
+    _check_header(path, table)
+    wanted = fingerprint(given, class_names, index)
+    places = {int(number): place for place, number in enumerate(index)}
+    classes = {name: label for label, name in enumerate(class_names)}
+    seen: dict[int, int] = {}
+    kept, skipped = [], 0
+    for line, record in _records(path, table):
+        where = f"{path}, line {line}"
+        if "more" in record:
+            raise UserError(f"{where}: more values than columns; quote labels that hold commas")
+        _check_run(where, record.get("run", ""), wanted)
+        place = _place(where, record["index"], places)
+        if place in seen:
+            raise UserError(
+                f"{where}, column index: row {record['index']} is decided twice, before in line {seen[place]}"
+            )
+        seen[place] = line
+        proposed = _class(where, "predicted_label", record["predicted_label"], classes)
+        if _class(where, "given_label", record["given_label"], classes) != given[place]:
+            raise UserError(
+                f"{where}, column given_label: row {record['index']} is given as "
+                f"{class_names[given[place]]!r}, not {record['given_label']!r}; these decide on other data"
+            )
+        label = _decided(where, record, int(given[place]), proposed, classes)
+        if label is None:
+            skipped += 1
+        else:
+            confidence = _confidence(where, record.get("confidence", ""))
+            kept.append((place, label, proposed, record["decision"], confidence))
+    rows, labels, predicted, kinds, confidence = zip(*kept, strict=True) if kept else ([],) * 5
+    return Decisions(
+        np.array(rows, np.int64),
+        np.array(labels, np.int32),
+        np.array(predicted, np.int32),
+        np.array(kinds, np.str_),
+        np.array(confidence, np.float64),
+        skipped,
+    )
+
+
+def _text(path: Path) -> str:
+    try:
+        # Spreadsheets put a byte order mark before UTF-8.
+        return path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 text (byte {error.start}); save it as CSV in UTF-8") from error
+
+
+def _check_header(path: Path, table: csv.DictReader) -> None:
+    try:
+        names = table.fieldnames or []
+    except csv.Error as error:
+        raise UserError(f"{path}, line 1: {error}") from error
+    missing = [name for name in _NEEDED if name not in names]
+    if missing:
+        raise UserError(
+            f"{path}, line 1: no column {', '.join(missing)}; a comma-separated table with the columns "
+            f"{', '.join(COLUMNS)} is wanted, found are {', '.join(map(repr, names)) or 'none'}"
+        )
+    twice = [name for name in COLUMNS if names.count(name) > 1]
+    if twice:
+        raise UserError(f"{path}, line 1: the column {twice[0]} is there twice")
+
+
+def _records(path: Path, table: csv.DictReader):
+    """Line number, of the record's last line, and record."""
+    try:
+        for record in table:
+            yield table.line_num, record
+    except csv.Error as error:
+        raise UserError(f"{path}, line {table.reader.line_num}: {error}") from error
+
+
+def _check_run(where: str, run: str, wanted: str) -> None:
+    if run and run.split("-")[0] != wanted:
+        raise UserError(
+            f"{where}, column run: decisions of another run ({run}; these rows are {wanted}); give the same "
+            "files and options as the run that was reviewed, and earlier --apply files before this one"
+        )
+
+
+def _place(where: str, text: str, places: dict[int, int]) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        raise UserError(f"{where}, column index: {text!r} is no row number") from None
+    if number not in places:
+        raise UserError(
+            f"{where}, column index: there is no row {number} to decide on; the noisy rows are "
+            f"{min(places)} to {max(places)}, clean ones left out"
+        )
+    return places[number]
+
+
+def _class(where: str, column: str, text: str, classes: dict[str, int]) -> int:
+    if text not in classes:
+        shown = ", ".join(list(classes)[:8]) + (", ..." if len(classes) > 8 else "")
+        raise UserError(f"{where}, column {column}: {text!r} is no class; they are {shown}")
+    return classes[text]
+
+
+def _decided(
+    where: str, record: dict[str, str], given: int, proposed: int, classes: dict[str, int]
+) -> int | None:
+    """The class after the decision; None where the row was skipped."""
+    decision, text = record["decision"], record.get("label", "")
+    if decision not in DECISIONS:
+        raise UserError(f"{where}, column decision: {decision!r} is none of {', '.join(DECISIONS)}")
+    if decision == "skip":
+        return None
+    if decision == "correct":
+        return _class(where, "label", text, classes)
+    label = proposed if decision == "accept" else given
+    if text and _class(where, "label", text, classes) != label:
+        raise UserError(
+            f"{where}, column label: {decision!r} means another label than {text!r}; for one of your own "
+            "write 'correct'"
+        )
+    return label
+
+
+def _confidence(where: str, text: str) -> float:
+    try:
+        value = float(text) if text else np.nan
+    except ValueError:
+        value = np.inf
+    if not (np.isnan(value) or 0 <= value <= 1):
+        raise UserError(f"{where}, column confidence: {text!r} is no number from 0 to 1")
+    return value

@@ -1,0 +1,140 @@
+"""How sure the purified labels are, and how far that can be relied on; figures as SVG text."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from dmlp_jax.report import intervals, svg
+from dmlp_jax.report.svg import COLORS
+
+# Points of a curve over all rows.
+_POINTS = 200
+
+
+class Bins(NamedTuple):
+    """Rows of similar confidence; arrays [b].
+
+    Attributes:
+        confidence: mean of the bin.
+        accuracy: share of its labels that are right.
+        lower: end of the 95 % Wilson interval of `accuracy`.
+        upper: likewise.
+        count: rows.
+    """
+
+    confidence: np.ndarray
+    accuracy: np.ndarray
+    lower: np.ndarray
+    upper: np.ndarray
+    count: np.ndarray
+
+
+def histogram(confidence: np.ndarray, changed: np.ndarray) -> str:
+    """Rows by the confidence of their purified label, those with a changed label on top of the others.
+
+    Args:
+        confidence: [n], in [0, 1].
+        changed: bool [n].
+    """
+
+    def draw(axes):
+        lowest = min(np.floor(10 * confidence.min()) / 10, 0.9)
+        axes.hist(
+            [confidence[~changed], confidence[changed]],
+            bins=np.linspace(lowest, 1, 41),
+            stacked=True,
+            color=[COLORS["purified"], COLORS["given"]],
+            label=["label kept", "label changed"],
+        )
+        axes.set(xlabel="confidence of the purified label", ylabel="rows", title="Confidence")
+        svg.legend(axes)
+
+    return svg.draw(draw)
+
+
+def coverage(confidence: np.ndarray, right: np.ndarray | None) -> str:
+    """Accuracy of the surest rows against their share of all rows (a risk-coverage curve).
+
+    The expected accuracy is the mean confidence of the rows taken, right as far as confidence is calibrated.
+
+    Args:
+        confidence: [n], in [0, 1].
+        right: whether each label is right [n], for the true curve with its 95 % Wilson band; or None.
+    """
+    order = np.argsort(-confidence, kind="stable")
+    count = np.unique(np.linspace(1, len(order), min(_POINTS, len(order))).round().astype(int))
+    share, expected = 100 * count / len(order), np.cumsum(confidence[order])[count - 1] / count
+
+    def draw(axes):
+        axes.plot(share, 100 * expected, color=COLORS["purified"], lw=1.8, label="expected by confidence")
+        if right is not None:
+            hits = np.cumsum(right[order])[count - 1]
+            lower, upper = intervals.wilson(hits, count)
+            axes.plot(share, 100 * hits / count, color=COLORS["true"], lw=1.8, label="by the true labels")
+            axes.fill_between(share, 100 * lower, 100 * upper, color=COLORS["true"], alpha=0.2, lw=0)
+        axes.set(
+            xlabel="rows taken, the surest first, %",
+            ylabel="purified labels that are right, %",
+            title="Coverage and accuracy",
+        )
+        if right is not None:
+            # The band of the first few rows is wide and would flatten the curves.
+            settled = count >= min(50, len(order))
+            axes.set_ylim(100 * min(lower[settled].min(), expected.min()) - 1, 101)
+        svg.legend(axes)
+
+    return svg.draw(draw)
+
+
+def reliability(confidence: np.ndarray, right: np.ndarray) -> str:
+    """Reliability diagram: share of right labels against confidence, with 95 % Wilson intervals.
+
+    Args:
+        confidence: [n], in [0, 1].
+        right: whether each label is right [n].
+    """
+    bins = equal_bins(confidence, right)
+
+    def draw(axes):
+        ends = 100 * np.maximum([bins.accuracy - bins.lower, bins.upper - bins.accuracy], 0)
+        lowest = 100 * min(bins.lower.min(), bins.confidence.min())
+        axes.plot([lowest, 100], [lowest, 100], ls="--", lw=1, color=COLORS["true"], label="calibrated")
+        axes.errorbar(
+            100 * bins.confidence,
+            100 * bins.accuracy,
+            ends,
+            fmt="o",
+            ms=4,
+            color=COLORS["purified"],
+            label="purified labels",
+        )
+        axes.set(
+            xlabel="confidence, %",
+            ylabel="labels that are right, %",
+            title=f"Reliability (expected calibration error {calibration_error(bins):.1%})",
+        )
+        svg.legend(axes)
+
+    return svg.draw(draw)
+
+
+def equal_bins(confidence: np.ndarray, right: np.ndarray, number: int = 10) -> Bins:
+    """`number` bins of as equal numbers of rows as can be, or fewer where there are fewer rows.
+
+    Args:
+        confidence: [n].
+        right: whether each label is right [n].
+        number: of bins.
+    """
+    order = np.argsort(confidence, kind="stable")
+    parts = [part for part in np.array_split(order, number) if len(part)]
+    count = np.array([len(part) for part in parts])
+    hits = np.array([right[part].sum() for part in parts])
+    lower, upper = intervals.wilson(hits, count)
+    means = np.array([confidence[part].mean(dtype=np.float64) for part in parts])
+    return Bins(means, hits / count, lower, upper, count)
+
+
+def calibration_error(bins: Bins) -> float:
+    """Expected calibration error: mean distance of accuracy from confidence, by rows (Naeini et al. 2015)."""
+    return float(np.average(np.abs(bins.accuracy - bins.confidence), weights=bins.count))

@@ -1,0 +1,94 @@
+"""A map of the features in two dimensions, coloured by what happened to the labels."""
+
+import importlib
+from typing import Any
+
+import numpy as np
+
+from dmlp_jax.errors import UserError
+from dmlp_jax.report import svg
+from dmlp_jax.report.svg import COLORS
+
+METHODS = ("pca", "umap", "none")
+# Rows on the map; of more a sample is drawn.
+LIMIT = 4000
+
+
+def check(method: str) -> None:
+    """Nothing if maps can be made by `method`, one of `METHODS`.
+
+    Raises:
+        UserError: an unknown method, or one whose library is not installed.
+    """
+    if method not in METHODS:
+        raise UserError(f"report.map is {method!r}; it must be one of {', '.join(METHODS)}")
+    if method == "umap":
+        _umap()
+
+
+def draw(features: Any, changed: np.ndarray, method: str = "pca", limit: int = LIMIT) -> str:
+    """The map as SVG text; its points are pixels, so that its size does not grow with them.
+
+    Args:
+        features: [n, d], anything that gives rows for an array of numbers; only the sample is read.
+        changed: whether the purified label differs from the given one, bool [n].
+        method: see `embed`.
+        limit: rows drawn at most, a random sample that is always the same.
+
+    Raises:
+        UserError: see `check`.
+    """
+    rows = np.sort(np.random.default_rng(0).permutation(len(changed))[:limit])
+    sample = np.asarray(features[rows], np.float64)
+    places, names = embed(sample, method)
+    moved = changed[rows]
+
+    def paint(axes):
+        for mask, color, label in (
+            (~moved, COLORS["purified"], "label kept"),
+            (moved, COLORS["given"], "label changed"),
+        ):
+            axes.plot(*places[mask].T, ".", ms=3, alpha=0.6, color=color, label=label, rasterized=True)
+        of = "all" if len(rows) == len(changed) else f"{len(rows):,} of"
+        axes.set(xlabel=names[0], ylabel=names[1], title=f"Map of the features, {of} {len(changed):,} rows")
+        axes.set_xticks([])
+        axes.set_yticks([])
+        svg.legend(axes, bbox_to_anchor=(0.5, -0.06), markerscale=4)
+
+    return svg.draw(paint, svg.SQUARE)
+
+
+def embed(features: np.ndarray, method: str = "pca") -> tuple[np.ndarray, tuple[str, str]]:
+    """Places of rows [n, d] in the plane [n, 2], float64, and what the axes are.
+
+    Args:
+        features: float64.
+        method: 'pca', the two directions of largest variance, or 'umap' (McInnes et al. 2018) on 50 of them,
+            which needs the extra 'umap'.
+
+    Raises:
+        UserError: see `check`.
+    """
+    check(method)
+    centred = features - features.mean(axis=0)
+    _, lengths, directions = np.linalg.svd(centred, full_matrices=False)
+    total = max((lengths**2).sum(), np.finfo(np.float64).tiny)
+    # A direction's sign is arbitrary; its largest entry is made positive, so that maps do not flip.
+    directions *= np.sign(directions[np.arange(len(directions)), np.abs(directions).argmax(axis=1)])[:, None]
+    kept = centred @ directions[: 2 if method == "pca" else 50].T
+    if method == "umap" and len(features) > 3:
+        neighbours = min(15, len(features) - 1)
+        places = _umap().UMAP(n_neighbors=neighbours, random_state=0, n_jobs=1).fit_transform(kept)
+        return np.asarray(places, np.float64), ("UMAP 1", "UMAP 2")
+    padded = np.pad(kept[:, :2], ((0, 0), (0, 2 - min(kept.shape[1], 2))))
+    shares = [*(lengths**2 / total), 0.0][:2]
+    return padded, tuple(f"PCA {i + 1} ({share:.0%} of the variance)" for i, share in enumerate(shares))
+
+
+def _umap() -> Any:
+    try:
+        return importlib.import_module("umap")
+    except ImportError as error:
+        raise UserError(
+            "umap needs umap-learn, which is not installed: pip install 'dmlp_jax[umap]', or take pca"
+        ) from error

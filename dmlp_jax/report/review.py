@@ -1,0 +1,99 @@
+"""The rows that the review page lists, the most suspicious first, as compact data for its scripts."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from dmlp_jax.data import decisions
+from dmlp_jax.data.types import Problem
+from dmlp_jax.report import thumbnails
+from dmlp_jax.report.names import printable
+
+# Rows that a page lists; 50,000 of them are about a megabyte.
+ROWS = 50_000
+# Rows with a picture, whatever `report.gallery` says.
+GALLERY = 1000
+# Characters of a row's name that a page holds.
+_LONGEST = 300
+
+
+def suspicious_rows(purified: dict[str, np.ndarray], limit: int = ROWS) -> np.ndarray:
+    """Positions of at most `limit` rows: changed labels, the surest first, then kept ones, the surest last.
+
+    Args:
+        purified: 'changed' and 'confidence', [n].
+        limit: how many.
+    """
+    changed, confidence = purified["changed"], purified["confidence"]
+    return np.lexsort((np.where(changed, -confidence, confidence), ~changed))[:limit]
+
+
+def payload(
+    problem: Problem,
+    purified: dict[str, np.ndarray],
+    order: np.ndarray,
+    row_index: np.ndarray,
+    row_names: Sequence[Any] | None = None,
+) -> dict[str, Any]:
+    """What the scripts of the page read; a list entry per row of `order`.
+
+    Args:
+        problem: the rows.
+        purified: the arrays of purified.npz.
+        order: positions of the rows listed, see `suspicious_rows`.
+        row_index: number of each training row in the user's data [n].
+        row_names: name of each training row [n], or None.
+    """
+    true = problem.true_labels
+    data = decisions.fingerprint(problem.given_labels, problem.class_names, row_index)
+    return {
+        "run": decisions.run_fingerprint(data, purified["labels"]),
+        "total": len(problem.given_labels),
+        "changed": int(purified["changed"][order].sum()),
+        "classes": list(problem.class_names),
+        "index": row_index[order].tolist(),
+        "given": problem.given_labels[order].tolist(),
+        "purified": purified["labels"][order].tolist(),
+        # In units of 0.0001, as short as numbers come.
+        "confidence": np.rint(10_000 * purified["confidence"][order].astype(np.float64)).astype(int).tolist(),
+        "true": None if true is None else true[order].tolist(),
+        "names": None if row_names is None else [str(row_names[row])[:_LONGEST] for row in order],
+    }
+
+
+def suspects(
+    problem: Problem,
+    purified: dict[str, np.ndarray],
+    rows: np.ndarray,
+    row_names: Sequence[Any],
+    image_of: Callable[[int], np.ndarray | None],
+) -> list[dict[str, Any]]:
+    """The rows of the gallery, as the template shows them, with pictures until `thumbnails.BUDGET` is spent.
+
+    Args:
+        problem: the rows.
+        purified: the arrays of purified.npz.
+        rows: their positions.
+        row_names: what to call each training row [n].
+        image_of: the picture of a training row, or None where it has none.
+    """
+    names = tuple(map(printable, problem.class_names))
+    true, budget = problem.true_labels, thumbnails.Budget()
+
+    def picture(row):
+        uri = thumbnails.data_uri(image_of(int(row)))
+        return uri if uri is not None and budget.take(len(uri)) else None
+
+    return [
+        {
+            "row": row_names[row],
+            "image": picture(row),
+            "given": names[problem.given_labels[row]],
+            "purified": names[purified["labels"][row]],
+            "confidence": float(purified["confidence"][row]),
+            "true": None if true is None else names[true[row]],
+            "right": None if true is None else bool(true[row] == purified["labels"][row]),
+        }
+        for row in rows
+    ]

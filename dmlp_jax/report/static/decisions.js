@@ -1,0 +1,115 @@
+"use strict";
+
+/**
+ * What a human decided, by the number of the row; kept in the browser under the fingerprint of the run.
+ *
+ * A decision is {kind, label}: kind "accept", "reject", "correct" or "skip", label the class that the row has
+ * after it, null for "skip".
+ */
+class Decisions {
+  /** storage: localStorage or null; onFailure is called with words when nothing can be kept. */
+  constructor(run, storage, onFailure) {
+    this.key = `dmlp_jax review ${run}`;
+    this.storage = storage;
+    this.onFailure = onFailure;
+    this.byRow = new Map();
+    this.past = [];
+    this.timer = null;
+    this.load();
+  }
+
+  get(row) {
+    return this.byRow.get(row);
+  }
+
+  /** Rows that are accepted, rejected or corrected. */
+  settled() {
+    let count = 0;
+    for (const decision of this.byRow.values()) count += decision.kind !== "skip";
+    return count;
+  }
+
+  set(row, kind, label) {
+    this.past.push([row, this.byRow.get(row)]);
+    this.byRow.set(row, { kind, label });
+    this.saveSoon();
+  }
+
+  /** Takes the last decision back; returns its row, or null where there is none. */
+  undo() {
+    const last = this.past.pop();
+    if (!last) return null;
+    const [row, before] = last;
+    if (before) this.byRow.set(row, before);
+    else this.byRow.delete(row);
+    this.saveSoon();
+    return row;
+  }
+
+  load() {
+    if (!this.storage) {
+      this.onFailure("This browser keeps nothing for this page: export before you close it.");
+      return;
+    }
+    try {
+      for (const [row, kind, label] of JSON.parse(this.storage.getItem(this.key) ?? "[]")) {
+        this.byRow.set(row, { kind, label });
+      }
+    } catch {
+      this.onFailure("The decisions that this browser kept cannot be read; it begins anew.");
+    }
+  }
+
+  saveSoon() {
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.save(), 200);
+  }
+
+  save() {
+    clearTimeout(this.timer);
+    if (!this.storage) return;
+    const entries = Array.from(this.byRow, ([row, { kind, label }]) => [row, kind, label]);
+    try {
+      this.storage.setItem(this.key, JSON.stringify(entries));
+    } catch {
+      this.onFailure("This browser has no room for more decisions: export before you close the page.");
+    }
+  }
+
+  /** decisions.csv as `dmlp-purify --apply` reads it, in the order of the list. */
+  csv(data) {
+    const lines = ["index,given_label,predicted_label,decision,confidence,label,run"];
+    data.index.forEach((row, entry) => {
+      const decision = this.byRow.get(row);
+      if (!decision) return;
+      const fields = [
+        row,
+        data.classes[data.given[entry]],
+        data.classes[data.purified[entry]],
+        decision.kind,
+        (data.confidence[entry] / 10000).toFixed(4),
+        decision.label === null ? "" : data.classes[decision.label],
+        data.run,
+      ];
+      lines.push(fields.map(quoted).join(","));
+    });
+    return lines.join("\n") + "\n";
+  }
+}
+
+/** A field of a comma-separated table (RFC 4180). */
+function quoted(value) {
+  const text = String(value);
+  return /[",\r\n]/.test(text) || text.trim() !== text ? `"${text.replaceAll('"', '""')}"` : text;
+}
+
+/** localStorage, or null where the browser refuses it to files. */
+function browserStorage() {
+  try {
+    const storage = window.localStorage;
+    storage.getItem("dmlp_jax");
+    return storage;
+  } catch {
+    return null;
+  }
+}

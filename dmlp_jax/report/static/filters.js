@@ -1,0 +1,35 @@
+/** Which entries of the data are listed, and in which order. */
+const ORDERS = {
+  suspicion: null,
+  surest: (data) => (a, b) => data.confidence[b] - data.confidence[a] || a - b,
+  unsure: (data) => (a, b) => data.confidence[a] - data.confidence[b] || a - b,
+  row: (data) => (a, b) => data.index[a] - data.index[b],
+  pair: (data) => (a, b) => data.given[a] - data.given[b] || data.purified[a] - data.purified[b] || a - b,
+};
+
+/**
+ * Entries that pass the filters, in order.
+ *
+ * filters: given and purified (class or null), low and high (confidence, units of 0.0001), show ("changed",
+ * "all", "open" or "decided") and order (a key of ORDERS).
+ */
+function chosenEntries(data, decisions, filters) {
+  const entries = [];
+  for (let entry = 0; entry < data.index.length; entry++) {
+    if (filters.given !== null && data.given[entry] !== filters.given) continue;
+    if (filters.purified !== null && data.purified[entry] !== filters.purified) continue;
+    if (data.confidence[entry] < filters.low || data.confidence[entry] > filters.high) continue;
+    if (!isShown(data, decisions, entry, filters.show)) continue;
+    entries.push(entry);
+  }
+  const order = ORDERS[filters.order];
+  return order ? entries.sort(order(data)) : entries;
+}
+
+function isShown(data, decisions, entry, show) {
+  if (show === "all") return true;
+  const decided = decisions.get(data.index[entry]) !== undefined;
+  if (show === "decided") return decided;
+  const changed = data.given[entry] !== data.purified[entry];
+  return changed && (show === "changed" || !decided);
+}

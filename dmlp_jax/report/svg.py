@@ -1,0 +1,67 @@
+"""How every figure of the report looks, and its drawing as an SVG document in text."""
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from dmlp_jax.report.names import printable
+
+_STYLE = {
+    "font.size": 9,
+    "font.family": "sans-serif",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.3,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "dmlp_jax",
+    # Class names are anybody's: a $ in them begins no formula.
+    "text.parse_math": False,
+}
+WIDE = (5.6, 3.2)
+SQUARE = (5.6, 4.8)
+COLORS = {
+    "given": "#b2182b",
+    "purified": "#2166ac",
+    "val_only_probe": "#e08214",
+    "noisy_probe": "#8073ac",
+    "noisy_plus_val_probe": "#5aae61",
+    "true": "#4d4d4d",
+    "clean": "#01665e",
+}
+# Dots per inch of what is drawn as pixels inside an SVG document.
+_DPI = 150
+# Characters of a class name that a figure shows.
+_LONGEST = 24
+
+
+def draw(paint: Callable[[Axes], Any], size: tuple[float, float] = WIDE) -> str:
+    """The SVG document that `paint` draws on axes, from '<svg' on; equal drawings give equal text.
+
+    Args:
+        paint: draws.
+        size: width and height, inches.
+    """
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=size)
+        paint(figure.subplots())
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", bbox_inches="tight", dpi=_DPI, metadata={"Date": None})
+    text = buffer.getvalue()
+    return text[text.index("<svg") :]
+
+
+def legend(axes: Axes, entries: tuple[list, list[str]] | None = None, **options: Any) -> None:
+    """A legend in two columns below the axes, of `entries` (handles, labels) or of all that is drawn."""
+    entries = axes.get_legend_handles_labels() if entries is None else entries
+    below = {"frameon": False, "ncols": 2, "loc": "upper center", "bbox_to_anchor": (0.5, -0.2)}
+    axes.legend(*entries, **below | options)
+
+
+def short(names: tuple[str, ...]) -> list[str]:
+    """Class names as figures show them: on one line, and cut where they are long."""
+    return [printable(name, _LONGEST) for name in names]

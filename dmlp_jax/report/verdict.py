@@ -1,0 +1,130 @@
+"""What came out, in sentences that claim no more than the rows tell."""
+
+import math
+from typing import Any
+
+from dmlp_jax.report import intervals
+
+# A difference is told from chance beyond so many standard errors.
+_CERTAIN = 2.0
+
+
+def trust(result: dict[str, Any]) -> str:
+    """Whether purification beats the trivial baselines on held-out clean rows, with the uncertainty.
+
+    The standard error of the difference takes the two accuracies for independent. They come from the same
+    rows and mostly agree, so that it is on the large side; the result keeps no answer row by row to pair.
+
+    Args:
+        result: the contents of summary.json.
+    """
+    held_out, count = result["held_out"], result["rows"]["val"]
+    own = held_out["purified"]
+    if own is None:
+        return (
+            f"The {result['preset']} preset holds no clean rows out, so it cannot be told whether its labels "
+            "beat the trivial baselines."
+        )
+    name, best = best_probe(held_out)
+    replaced = source(result)
+    if replaced is not None:
+        return (
+            "Purification did not beat the trivial baselines on held-out clean rows: the labels here are "
+            f"those of the {_words(replaced)}, which did better there ({_share(own, count)}). {_rows(count)}"
+        )
+    error = math.hypot(intervals.standard_error(own, count), intervals.standard_error(best, count))
+    gain = own - best
+    if gain > _CERTAIN * error:
+        words = "Purification beats the trivial baselines on held-out clean rows"
+    elif gain < -_CERTAIN * error:
+        words = "Purification is worse than the best trivial baseline on held-out clean rows"
+    else:
+        words = (
+            "Held-out clean rows do not tell whether purification beats the trivial baselines; the "
+            "difference is within the noise"
+        )
+    return (
+        f"{words}: {_share(own, count)} of them are right, against {_share(best, count)} by the best "
+        f"baseline ({_words(name)}), a difference of {100 * gain:+.1f} ± {100 * error:.1f} points. "
+        f"{_rows(count)}"
+    )
+
+
+def changes(result: dict[str, Any]) -> str:
+    """How many labels changed, and what the true labels, where known, say of that."""
+    changed = f"The purifier changed {result['changed']:.1%} of the {result['rows']['train']:,} labels."
+    values = result["labels"]
+    own = values["purified"]
+    if own is None:
+        return f"{changed} Nobody knows the true ones; the table goes by held-out clean rows."
+    name, best = best_probe(values)
+    compared = "more than" if own > best else "as much as" if own == best else "less than"
+    return (
+        f"{changed} {own:.1%} of the labels are right now, {values['given']:.1%} were before; that is "
+        f"{compared} the best trivial baseline reaches ({_words(name)}, {best:.1%})."
+    )
+
+
+def calibration(result: dict[str, Any]) -> str | None:
+    """The mean confidence beside the share of held-out clean rows that is right; None where unknown."""
+    own = result["held_out"]["purified"]
+    expected = result.get("scores", {}).get("purified", {}).get("estimated_accuracy")
+    if own is None or expected is None:
+        return None
+    return (
+        f"By its own confidence {expected:.1%} of the purified labels are right; of the held-out clean rows "
+        f"{_share(own, result['rows']['val'])}. The result keeps that mean, not the prediction for each "
+        "clean row, so there is no reliability diagram of them."
+    )
+
+
+def reviewed(result: dict[str, Any]) -> str | None:
+    """What earlier reviews said, which joined the clean rows; None without."""
+    review = result.get("review")
+    if review is None:
+        return None
+    text = (
+        f"{review['clean']:,} of the {result['rows']['val']:,} clean rows come from reviews "
+        f"({review['accepted']:,} accepted, {review['rejected']:,} rejected, {review['corrected']:,} "
+        "corrected). "
+        "They were chosen for being suspicious, so held-out scores are those of harder rows than most."
+    )
+    if review["changes"]:
+        share = review["right"] / review["changes"]
+        lower, upper = intervals.wilson(review["right"], review["changes"])
+        text += f" Of {review['changes']:,} changed labels that a human judged {share:.1%} were right "
+        text += f"(95 % interval {lower:.1%} to {upper:.1%})."
+        if review["confidence"] is not None:
+            text += f" Their mean confidence was {review['confidence']:.1%}."
+    return text
+
+
+def best_probe(values: dict[str, float | None]) -> tuple[str, float]:
+    """Name and accuracy of the best trivial baseline."""
+    probes = {name: value for name, value in values.items() if name.endswith("probe") and value is not None}
+    name = max(probes, key=probes.get)
+    return name, probes[name]
+
+
+def source(result: dict[str, Any]) -> str | None:
+    """The baseline whose labels were taken for the purified ones, 'given' included; None for none."""
+    if result.get("chosen", {}).get("step") != 0:
+        return None
+    # A replaced score is the very score of what replaces it, see `PurifyResult.chosen`.
+    own = {key: result["scores"]["purified"][key] for key in ("cross_entropy", "accuracy")}
+    for name, score in result["scores"].items():
+        if name != "purified" and all(score[key] == value for key, value in own.items()):
+            return name
+    return None
+
+
+def _words(name: str) -> str:
+    return "given labels" if name == "given" else name.replace("_", " ")
+
+
+def _share(value: float, count: int) -> str:
+    return f"{value:.1%} ± {100 * intervals.standard_error(value, count):.1f}"
+
+
+def _rows(count: int) -> str:
+    return f"± is one standard error, from {count:,} clean rows."

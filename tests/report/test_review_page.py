@@ -1,0 +1,266 @@
+"""The review page as people use it, in a real browser."""
+
+import csv
+import io
+import re
+
+import numpy as np
+import pytest
+
+from dmlp_jax.config import default_config
+from dmlp_jax.data import decisions
+from dmlp_jax.data.types import Problem
+from dmlp_jax.report import page
+from tests.report import chromium
+from tests.report.test_page import PURIFIER, make_result
+
+pytestmark = pytest.mark.slow
+
+HOSTILE = ('</script><script>window.hit = "label"</script>', "<!-- <script>", 'a,"b"\nc', "plain")
+
+
+def make_page(path, rows, classes=HOSTILE, side=None, row_names=None):
+    """A report on made-up rows; the problem and the purified arrays that it shows."""
+    rng = np.random.default_rng(0)
+    given = rng.integers(len(classes), size=rows).astype(np.int32)
+    labels = np.where(rng.random(rows) < 0.5, rng.integers(len(classes), size=rows), given).astype(np.int32)
+    shape = (rows, 3) if side is None else (rows, side, side, 3)
+    inputs = rng.integers(0, 256, size=shape)
+    problem = Problem(
+        train_inputs=inputs.astype(np.float32 if side is None else np.uint8),
+        given_labels=given,
+        true_labels=None,
+        val_inputs=inputs[:4],
+        val_labels=np.arange(4),
+        val_given_labels=None,
+        test_inputs=None,
+        test_labels=None,
+        class_names=classes,
+    )
+    # No two confidences are the same at the four digits that a page shows, as far as rows allow.
+    confidence = rng.permutation(np.linspace(0.3, 0.9999, rows)).astype(np.float32)
+    purified = {"labels": labels, "confidence": confidence, "changed": labels != given}
+    noise = np.full((len(classes), len(classes)), 1 / len(classes))
+    page.write(
+        path, make_result(test={}), default_config(), problem, purified, PURIFIER | {"transition": noise}, {},
+        row_names=row_names,
+    )  # fmt: skip
+    return problem, purified
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium.browser() as running:
+        yield running
+
+
+@pytest.fixture
+def opened(browser, request):
+    """A function that opens a page; at the end nothing may have gone wrong or been asked for."""
+    context = browser.new_context(accept_downloads=True, viewport={"width": 1200, "height": 900})
+    troubles, asked = [], []
+
+    def open_page(path, script=""):
+        tab = context.new_page()
+        tab.on("pageerror", lambda error: troubles.append(str(error)))
+        tab.on("console", lambda message: troubles.append(message.text))
+        tab.on("request", lambda asking: asked.append(asking.url))
+        if script:
+            tab.add_init_script(script)
+        tab.goto(path.as_uri())
+        tab.locator("#review").scroll_into_view_if_needed()
+        tab.locator("#review-detail").scroll_into_view_if_needed()
+        return tab
+
+    yield open_page
+    context.close()
+    assert troubles == []
+    assert {url.split(":")[0] for url in asked} <= {"file", "data", "blob"}
+    assert sum(url.startswith("file:") for url in asked) == len([url for url in asked if "report" in url])
+
+
+def export(tab):
+    with tab.expect_download() as waiting:
+        tab.click("#review-export")
+    assert waiting.value.suggested_filename == "decisions.csv"
+    with open(waiting.value.path(), newline="", encoding="utf-8") as file:
+        text = file.read()
+    return text, list(csv.DictReader(io.StringIO(text, newline="")))
+
+
+def suspicion(purified):
+    """Changed rows, the surest first."""
+    rows = np.flatnonzero(purified["changed"])
+    return rows[np.argsort(-purified["confidence"][rows], kind="stable")]
+
+
+def test_decide_by_click_and_key_and_export(tmp_path, opened):
+    names = ["</script><img src=x onerror='window.hit = 1'>.png", *(f"{row}.png" for row in range(1, 60))]
+    problem, purified = make_page(tmp_path / "report.html", 60, side=12, row_names=names)
+    tab = opened(tmp_path / "report.html")
+    rows, classes, given = suspicion(purified), problem.class_names, problem.given_labels
+    assert tab.inner_text("#review-name") == names[rows[0]]
+    assert tab.get_attribute("#review-picture", "src").startswith("data:image/png;base64,")
+    tab.click("#review-accept")
+    tab.keyboard.press("r")
+    tab.keyboard.press("s")
+    tab.keyboard.press("a")
+    tab.keyboard.press("u")
+    other = next(label for label in range(4) if label not in (given[rows[3]], purified["labels"][rows[3]]))
+    tab.select_option("#review-correct", str(other))
+    assert tab.inner_text("#review-progress-text").startswith("3 decided")
+    assert tab.evaluate("document.getElementById('review-progress').value") == 3
+    text, found = export(tab)
+    kinds = ["accept", "reject", "skip", "correct"]
+    after = [purified["labels"][rows[0]], given[rows[1]], None, other]
+    assert list(found[0]) == list(decisions.COLUMNS)
+    assert len(found) == 4
+    for record, row, kind, label in zip(found, rows, kinds, after, strict=False):
+        assert record["index"] == str(row)
+        assert record["given_label"] == classes[given[row]]
+        assert record["predicted_label"] == classes[purified["labels"][row]]
+        assert record["decision"] == kind
+        assert record["label"] == ("" if label is None else classes[label])
+        assert float(record["confidence"]) == pytest.approx(float(purified["confidence"][row]), abs=5.1e-5)
+    # What the browser writes is what the command reads.
+    (tmp_path / "d.csv").write_bytes(text.encode())
+    read = decisions.read(tmp_path / "d.csv", given, classes, np.arange(60))
+    assert read.labels.tolist() == [label for label in after if label is not None]
+    assert read.skipped == 1
+    assert tab.evaluate("window.hit") is None
+
+
+def test_decisions_outlive_the_page_and_belong_to_their_run(tmp_path, opened):
+    make_page(tmp_path / "report.html", 60)
+    tab = opened(tmp_path / "report.html")
+    tab.keyboard.press("a")
+    tab.keyboard.press("a")
+    tab.close(run_before_unload=False)
+    tab = opened(tmp_path / "report.html")
+    assert tab.inner_text("#review-progress-text").startswith("2 decided")
+    assert tab.locator(".row .decision", has_text="accepted").count() == 2
+    tab.close()
+    make_page(tmp_path / "report.html", 61)
+    tab = opened(tmp_path / "report.html")
+    assert tab.inner_text("#review-progress-text").startswith("0 decided")
+
+
+def test_filters_and_order(tmp_path, opened):
+    problem, purified = make_page(tmp_path / "report.html", 400)
+    tab = opened(tmp_path / "report.html")
+    given, labels, confidence = problem.given_labels, purified["labels"], purified["confidence"]
+
+    def count():
+        return int(re.search(r"of ([\d,]+)", tab.inner_text("#review-place"))[1].replace(",", ""))
+
+    def fill(name, value):
+        tab.fill(f"#review-{name}", value)
+        tab.dispatch_event(f"#review-{name}", "change")
+
+    assert count() == purified["changed"].sum()
+    tab.select_option("#review-given", "2")
+    tab.select_option("#review-purified", "0")
+    assert count() == np.sum((given == 2) & (labels == 0))
+    fill("low", "45")
+    fill("high", "95")
+    within = (np.rint(1e4 * confidence) >= 4500) & (np.rint(1e4 * confidence) <= 9500)
+    wanted = np.flatnonzero((given == 2) & (labels == 0) & within)
+    assert count() == len(wanted) > 2
+    tab.select_option("#review-order", "unsure")
+    assert tab.inner_text("#review-name") == f"row {wanted[np.argmin(confidence[wanted])]}"
+    tab.select_option("#review-order", "row")
+    assert tab.inner_text("#review-name") == f"row {wanted.min()}"
+    tab.click("#review-skip")
+    tab.select_option("#review-show", "open")
+    assert count() == len(wanted) - 1
+    tab.select_option("#review-show", "decided")
+    assert count() == 1
+    for name in ("given", "purified"):
+        tab.select_option(f"#review-{name}", "")
+    for name in ("low", "high"):
+        fill(name, "")
+    tab.select_option("#review-show", "all")
+    assert count() == 400
+    tab.select_option("#review-order", "pair")
+    first = np.lexsort((labels, given))[0]
+    assert tab.inner_text("#review-detail-purified") == problem.class_names[labels[first]]
+
+
+def test_keys_decide_on_nothing_that_is_out_of_view_or_typed(tmp_path, opened):
+    make_page(tmp_path / "report.html", 60)
+    tab = opened(tmp_path / "report.html")
+    tab.evaluate("window.scrollTo(0, 0)")
+    tab.keyboard.press("a")
+    tab.locator("#review-detail").scroll_into_view_if_needed()
+    tab.focus("#review-low")
+    tab.keyboard.press("a")
+    tab.focus("#review-list")
+    tab.keyboard.press("Control+a")
+    assert tab.inner_text("#review-progress-text").startswith("0 decided")
+    tab.keyboard.press("ArrowDown")
+    tab.keyboard.press("j")
+    tab.keyboard.press("k")
+    assert tab.inner_text("#review-place").startswith("2 of")
+
+
+TIMED = """
+    window.frames_ms = [];
+    const ask = window.requestAnimationFrame.bind(window);
+    window.requestAnimationFrame = (callback) => ask((now) => {
+        const begin = performance.now();
+        callback(now);
+        window.frames_ms.push(performance.now() - begin);
+    });
+"""
+
+
+def test_fifty_thousand_rows_scroll_in_few_nodes(tmp_path, opened):
+    make_page(tmp_path / "report.html", 50_000)
+    assert (tmp_path / "report.html").stat().st_size < 4_000_000
+    tab = opened(tmp_path / "report.html", TIMED)
+    tab.select_option("#review-show", "all")
+    before = tab.evaluate("document.getElementsByTagName('*').length")
+    most, seen = 0, set()
+    for step in range(60):
+        tab.evaluate(f"document.getElementById('review-list').scrollTop = {40_000 * (step + 1)}")
+        tab.evaluate("new Promise((done) => setTimeout(done, 30))")
+        most = max(most, tab.evaluate("document.querySelectorAll('.row').length"))
+        seen |= set(tab.locator(".row .name").all_inner_texts())
+    assert most < 40
+    assert len(seen) > 500
+    assert tab.evaluate("document.getElementsByTagName('*').length") <= before + 10
+    frames = tab.evaluate("window.frames_ms")
+    assert len(frames) > 30
+    # Other programs on the machine may interrupt a frame, but not most of them.
+    assert np.percentile(frames, 90) < 50, frames
+    print(f"frames: median {np.median(frames):.2f} ms, largest {max(frames):.2f} ms")
+    last = tab.evaluate("document.getElementById('review-list').scrollHeight")
+    assert last == 48 * 50_000
+
+
+def test_the_policy_stops_what_gets_in(tmp_path, opened, browser):
+    """A script and a picture from elsewhere, put into the page by hand, do not run and are not fetched."""
+    path = tmp_path / "report.html"
+    make_page(path, 60)
+    injected = "<script>window.hit = 1</script><img src='https://example.org/x.png'></body>"
+    path.write_text(path.read_text().replace("</body>", injected))
+    tab = browser.new_page()
+    asked = []
+    tab.on("requestfinished", lambda asking: asked.append(asking.url))
+    tab.on("console", lambda message: asked.append(message.text))
+    tab.goto(path.as_uri())
+    assert tab.evaluate("window.hit") is None
+    assert not tab.locator("#review").is_hidden()
+    assert not any(text.startswith("https://") for text in asked)
+    assert sum("Content Security Policy" in text for text in asked) >= 2
+    tab.close()
+
+
+def test_without_scripts_the_gallery_is_there(tmp_path, browser):
+    make_page(tmp_path / "report.html", 60, side=12)
+    context = browser.new_context(java_script_enabled=False)
+    tab = context.new_page()
+    tab.goto((tmp_path / "report.html").as_uri())
+    assert tab.locator(".card img").count() > 10
+    assert tab.locator("#review").is_hidden()
+    context.close()
