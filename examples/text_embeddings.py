@@ -16,7 +16,6 @@ import warnings
 import numpy as np
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.model_selection import train_test_split
 
 from dmlp_jax import LabelPurifier
 
