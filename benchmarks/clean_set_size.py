@@ -53,7 +53,8 @@ def main() -> None:
         "%, mean ± standard deviation. 'Best probe' is picked afterwards, run by run, by its label accuracy, "
         "which nobody knows beforehand; the last column also counts the given labels as a baseline.\n\n"
     )
-    write(arguments.name, "Clean rows per class on digits", text + table)
+    data = "digits" if arguments.features is None else arguments.features.stem
+    write(arguments.name, f"Clean rows per class on {data}", text + table)
     draw(found, noises, sizes, DOCS / f"{arguments.name}.svg")
 
 
