@@ -37,6 +37,7 @@ def purifier_arrays(result: PurifyResult) -> dict[str, np.ndarray]:
         "history": result.history,
         "baselines": result.baselines,
         "chosen": result.chosen,
+        "reliability": result.reliability,
         "classifier": result.classifier._asdict(),
         **{f"scores/{name}": scores for name, scores in result.scores.items()},
     }

@@ -94,6 +94,7 @@ def run(
         transition=transition.transition_matrix(counts),
         history=history,
         scores=scores,
+        reliability=verdict.reliability,
         baselines={name: guesses[:, i] for i, name in enumerate(PROBES)},
         chosen=verdict.chosen,
     )

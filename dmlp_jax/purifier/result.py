@@ -26,6 +26,10 @@ class PurifyResult(NamedTuple):
             of the training labels ('given' and 'purified' only), the model's own opinion. 'purified' is what
             gave the labels; without `val_given_labels` it is an expectation over the given labels that
             the estimated noise would have drawn for the clean rows.
+        reliability: of `confidence` on held-out clean rows: sums [15] over labels in bins of equal width of
+            their confidence, 'rows', 'confidence' and 'right'; divided by 'rows' they are mean confidence and
+            accuracy of a bin. An expectation like the score of 'purified'; zeros in the paper preset, which
+            holds nothing out.
         baselines: labels [n], int32, that each trivial baseline would give.
         chosen: 'candidate' and 'step' that selection took, int32. With s candidates the indices s, s + 1 and
             s + 2 stand for the probes of `PROBES`, s + 3 for the given labels, which no candidate beat, at
@@ -40,5 +44,6 @@ class PurifyResult(NamedTuple):
     transition: jax.Array
     history: dict[str, jax.Array]
     scores: dict[str, dict[str, jax.Array]]
+    reliability: dict[str, jax.Array]
     baselines: dict[str, jax.Array]
     chosen: dict[str, jax.Array]

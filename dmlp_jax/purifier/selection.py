@@ -9,6 +9,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from dmlp_jax.purifier.reliability import outcomes
 from dmlp_jax.purifier.ridge import matmul
 from dmlp_jax.purifier.search import bisect
 
@@ -149,10 +150,8 @@ def expected_hits(
     trusted = transition if trusted is None else trusted
 
     def hit(row):
-        logits, target = row
-        joint = jax.nn.softmax(logits)[:, None] * trusted
-        right = jnp.argmax(joint, axis=0) == jnp.argmax(target)
-        return jnp.sum(matmul(target, transition) * right)
+        _, right, chance = outcomes(*row, transition, trusted)
+        return jnp.sum(chance * right)
 
     return jax.lax.map(hit, (logits, targets), batch_size=64)
 

@@ -5,7 +5,17 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dmlp_jax.purifier import ipc, paper, posterior, rows, scaling, schedule, selection, transition
+from dmlp_jax.purifier import (
+    ipc,
+    paper,
+    posterior,
+    reliability,
+    rows,
+    scaling,
+    schedule,
+    selection,
+    transition,
+)
 from dmlp_jax.purifier.baselines import PROBES, CleanSet, Probe
 from dmlp_jax.purifier.config import PurifyConfig
 from dmlp_jax.purifier.posterior import Head
@@ -51,6 +61,7 @@ class Verdict(NamedTuple):
         totals: sums over them.
         classifier: linear head for raw features.
         score: of the outcome on held-out clean rows, see `PurifyResult.scores`.
+        reliability: of its confidence there, see `PurifyResult.reliability`.
         history: arrays [steps].
         chosen: 'candidate' and 'step', int32.
     """
@@ -59,6 +70,7 @@ class Verdict(NamedTuple):
     totals: Totals
     classifier: LinearClassifier
     score: HeldOutScore
+    reliability: dict[str, jax.Array]
     history: dict[str, jax.Array]
     chosen: dict[str, jax.Array]
 
@@ -90,16 +102,21 @@ def of_default(
     truth = jnp.argmax(clean.targets, axis=-1)
     others = [jnp.argmax(probe.held_out, axis=-1) == truth for probe in probes]
     scores = [probe.score for probe in probes]
+    bins = [reliability.of_predictions(probe.held_out, clean.targets) for probe in probes]
     if val_given_labels is None:
         hits = selection.expected_hits(best.held_out, noise, clean.targets, trusted)
         loss = -selection.expected_score(best.held_out, noise, clean.targets, trusted)
         own = HeldOutScore(loss, jnp.mean(hits))
+        own_bins = reliability.expected(best.held_out, clean.targets, noise, trusted)
     else:
         held_out = best.held_out + jnp.log(trusted).T[val_given_labels]
         hits = jnp.argmax(held_out, axis=-1) == truth
         others.append(val_given_labels == truth)
         scores.append(HeldOutScore(jnp.float32(jnp.nan), jnp.mean(others[-1].astype(jnp.float32))))
         own = selection.score(held_out, clean.targets)
+        own_bins = reliability.of_predictions(held_out, clean.targets)
+        kept = others[-1].astype(jnp.float32)
+        bins.append(reliability.binned(jnp.ones_like(kept), kept))
     option = _choose(hits, jnp.stack(others)) if config.selection else jnp.int32(0)
 
     probe_weights = jnp.stack([probe.weights[-1] for probe in probes])
@@ -107,14 +124,18 @@ def of_default(
     weights = best.head.weights / best.head.temperature
     # The given labels have no classifier of their own.
     weights = jax.lax.select_n(option, weights, *probe_weights, weights)
-    score = jax.tree.map(lambda *values: jnp.stack(values)[option], own, *scores)
+    score, in_bins = jax.tree.map(
+        lambda *values: jnp.stack(values)[option],
+        (own, own_bins),
+        *zip(scores, bins, strict=True),
+    )
     replaced = option > 0
     chosen = {
         "candidate": jnp.where(replaced, len(config.weight_decay) + option - 1, candidate),
         "step": jnp.where(replaced, 0, best.step),
     }
     classifier = scaling.linear_classifier(weights, train.mean)
-    return Verdict(labels, totals, classifier, score, history, chosen)
+    return Verdict(labels, totals, classifier, score, in_bins, history, chosen)
 
 
 def _cautious(noise: jax.Array, held_out: jax.Array, targets: jax.Array) -> jax.Array:
@@ -192,4 +213,5 @@ def of_paper(
     head = LinearClassifier(weights[:-1], weights[-1], jnp.zeros_like(weights[:-1, 0]), jnp.float32(0))
     unknown = HeldOutScore(jnp.float32(jnp.nan), jnp.float32(jnp.nan))
     chosen = {"candidate": jnp.int32(0), "step": jnp.int32(config.steps)}
-    return Verdict(Labels(probs, guesses), totals, head, unknown, outcome.history, chosen)
+    bins = reliability.unknown()
+    return Verdict(Labels(probs, guesses), totals, head, unknown, bins, outcome.history, chosen)

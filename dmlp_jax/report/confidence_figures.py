@@ -86,14 +86,13 @@ def coverage(confidence: np.ndarray, right: np.ndarray | None) -> str:
     return svg.draw(draw)
 
 
-def reliability(confidence: np.ndarray, right: np.ndarray) -> str:
+def reliability(bins: Bins, source: str) -> str:
     """Reliability diagram: share of right labels against confidence, with 95 % Wilson intervals.
 
     Args:
-        confidence: [n], in [0, 1].
-        right: whether each label is right [n].
+        bins: the rows.
+        source: which rows these are, for the title.
     """
-    bins = equal_bins(confidence, right)
 
     def draw(axes):
         ends = 100 * np.maximum([bins.accuracy - bins.lower, bins.upper - bins.accuracy], 0)
@@ -111,7 +110,7 @@ def reliability(confidence: np.ndarray, right: np.ndarray) -> str:
         axes.set(
             xlabel="confidence, %",
             ylabel="labels that are right, %",
-            title=f"Reliability (expected calibration error {calibration_error(bins):.1%})",
+            title=f"Reliability, {source}\n(expected calibration error {calibration_error(bins):.1%})",
         )
         svg.legend(axes)
 
@@ -133,6 +132,20 @@ def equal_bins(confidence: np.ndarray, right: np.ndarray, number: int = 10) -> B
     lower, upper = intervals.wilson(hits, count)
     means = np.array([confidence[part].mean(dtype=np.float64) for part in parts])
     return Bins(means, hits / count, lower, upper, count)
+
+
+def stored_bins(sums: dict[str, np.ndarray]) -> Bins:
+    """Bins out of `PurifyResult.reliability`, those left out that hold less than half a row.
+
+    Args:
+        sums: 'rows', 'confidence' and 'right', [b].
+    """
+    filled = sums["rows"] >= 0.5
+    count, confidence, right = (
+        np.asarray(sums[name], np.float64)[filled] for name in ("rows", "confidence", "right")
+    )
+    lower, upper = intervals.wilson(right, count)
+    return Bins(confidence / count, right / count, lower, upper, count)
 
 
 def calibration_error(bins: Bins) -> float:

@@ -75,7 +75,7 @@ def write(
         rows=tables.sources(result),
         flows=tables.flows(problem.given_labels, purified["labels"], problem.class_names),
         figures=list(map(Markup, _figures(result, problem, purified, purifier, curves))),
-        confidence_figures=list(map(Markup, _confidence_figures(problem, purified))),
+        confidence_figures=list(map(Markup, _confidence_figures(problem, purified, purifier))),
         map=_map(features, purified, config),
         suspects=review.suspects(problem, purified, pictured, names, image_of or (lambda row: None)),
         review=htmlsafe_json_dumps(
@@ -142,14 +142,25 @@ def _figures(
     return drawn
 
 
-def _confidence_figures(problem: Problem, purified: dict[str, np.ndarray]) -> list[str]:
+def _confidence_figures(
+    problem: Problem, purified: dict[str, np.ndarray], purifier: dict[str, np.ndarray]
+) -> list[str]:
     confidence, true = purified["confidence"], problem.true_labels
     right = None if true is None else purified["labels"] == true
     drawn = [
         confidence_figures.histogram(confidence, purified["changed"]),
         confidence_figures.coverage(confidence, right),
     ]
-    return drawn if right is None else [*drawn, confidence_figures.reliability(confidence, right)]
+    prefix = "reliability/"
+    sums = {name[len(prefix) :]: values for name, values in purifier.items() if name.startswith(prefix)}
+    # The paper preset holds nothing out.
+    if sums and np.any(sums["rows"] >= 0.5):
+        held_out = confidence_figures.stored_bins(sums)
+        drawn.append(confidence_figures.reliability(held_out, "held-out clean rows"))
+    if right is not None:
+        by_truth = confidence_figures.equal_bins(confidence, right)
+        drawn.append(confidence_figures.reliability(by_truth, "all rows, by the truth"))
+    return drawn
 
 
 def _map(features: Any, purified: dict[str, np.ndarray], config: ConfigDict) -> Markup | None:

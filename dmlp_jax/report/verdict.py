@@ -73,8 +73,7 @@ def calibration(result: dict[str, Any]) -> str | None:
         return None
     return (
         f"By its own confidence {expected:.1%} of the purified labels are right; of the held-out clean rows "
-        f"{_share(own, result['rows']['val'])}. The result keeps that mean, not the prediction for each "
-        "clean row, so there is no reliability diagram of them."
+        f"{_share(own, result['rows']['val'])}."
     )
 
 

@@ -1,0 +1,62 @@
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dmlp_jax import PurifyConfig, purify
+from dmlp_jax.purifier import reliability
+from tests.conftest import make_blobs
+
+SHORT = PurifyConfig(steps=30)
+
+
+def binned_by_hand(confidence, right, weight):
+    edges = np.linspace(0, 1, reliability.BINS + 1)
+    sums = {"rows": weight, "confidence": weight * confidence, "right": weight * right}
+    return {name: np.histogram(confidence, edges, weights=values)[0] for name, values in sums.items()}
+
+
+def test_labels_are_counted_by_confidence():
+    rng = np.random.default_rng(0)
+    confidence, right, weight = rng.random(300), rng.random(300) < 0.6, rng.random(300)
+    confidence[:2] = 0, 1
+    found = reliability.binned(*(jnp.asarray(values, jnp.float32) for values in (confidence, right, weight)))
+    for name, values in binned_by_hand(confidence, right, weight).items():
+        np.testing.assert_allclose(found[name], values, atol=1e-4)
+
+
+def test_expectation_is_over_every_label_that_the_noise_may_give():
+    rng = np.random.default_rng(1)
+    logits, labels = 2 * rng.normal(size=(70, 4)), rng.integers(4, size=70)
+    noise, trusted = (rng.dirichlet(np.ones(4), size=4) for _ in range(2))
+    probs = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    joint = probs[:, :, None] * trusted
+    posterior = joint / joint.sum(axis=1, keepdims=True)
+    right = posterior.argmax(axis=1) == labels[:, None]
+    wanted = binned_by_hand(*(values.ravel() for values in (posterior.max(axis=1), right, noise[labels])))
+    arrays = (jnp.asarray(values, jnp.float32) for values in (logits, np.eye(4)[labels], noise, trusted))
+    found = reliability.expected(*arrays)
+    for name, values in wanted.items():
+        np.testing.assert_allclose(found[name], values, atol=1e-4)
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["expected", "given labels known"])
+def test_bins_hold_every_clean_row_and_agree_with_the_score(known):
+    features, given, val, _ = make_blobs(3)
+    # A third of the clean rows were given a wrong label.
+    val_given = np.where(np.arange(30) < 10, (val[1] + 1) % 3, val[1])
+    result = purify(features, given, val, config=SHORT, val_given_labels=val_given if known else None)
+    bins = {name: np.asarray(values) for name, values in result.reliability.items()}
+    assert bins["rows"].sum() == pytest.approx(30, rel=1e-4)
+    accuracy = bins["right"].sum() / bins["rows"].sum()
+    assert accuracy == pytest.approx(float(result.scores["purified"]["accuracy"]), abs=1e-4)
+    filled = bins["rows"] > 1e-3
+    means = bins["confidence"][filled] / bins["rows"][filled]
+    places = np.flatnonzero(filled)
+    assert np.all(means >= places / reliability.BINS - 1e-4)
+    assert np.all(means <= (places + 1) / reliability.BINS + 1e-4)
+
+
+def test_the_paper_preset_holds_nothing_out():
+    features, given, val, _ = make_blobs(3)
+    result = purify(features, given, val, config=PurifyConfig.paper(steps=5))
+    assert not np.any(result.reliability["rows"])
