@@ -57,7 +57,7 @@ def expected(
     """
 
     def of_row(row):
-        return binned(*outcomes(*row, transition, trusted))
+        return binned(*outcomes(row[0], row[1], transition, trusted))
 
     by_row = jax.lax.map(of_row, (logits, targets), batch_size=64)
     return jax.tree.map(lambda values: jnp.sum(values, axis=0), by_row)

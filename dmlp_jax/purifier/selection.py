@@ -150,7 +150,7 @@ def expected_hits(
     trusted = transition if trusted is None else trusted
 
     def hit(row):
-        _, right, chance = outcomes(*row, transition, trusted)
+        _, right, chance = outcomes(row[0], row[1], transition, trusted)
         return jnp.sum(chance * right)
 
     return jax.lax.map(hit, (logits, targets), batch_size=64)

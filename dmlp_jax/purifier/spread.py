@@ -89,6 +89,7 @@ def _run(
         scores=whole,
         baselines=dict.fromkeys(PROBES, rows),
         chosen=whole,
+        reliability=whole,
     )
 
     def on_device(features, inputs):
