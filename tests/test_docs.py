@@ -204,3 +204,27 @@ def test_site_builds_without_a_warning_and_without_the_network(tmp_path):
     index = (tmp_path / "site" / "search" / "search_index.js").read_text()
     assert "PurifyConfig" in index
     assert (tmp_path / "site" / "javascripts" / "iframe-worker.js").is_file()
+
+
+def pattern_of(node):
+    """What a string or f-string of some length may become; '' for other nodes."""
+    parts = (
+        node.values if isinstance(node, ast.JoinedStr) else [node] if isinstance(node, ast.Constant) else []
+    )
+    fixed = [part.value if isinstance(part, ast.Constant) else None for part in parts]
+    if len("".join(str(part) for part in fixed if part is not None)) < 12 or bytes in map(type, fixed):
+        return ""
+    return "".join(".+?" if part is None else re.escape(str(part)) for part in fixed)
+
+
+def test_messages_that_are_explained_are_real():
+    sources = sorted((REPOSITORY / "dmlp_jax").rglob("*.py"))
+    nodes = (node for path in sources for node in ast.walk(ast.parse(path.read_text())))
+    known = [re.compile(pattern) for pattern in filter(None, map(pattern_of, nodes))]
+    messages = re.findall(r"^\| `([^|]*)` \|", TEXTS[Path("troubleshooting.md")], re.MULTILINE)
+    assert len(messages) > 12
+    for message in messages:
+        found = [match.span() for match in (pattern.search(message) for pattern in known) if match]
+        told = {place for start, end in found for place in range(start, end)}
+        # A message may be put together from several strings.
+        assert len(told) > 0.6 * len(message), (message, "".join(message[place] for place in sorted(told)))
