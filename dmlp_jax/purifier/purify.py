@@ -134,7 +134,7 @@ def _check(
 def _check_training_features(features: ArrayLike, config: PurifyConfig) -> Any:
     """Features as an array, or as they are where they lie on disk."""
     on_disk = reader.is_on_disk(features)
-    features = checks.check_features("features", features)
+    features = spread.off_a_mesh_of_one(checks.check_features("features", features))
     where = "on disk" if on_disk else "spread over devices" if spread.placement(features) else None
     if where and config.preset == "paper":
         raise checks.InputError(

@@ -42,6 +42,14 @@ def placement(features: Any) -> Placement | None:
     return Placement(cast(Mesh, sharding.mesh), (rows,) if isinstance(rows, str) else tuple(rows))
 
 
+def off_a_mesh_of_one(features: Any) -> Any:
+    """An array without its mesh, where that has one device only: a plain program knows no axes of a mesh."""
+    if not isinstance(features, jax.Array) or isinstance(features, jax.core.Tracer):
+        return features
+    one = isinstance(features.sharding, NamedSharding) and features.sharding.mesh.size == 1
+    return features.addressable_data(0) if one else features
+
+
 def run(where: Placement, features: jax.Array, inputs: Inputs, num_classes: int) -> PurifyResult:
     """`program.run` over devices. What goes with the features may be whole on every host, or spread alike.
 
