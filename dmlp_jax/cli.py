@@ -7,6 +7,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, NoReturn
 
+from dmlp_jax import streams
 from dmlp_jax.errors import UserError
 
 DESCRIPTION = """\
@@ -225,6 +226,7 @@ def _fail(message: str, status: int) -> int:
 
 def console() -> NoReturn:
     """Entry point of `dmlp-purify`."""
+    streams.accept_any_text()
     sys.exit(main())
 
 

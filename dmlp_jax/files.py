@@ -73,9 +73,9 @@ def sha256(path: Path) -> str:
 
 
 def save_text(path: Path, text: str) -> None:
-    """Writes `text` to `path` in UTF-8."""
+    """Writes `text` to `path` in UTF-8; bytes of file names that were no text are written escaped."""
     with atomic_writer(path) as file:
-        file.write(text.encode())
+        file.write(text.encode("utf-8", "backslashreplace"))
 
 
 def save_json(path: Path, value: Any) -> None:

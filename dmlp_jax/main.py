@@ -11,6 +11,7 @@ from typing import NoReturn
 from absl import app, flags, logging
 
 from dmlp_jax import flags as config_flags
+from dmlp_jax import streams
 from dmlp_jax.errors import UserError
 
 # The exit status after SIGTERM: EX_TEMPFAIL of sysexits.h, "try again".
@@ -63,6 +64,7 @@ def define_flags() -> None:
 
 def console() -> None:
     """Entry point of `python -m dmlp_jax.main` and `python -m dmlp_jax`."""
+    streams.accept_any_text()
     try:
         config_flags.check_arguments(sys.argv)
         define_flags()

@@ -167,7 +167,11 @@ def summarize(
         "changed": float(np.mean(files.load_npz(workdir.purified)["changed"])),
         "held_out": {name: values["accuracy"] for name, values in scores.items()},
         "scores": scores,
-        "chosen": {name: int(stored[f"chosen/{name}"]) for name in ("candidate", "step")},
+        "chosen": {
+            key.removeprefix("chosen/"): int(value)
+            for key, value in stored.items()
+            if key.startswith("chosen/")
+        },
         "retrain": {
             "method": method,
             "model": config.retrain.model,

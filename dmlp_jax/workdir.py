@@ -7,7 +7,6 @@ each file that later stages read, and a file that no longer has it is refused.
 """
 
 import contextlib
-import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,43 +14,9 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from dmlp_jax import files, hosts, lock
-from dmlp_jax.config import flatten
-from dmlp_jax.data import datasets
 from dmlp_jax.errors import UserError
-
-# Which keys a stage reads, as prefixes.
-_KEYS = {
-    "split": ("seed", "data.", "noise.", "val."),
-    "pretrain": ("seed", "data.", "pretrain."),
-    "extract": ("extract.",),
-    "purify": ("purify.",),
-    "retrain": ("retrain.",),
-}
-# Which stages a stage reads from, directly or not. Features of one's own have no encoder before them.
-_UPSTREAM = {
-    "split": (),
-    "pretrain": (),
-    "extract": ("split", "pretrain"),
-    "purify": ("split", "pretrain", "extract"),
-    "retrain": ("split", "pretrain", "extract", "purify"),
-}
-_ENCODER_STAGES = ("pretrain", "extract")
-# Settings that change where the data come from, how often a state is saved and which arms run, but no
-# result; a data set is recognised by its content.
-_FREE = (
-    "data.dir",
-    "data.path",
-    "data.workers",
-    "data.memory_gb",
-    "data.max_broken",
-    "pretrain.checkpoint_epochs",
-    "retrain.checkpoint_epochs",
-    "retrain.labels",
-)
-
-
-# What the record of every stage holds; the rest is the stage's own.
-_RECORD = {"settings": dict, "complete": bool, "sha256": dict}
+from dmlp_jax.records import COMMON, Records
+from dmlp_jax.stage_settings import relevant_settings
 
 
 class Workdir:
@@ -66,8 +31,7 @@ class Workdir:
 
     def __init__(self, root: Path):
         self.root = root
-        self._records_path = root / "stages.json"
-        self._verified: dict[Path, tuple[str, int, int]] = {}
+        self._records = Records(root / "stages.json")
         hosts.only_main(self._make)
 
     def _make(self) -> None:
@@ -181,7 +145,7 @@ class Workdir:
 
     def _is_complete(self, stage: str, config: ConfigDict) -> bool:
         artefact = self.artefact(stage)
-        record = self._records().get(stage)
+        record = self._records.read().get(stage)
         _, _, method = stage.partition("/")
         exists = any(artefact.glob(f"{method}-*")) if method else artefact.exists()
         if record is None or not exists:
@@ -202,7 +166,9 @@ class Workdir:
         if stage == "pretrain" and not (self.pretrain / str(config.pretrain.epochs)).exists():
             # Its last checkpoint was deleted; the one before is no finished encoder.
             return False
-        whole = [self._is_whole(self.root / name, digest) for name, digest in record["sha256"].items()]
+        whole = [
+            self._records.is_whole(self.root / name, digest) for name, digest in record["sha256"].items()
+        ]
         return record["complete"] and all(whole)
 
     def refuse_foreign(self, config: ConfigDict) -> None:
@@ -218,10 +184,10 @@ class Workdir:
         kept = {}
         if stage.startswith("retrain/"):
             # Arms that are done stay, and are read again; other stages write all their files anew.
-            known = self._records().get(stage, {"sha256": {}})["sha256"]
+            known = self._records.read().get(stage, {"sha256": {}})["sha256"]
             kept = {name: digest for name, digest in known.items() if (self.root / name).exists()}
         settings = relevant_settings(stage, config)
-        self._record(stage, {"settings": settings, "complete": False, "sha256": kept})
+        self._records.write(stage, {"settings": settings, "complete": False, "sha256": kept})
 
     def finish(self, stage: str, config: ConfigDict, made: Iterable[Path] = (), **details: Any) -> None:
         """Records that the stage is done.
@@ -238,69 +204,9 @@ class Workdir:
     def _finish(self, stage: str, config: ConfigDict, made: list[Path], details: dict[str, Any]) -> None:
         digests = {path.relative_to(self.root).as_posix(): files.sha256(path) for path in made}
         settings = relevant_settings(stage, config)
-        self._record(stage, {"settings": settings, "complete": True, "sha256": digests, **details})
+        self._records.write(stage, {"settings": settings, "complete": True, "sha256": digests, **details})
 
     def details(self, stage: str) -> dict[str, Any]:
         """What was recorded with a finished stage, empty where nothing was."""
-        record = hosts.agree(lambda: self._records().get(stage, {}))
-        return {key: value for key, value in record.items() if key not in _RECORD}
-
-    def _is_whole(self, path: Path, digest: str) -> bool:
-        """Whether the file is there, with the recorded checksum; read again only when it has changed."""
-        try:
-            status = path.stat()
-            state = (digest, status.st_mtime_ns, status.st_size)
-            if self._verified.get(path) != state and files.sha256(path) != digest:
-                raise UserError(
-                    f"{path} is damaged: it is not what was written there (its SHA-256 is not {digest}, as "
-                    f"{self._records_path.name} has it); delete it, and the same command makes it anew"
-                )
-        except FileNotFoundError:
-            return False
-        except OSError as error:
-            raise UserError(f"{path} cannot be read: {error.strerror}") from error
-        self._verified[path] = state
-        return True
-
-    def _records(self) -> dict[str, Any]:
-        if not self._records_path.exists():
-            return {}
-        records = files.load_json(self._records_path)
-        well_formed = isinstance(records, dict) and all(map(_is_record, records.values()))
-        if not well_formed:
-            raise UserError(
-                f"{self._records_path} is damaged; delete it, and the same command runs every stage anew"
-            )
-        # Workdirs of earlier versions have no checksums.
-        return {stage: {"sha256": {}, **record} for stage, record in records.items()}
-
-    def _record(self, stage: str, record: dict[str, Any]) -> None:
-        files.save_json(self._records_path, {**self._records(), stage: record})
-
-
-def _is_record(value: Any) -> bool:
-    return isinstance(value, dict) and all(
-        isinstance(value.get(key, {} if key == "sha256" else None), kind) for key, kind in _RECORD.items()
-    )
-
-
-def relevant_settings(stage: str, config: ConfigDict) -> dict[str, Any]:
-    """The settings that a stage's result depends on, its own and those of the stages before it.
-
-    Args:
-        stage: as in `Workdir.is_complete`.
-        config: the whole configuration.
-
-    Returns:
-        Dotted keys and JSON values.
-    """
-    name = stage.split("/")[0]
-    stages = [name, *_UPSTREAM[name]]
-    if not datasets.describe(config.data.name).has_images:
-        stages = [other for other in stages if other not in _ENCODER_STAGES]
-    prefixes = tuple(prefix for other in stages for prefix in _KEYS[other])
-    return {
-        key: json.loads(json.dumps(value))
-        for key, value in flatten(config)
-        if key.startswith(prefixes) and key not in _FREE
-    }
+        record = hosts.agree(lambda: self._records.read().get(stage, {}))
+        return {key: value for key, value in record.items() if key not in COMMON}

@@ -328,3 +328,22 @@ def test_ctrl_c_ends_in_one_line(folder, tmp_path):
     assert process.returncode == 130
     assert err.strip() == "error: interrupted"
     assert not (tmp_path / "out").exists()
+
+
+def test_names_that_are_no_text_and_a_terminal_without_unicode(tmp_path):
+    rng = np.random.default_rng(0)
+    classes = np.arange(60) % 2
+    features = rng.normal(size=(60, 4)).astype(np.float32)
+    features[:, 0] += 4 * classes
+    np.save(tmp_path / "x.npy", features)
+    np.save(tmp_path / "y.npy", np.array(["Kätzchen\udcff", "犬"])[classes])
+    np.save(tmp_path / "clean.npy", np.arange(20))
+    command = [sys.executable, "-m", "dmlp_jax.cli", "x.npy", "y.npy", "--val-index=clean.npy", "--out=OUT"]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=os.environ | {"PYTHONIOENCODING": "ascii"}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert r"2 classes: K\xe4tzchen\udcff, \u72ac" in done.stdout
+    table = (tmp_path / "OUT/issues.csv").read_text(encoding="utf-8")
+    assert r"Kätzchen\udcff" in table
+    assert "犬" in table

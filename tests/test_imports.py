@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "dmlp_jax"
 RANKS = {
     "errors": 0,
     "recipes": 0,
+    "streams": 0,
     "config": 1,
     "npz": 1,
     "hosts": 1,
@@ -19,6 +20,7 @@ RANKS = {
     "files": 2,
     "flags": 2,
     "lock": 3,
+    "records": 3,
     "data": 3,
     "models": 3,
     "training": 3,
@@ -29,6 +31,7 @@ RANKS = {
     "coupled": 5,
     "hashable_labels": 5,
     "interop": 5,
+    "stage_settings": 4,
     "workdir": 5,
     "summary": 6,
     "run": 6,

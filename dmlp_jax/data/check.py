@@ -16,7 +16,7 @@ from absl import app
 from absl import flags as absl_flags
 from ml_collections import ConfigDict
 
-from dmlp_jax import files, flags
+from dmlp_jax import files, flags, streams
 from dmlp_jax.data import datasets, image_sets, scan
 from dmlp_jax.data.image_sets import Listing
 from dmlp_jax.errors import UserError
@@ -62,7 +62,7 @@ def _check_files(listing: Listing, data: ConfigDict) -> dict[str, str]:
     _counts(listing.class_names, kept)
     gigabytes = (len(paths) - len(found)) * 3 * data.image_size**2 / 1e9
     place = "kept in memory" if gigabytes <= data.memory_gb else "decoded anew whenever they are needed"
-    print(f"{gigabytes:,.1f} GB of pixels at data.image_size {data.image_size}: {place}")
+    print(f"{gigabytes:,.2f} GB of pixels at data.image_size {data.image_size}: {place}")
     for name, labels in kept.items():
         absent = np.setdiff1d(np.arange(len(listing.class_names)), labels)
         if absent.size and name in ("train", "val"):
@@ -99,6 +99,7 @@ def main(argv: Sequence[str]) -> int:
 
 def console() -> None:
     """Entry point of `python -m dmlp_jax.data.check`."""
+    streams.accept_any_text()
     try:
         flags.check_arguments(sys.argv)
         flags.define_config()

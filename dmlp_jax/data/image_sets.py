@@ -69,7 +69,7 @@ def load(listing: Listing, data: ConfigDict, record: Path | None) -> Dataset:
     stream = gigabytes > data.memory_gb
     if stream:
         print(
-            f"{gigabytes:,.0f} GB of pixels are more than data.memory_gb ({data.memory_gb:g}): images are "
+            f"{gigabytes:,.2f} GB of pixels are more than data.memory_gb ({data.memory_gb:g}): images are "
             "decoded anew whenever they are needed",
             flush=True,
         )

@@ -96,8 +96,13 @@ def run(
         scores=scores,
         reliability=verdict.reliability,
         baselines={name: guesses[:, i] for i, name in enumerate(PROBES)},
-        chosen=verdict.chosen,
+        chosen=verdict.chosen | {"single_row_classes": _single_row_classes(clean)},
     )
+
+
+def _single_row_classes(clean: baselines.CleanSet) -> jax.Array:
+    """How many classes have one clean row only: while it is held out, its class has none."""
+    return jnp.sum(jnp.sum(clean.targets, axis=0) < 2, dtype=jnp.int32)
 
 
 def entries_per_row(config: PurifyConfig, num_classes: int) -> int:

@@ -46,7 +46,7 @@ def trust(result: dict[str, Any]) -> str:
     return (
         f"{words}: {_share(own, count)} of them are right, against {_share(best, count)} by the best "
         f"baseline ({_words(name)}), a difference of {100 * gain:+.1f} ± {100 * error:.1f} points. "
-        f"{_rows(count)}"
+        f"{_rows(count)}{_single_rows(result)}"
     )
 
 
@@ -115,6 +115,14 @@ def source(result: dict[str, Any]) -> str | None:
         if name != "purified" and all(score[key] == value for key, value in own.items()):
             return name
     return None
+
+
+def _single_rows(result: dict[str, Any]) -> str:
+    single = result.get("chosen", {}).get("single_row_classes", 0)
+    if not single:
+        return ""
+    classes = "1 class has" if single == 1 else f"{single:,} classes have"
+    return f" {classes} one clean row only, which is judged by classifiers that saw none of its class."
 
 
 def _words(name: str) -> str:

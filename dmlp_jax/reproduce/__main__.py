@@ -10,7 +10,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from dmlp_jax import files
+from dmlp_jax import files, streams
 from dmlp_jax.errors import UserError
 from dmlp_jax.reproduce import budgets, cells, published, show
 
@@ -35,6 +35,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
+    streams.accept_any_text()
     arguments = parser().parse_args(argv)
     try:
         budget = budgets.get(arguments.budget)

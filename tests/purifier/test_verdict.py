@@ -107,3 +107,14 @@ def test_a_worse_purification_gives_way_to_the_baseline(monkeypatch):
     np.testing.assert_array_equal(fallen.labels, fallen.baselines[PROBES[chosen]])
     np.testing.assert_allclose(predict(fallen.classifier, task[0]), fallen.probs, atol=1e-4)
     assert accuracy(fallen.labels, labels[:300]) > accuracy(unchecked.labels, labels[:300]) + 0.3
+
+
+@pytest.mark.parametrize("config", [SHORT, PurifyConfig.paper(steps=5)], ids=["default", "paper"])
+def test_classes_of_a_single_clean_row_are_counted(config):
+    features, given, (val_features, val_labels), _ = make_blobs(1)
+    kept = np.concatenate(
+        [np.flatnonzero(val_labels == label)[:count] for label, count in enumerate((1, 6, 1))]
+    )
+    found = purify(features, given, (val_features[kept], val_labels[kept]), config=config)
+    assert int(found.chosen["single_row_classes"]) == 2
+    assert np.all(np.isfinite(found.probs))

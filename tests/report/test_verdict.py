@@ -71,6 +71,13 @@ def test_labels_of_a_baseline_are_named_so(name, words):
     assert "did not beat" not in verdict.trust(result)
 
 
+def test_classes_of_one_clean_row_are_told():
+    result = held_out(0.95, 0.9, 100)
+    assert "one clean row only" not in verdict.trust(result)
+    for count, words in ((1, "1 class has one clean row only"), (7, "7 classes have one clean row only")):
+        assert words in verdict.trust(result | {"chosen": {"step": 3, "single_row_classes": count}})
+
+
 def test_reviewed_rows_are_told_with_their_bias():
     review = {
         "accepted": 8, "rejected": 2, "corrected": 0, "skipped": 3, "clean": 10,

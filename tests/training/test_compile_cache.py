@@ -10,8 +10,8 @@ import pytest
 from dmlp_jax import pipeline
 from dmlp_jax.config import default_config
 from dmlp_jax.errors import UserError
+from dmlp_jax.stage_settings import relevant_settings
 from dmlp_jax.training import compile_cache
-from dmlp_jax.workdir import relevant_settings
 
 REPOSITORY = Path(__file__).parents[2]
 NAMES = (
