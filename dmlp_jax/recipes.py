@@ -39,7 +39,7 @@ COMMON: Recipe = {
 
 def small() -> dict[str, Recipe]:
     """For the digits demo and for features: few rows, short runs, one optimiser for all methods."""
-    methods = {
+    methods: dict[str, Recipe] = {
         "naive": {"soft_labels": True},
         "gce": {"gce_q": 0.7},
         "bootstrap": {"bootstrap_share": 0.95},
@@ -100,7 +100,7 @@ def cifar(classes: int, asymmetric: bool) -> dict[str, Recipe]:
         elr |= {"epochs": 120, "lr_drops": (40 / 120, 80 / 120), "lr_drop": 0.01}
     else:
         elr |= {"schedule": "restarts", "lr_min": 1e-3, "lr_restart_epochs": 10}
-    elr_plus = torch | {
+    elr_plus: Recipe = torch | {
         "model": "preact_resnet18", "lr": 0.02, "weight_decay": 5e-4, "epochs": 250 if many else 200,
         "lr_drops": (0.8,) if many else (0.75,),
     }  # fmt: skip
@@ -144,7 +144,7 @@ def cifar(classes: int, asymmetric: bool) -> dict[str, Recipe]:
         "epochs": round(500_000 / per_epoch[7]), "schedule": "cosine", "weight_decay": 5e-4,
         "warmup_epochs": 20_000 / per_epoch[7],
     }  # fmt: skip
-    methods = {
+    methods: dict[str, Recipe] = {
         "naive": naive | {"soft_labels": True},
         "gce": naive | {"gce_q": 0.7},
         "bootstrap": naive | {"bootstrap_share": 0.95},
@@ -235,6 +235,7 @@ def _elr_plus(ema: float) -> Recipe:
 
 
 def _dividemix(classes: int) -> Recipe:
+    lambda_u: tuple[tuple[float, float], ...]
     if classes == 100:
         lambda_u, high = ((0.0, 25.0), (0.35, 150.0)), 0.84
     else:

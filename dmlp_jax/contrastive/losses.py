@@ -31,7 +31,8 @@ def nt_xent(
         )
     rows = first.shape[0]
     first, second = unit_rows(first), unit_rows(second)
-    all_first, all_second, offset = first, second, 0
+    all_first, all_second = first, second
+    offset: jax.Array | int = 0
     if axis_name is not None:
         all_first = jax.lax.all_gather(first, axis_name, tiled=True)
         all_second = jax.lax.all_gather(second, axis_name, tiled=True)

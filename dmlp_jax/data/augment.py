@@ -56,7 +56,7 @@ def make(
         return lambda keys, images: centre(images, crop_size)
     if name.startswith("affine") and crop_size:
         raise UserError(f"crop_size is for images in colour; augment={name} keeps the image's own size")
-    policies = {
+    policies: dict[str, Callable[..., jax.Array]] = {
         "simclr": partial(
             _simclr,
             crop_size=crop_size,

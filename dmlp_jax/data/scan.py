@@ -44,7 +44,7 @@ def _broken(
         known = files.load_json(record)
         if known.get("stamp") == stamp:
             return known["broken"]
-    found = {}
+    found: dict[str, str] = {}
     starts = range(0, len(paths), _BATCH)
     parts = prefetch.ahead(
         starts,

@@ -79,7 +79,7 @@ def _in_order(found: Issues) -> Any:
 
 
 def _issue_manager() -> type:
-    base = require("cleanlab.datalab.internal.issue_manager").IssueManager
+    base: Any = require("cleanlab.datalab.internal.issue_manager").IssueManager
 
     class PurifiedLabelIssueManager(base):
         """Puts a table of issues that is there already into a Datalab."""

@@ -56,7 +56,7 @@ def write_label_json(
     labels = _class_indices("labels", labels)
     if (index is None) != (others is None):
         raise UserError("give index and others together: which rows are purified, and labels for the rest")
-    if index is not None:
+    if index is not None and others is not None:
         whole, index = _class_indices("others", others).copy(), np.asarray(index)
         if index.shape != labels.shape or index.dtype.kind not in "iu":
             raise UserError(

@@ -1,5 +1,7 @@
 """Encoders by name, and the heads that go on top of them."""
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -32,7 +34,7 @@ def make_encoder(name: str, *, dtype: str = "float32", axis_name: str | None = N
     """
     if dtype not in ("float32", "bfloat16"):
         raise UserError(f"dtype is {dtype!r}; it must be float32 or bfloat16")
-    common = {"dtype": jnp.dtype(dtype), "axis_name": axis_name}
+    common: dict[str, Any] = {"dtype": jnp.dtype(dtype), "axis_name": axis_name}
     if name == "small_cnn":
         return SmallCNN(**common)
     if name == "resnet18":

@@ -141,11 +141,12 @@ def ridge_probes(
         return setting, fit(setting, folds + 1), logits[best], _at(scores, best)
 
     grid = [(p, s) for p in RIDGE_PENALTIES for s in VAL_SHARES]
-    penalty, *of_noisy = tuned(noisy, jnp.asarray(RIDGE_PENALTIES, jnp.float32))
-    of_noisy = _probe(*of_noisy, 1.0 / (spectrum + penalty * unit), clean)
-    (penalty, share), *of_both = tuned(both, tuple(jnp.asarray(grid, jnp.float32).T))
+    penalty, weights, logits, score = tuned(noisy, jnp.asarray(RIDGE_PENALTIES, jnp.float32))
+    of_noisy = _probe(weights, logits, score, 1.0 / (spectrum + penalty * unit), clean)
+    (penalty, share), weights, logits, score = tuned(both, tuple(jnp.asarray(grid, jnp.float32).T))
     # The clean rows look like the training rows: with their weight the Gram matrix is 1 + share as large.
-    return of_noisy, _probe(*of_both, 1.0 / ((1.0 + share) * spectrum + penalty * unit), clean)
+    unseen = 1.0 / ((1.0 + share) * spectrum + penalty * unit)
+    return of_noisy, _probe(weights, logits, score, unseen, clean)
 
 
 def _evaluate(members: jax.Array, clean: CleanSet) -> tuple[jax.Array, HeldOutScore]:

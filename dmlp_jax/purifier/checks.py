@@ -40,7 +40,8 @@ def check_features(name: str, features: Any) -> Any:
 
 def _check_finite(name: str, array: Any) -> None:
     """A block of rows at a time: the answer for a matrix on disk must not take its size in memory."""
-    xp, step = np, max(1, 2**24 // array.shape[1])
+    xp: Any = np
+    step = max(1, 2**24 // array.shape[1])
     if isinstance(array, jax.Array):
         xp, step = jnp, array.shape[0]
     bad, first = 0, None
@@ -183,7 +184,7 @@ def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
         raise InputError(f"{name} is {value!r}; it must be one of {', '.join(map(repr, allowed))}")
 
 
-def _array(name: str, value: Any) -> jax.Array:
+def _array(name: str, value: Any) -> Any:
     if isinstance(value, jax.Array):
         return value
     array = np.asarray(value)

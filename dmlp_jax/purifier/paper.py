@@ -234,7 +234,7 @@ def _slice_step(carry, rows, gradient: jax.Array, rate: jax.Array, config: Purif
         labels = labels - config.label_lr * direction
     update = jax.vmap(eac.adam_step, in_axes=(0, 0, None, None, None, None, None))
     targets = ipc.to_simplex(labels, axis=0)
-    moved = update(*classifiers, features, targets, weight, rate, config.eac_entropy_weight)
+    moved = update(classifiers[0], classifiers[1], features, targets, weight, rate, config.eac_entropy_weight)
     # Adam would move on by its momentum on a slice that is all padding.
     filled = jnp.any(weight > 0)
     classifiers = jax.tree.map(lambda new, old: jnp.where(filled, new, old), moved, classifiers)

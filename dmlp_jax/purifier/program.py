@@ -67,6 +67,7 @@ def run(
         *baselines.ridge_probes(gram, shared.spectrum, moment, total, clean),
     )
     if config.preset == "paper":
+        assert not isinstance(features, Reader)  # `purify` refuses it
         given = given if given.ndim == 2 else jax.nn.one_hot(given, num_classes, dtype=jnp.float32)
         outcome = paper.run(features, given, weight, val_features, clean.targets, config, start_key)
         verdict = verdict_lib.of_paper(outcome, given, train, probes, config)

@@ -57,32 +57,32 @@ def purify(
     """
     config = PurifyConfig() if config is None else config
     key = jax.random.key(0) if key is None else key
-    features, inputs, num_classes = _check(
+    rows_or_reader, inputs, num_classes = _check(
         features, labels, val, num_classes, val_given_labels, sample_weight, config, key
     )
-    if isinstance(features, Reader):
+    if isinstance(rows_or_reader, Reader):
         # A program of its own, forgotten with the reader.
-        result = jax.jit(partial(program.run, features, num_classes=num_classes))(inputs)
+        result = jax.jit(partial(program.run, rows_or_reader, num_classes=num_classes))(inputs)
         if not checks.is_traced(result):
             # The caller may close the file.
             jax.block_until_ready(result)
-            features.finish()
+            rows_or_reader.finish()
         return result
-    placement = spread.placement(features)
+    placement = spread.placement(rows_or_reader)
     if placement is not None:
         if checks.is_traced(inputs):
             raise checks.InputError(
                 "features are spread over devices: call purify outside jax.jit and jax.vmap, it is compiled "
                 "for the devices as it is"
             )
-        return spread.run(placement, features, inputs, num_classes)
-    return _run(features, inputs, num_classes)
+        return spread.run(placement, rows_or_reader, inputs, num_classes)
+    return _run(rows_or_reader, inputs, num_classes)
 
 
 _run = jax.jit(program.run, static_argnames=("num_classes",))
 
 
-def _as_float32(value: ArrayLike) -> ArrayLike:
+def _as_float32(value: Any) -> ArrayLike:
     return value.astype(jnp.float32) if isinstance(value, jax.Array) else np.float32(value)
 
 
@@ -95,20 +95,20 @@ def _check(
     sample_weight: ArrayLike | None,
     config: PurifyConfig,
     key: jax.Array,
-) -> tuple[ArrayLike | Reader, Inputs, int]:
+) -> tuple[Any, Inputs, int]:
     """The arguments of `purify` as `program.run` takes them."""
     # Values of concrete arrays can be looked at even while a caller's jit traces around them.
     with jax.ensure_compile_time_eval():
         checks.check_config(config)
         if num_classes is not None:
             num_classes = checks.check_num_classes(num_classes)
-        features = _check_training_features(features, config)
+        matrix = _check_training_features(features, config)
         val_features, val_labels = _unpack(val)
         if reader.is_on_disk(val_features):
             val_features = np.asarray(val_features[:])
         val_features = checks.check_features("val features", val_features)
-        checks.check_width("val features", val_features, "features", features)
-        labels = checks.check_labels("labels", labels, features.shape[0], num_classes)
+        checks.check_width("val features", val_features, "features", matrix)
+        labels = checks.check_labels("labels", labels, matrix.shape[0], num_classes)
         val_labels = checks.check_labels("val labels", val_labels, val_features.shape[0], num_classes)
         if val_labels.ndim != 1:
             raise checks.InputError("val labels must be class indices [m]: clean labels are certain")
@@ -122,21 +122,19 @@ def _check(
             if val_given_labels.ndim != 1:
                 raise checks.InputError("val_given_labels must be class indices [m]")
         if sample_weight is not None:
-            sample_weight = checks.check_weight("sample_weight", sample_weight, features.shape[0])
-    if reader.is_on_disk(features):
-        features = Reader(
-            features, rows.chunk_rows(len(labels), program.entries_per_row(config, num_classes))
-        )
+            sample_weight = checks.check_weight("sample_weight", sample_weight, matrix.shape[0])
+    if reader.is_on_disk(matrix):
+        matrix = Reader(matrix, rows.chunk_rows(len(labels), program.entries_per_row(config, num_classes)))
     # Numbers of one type, so that a new value is never a new program.
     config = jax.tree.map(_as_float32, config)
     inputs = Inputs(labels, sample_weight, val_features, val_labels, val_given_labels, config, key)
-    return features, inputs, num_classes
+    return matrix, inputs, num_classes
 
 
 def _check_training_features(features: ArrayLike, config: PurifyConfig) -> Any:
     """Features as an array, or as they are where they lie on disk."""
     on_disk = reader.is_on_disk(features)
-    features = checks.check_features("features", features)
+    features = spread.off_a_mesh_of_one(checks.check_features("features", features))
     where = "on disk" if on_disk else "spread over devices" if spread.placement(features) else None
     if where and config.preset == "paper":
         raise checks.InputError(

@@ -90,7 +90,7 @@ class Reader:
     def _next(self, index: Any) -> np.ndarray:
         with self._lock:
             wanted, ahead = self._wait()
-            rows = ahead if wanted == int(index) else self.read(int(index))
+            rows = ahead if ahead is not None and wanted == int(index) else self.read(int(index))
             following = (int(index) + 1) % self.chunks
             self._ahead = following, self._pool.submit(self.read, following)
         return rows

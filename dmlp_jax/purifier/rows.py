@@ -109,14 +109,14 @@ def load(
         return rows.reshape(chunks, size, *rows.shape[1:])
 
     weights = cut(weight)
-    if reader:
+    if isinstance(features, Reader):
         leaves = jnp.arange(chunks), weights
-        total = _scan(lambda rows: (None, _weighted(reader.fetch(rows[0]), rows[1])), leaves)[1]
+        total = _scan(lambda rows: (None, _weighted(features.fetch(rows[0]), rows[1])), leaves)[1]
     else:
         total = _weighted(features, weight)
     total = _over_devices(total, axis)
     mean = total[0] / jnp.maximum(total[1], jnp.finfo(jnp.float32).tiny)
-    standard = None if reader else cut(scaling.standardize(features, mean))
+    standard = None if isinstance(features, Reader) else cut(scaling.standardize(features, mean))
     # Padding has a given label too: without one no class could have been meant.
     given = cut(given, 1.0 / num_classes if given.ndim == 2 else 0)
     return Training(standard, given, weights, mean, num_classes, reader, axis)
@@ -149,7 +149,7 @@ def map_over(function: Callable[[Chunk], Any], train: Training) -> Any:
     return visit(lambda chunk: (function(chunk), None), train)[0]
 
 
-def _leaves(train: Training) -> tuple[jax.Array, jax.Array, jax.Array]:
+def _leaves(train: Training) -> tuple[jax.Array | None, jax.Array, jax.Array]:
     """What differs between chunks: features (or the number of the chunk), given labels and weights."""
     features = jnp.arange(train.weight.shape[0]) if train.reader else train.features
     return features, train.given, train.weight

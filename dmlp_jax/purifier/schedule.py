@@ -72,23 +72,23 @@ def run(
         The winner at its best round (without `config.selection`: the first candidate at its last round), its
         index, and its history, arrays [steps].
     """
-    decays = config.weight_decay if config.selection else config.weight_decay[:1]
-    decays = jnp.stack([jnp.asarray(decay, jnp.float32) for decay in decays]) * clean.features.shape[1]
+    strengths = config.weight_decay if config.selection else config.weight_decay[:1]
+    decays = jnp.stack([jnp.asarray(decay, jnp.float32) for decay in strengths]) * clean.features.shape[1]
     candidates = _start(decays, train, clean, start, shared, config)
     body = partial(_round, train=train, clean=clean, shared=shared, config=config)
     race = min(config.race_steps, config.steps) if len(decays) > 1 else 0
     steps = jnp.arange(config.steps, dtype=jnp.int32)
-    winner, history = jnp.int32(0), None
+    winner, parts = jnp.int32(0), []
     if race:
         candidates, history = jax.lax.scan(body, candidates, steps[:race])
         head_start = jnp.zeros_like(candidates.evidence).at[0].set(HEAD_START)
         winner = jnp.argmax(candidates.evidence + head_start).astype(jnp.int32)
         candidates = jax.tree.map(lambda leaf: leaf[winner][None], candidates)
-        history = {name: values[:, winner] for name, values in history.items()}
+        parts.append({name: values[:, winner] for name, values in history.items()})
     if race < config.steps:
         candidates, rest = jax.lax.scan(body, candidates, steps[race:])
-        rest = {name: values[:, 0] for name, values in rest.items()}
-        history = rest if history is None else jax.tree.map(lambda *v: jnp.concatenate(v), history, rest)
+        parts.append({name: values[:, 0] for name, values in rest.items()})
+    history = jax.tree.map(lambda *values: jnp.concatenate(values), *parts)
     return jax.tree.map(lambda leaf: leaf[0], candidates.best), winner, history
 
 
@@ -213,6 +213,7 @@ def _label_step(
         val = ipc.Validation(clean.features, clean.targets, mask)
         return ipc.moment_gradient(moment, shared.ridge, val, config.entropy_weight)
 
+    assert shared.label_unit is not None  # as wherever config.ipc is set, see `share`
     gradient = jax.vmap(gradient_of)(members.moment, clean.masks)
     # The loss is a mean of squares: times half the rows it has the curvature that sets the unit.
     length = config.label_lr * config.label_lr_decay**step * shared.label_unit

@@ -5,7 +5,7 @@ sums over rows, one `psum` each; the features never move.
 """
 
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import numpy as np
@@ -39,7 +39,15 @@ def placement(features: Any) -> Placement | None:
     rows, *columns = (*sharding.spec, None)
     if rows is None or any(columns):
         return None
-    return Placement(sharding.mesh, (rows,) if isinstance(rows, str) else tuple(rows))
+    return Placement(cast(Mesh, sharding.mesh), (rows,) if isinstance(rows, str) else tuple(rows))
+
+
+def off_a_mesh_of_one(features: Any) -> Any:
+    """An array without its mesh, where that has one device only: a plain program knows no axes of a mesh."""
+    if not isinstance(features, jax.Array) or isinstance(features, jax.core.Tracer):
+        return features
+    one = isinstance(features.sharding, NamedSharding) and features.sharding.mesh.size == 1
+    return features.addressable_data(0) if one else features
 
 
 def run(where: Placement, features: jax.Array, inputs: Inputs, num_classes: int) -> PurifyResult:
@@ -61,15 +69,20 @@ def place(where: Placement, inputs: Inputs) -> Inputs:
 
 
 def _specs(where: Placement) -> Inputs:
-    rows, whole = PartitionSpec(where.axis), PartitionSpec()
+    rows, whole = _row_and_whole(where)
     return Inputs(rows, rows, whole, whole, whole, whole, whole)
+
+
+def _row_and_whole(where: Placement) -> tuple[Any, Any]:
+    """Specs, Any because they stand where arrays do in the pytrees above and below."""
+    return PartitionSpec(where.axis), PartitionSpec()
 
 
 @partial(jax.jit, static_argnums=(2, 3, 4))
 def _run(
     features: jax.Array, inputs: Inputs, num_classes: int, where: Placement, key_type: str
 ) -> PurifyResult:
-    rows, whole = PartitionSpec(where.axis), PartitionSpec()
+    rows, whole = _row_and_whole(where)
     history = dict.fromkeys(schedule.HISTORY, whole)
     if inputs.config.keep_label_history:
         history["labels"] = PartitionSpec(None, where.axis)

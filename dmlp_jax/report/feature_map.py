@@ -82,7 +82,8 @@ def embed(features: np.ndarray, method: str = "pca") -> tuple[np.ndarray, tuple[
         return np.asarray(places, np.float64), ("UMAP 1", "UMAP 2")
     padded = np.pad(kept[:, :2], ((0, 0), (0, 2 - min(kept.shape[1], 2))))
     shares = [*(lengths**2 / total), 0.0][:2]
-    return padded, tuple(f"PCA {i + 1} ({share:.0%} of the variance)" for i, share in enumerate(shares))
+    names = [f"PCA {i + 1} ({share:.0%} of the variance)" for i, share in enumerate(shares)]
+    return padded, (names[0], names[1])
 
 
 def _umap() -> Any:

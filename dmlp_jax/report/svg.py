@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from dmlp_jax.report.names import printable
 
-_STYLE = {
+_STYLE: Any = {
     "font.size": 9,
     "font.family": "sans-serif",
     "axes.spines.top": False,

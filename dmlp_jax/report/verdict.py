@@ -101,7 +101,7 @@ def reviewed(result: dict[str, Any]) -> str | None:
 def best_probe(values: dict[str, float | None]) -> tuple[str, float]:
     """Name and accuracy of the best trivial baseline."""
     probes = {name: value for name, value in values.items() if name.endswith("probe") and value is not None}
-    name = max(probes, key=probes.get)
+    name = max(probes, key=probes.__getitem__)
     return name, probes[name]
 
 

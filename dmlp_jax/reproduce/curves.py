@@ -11,7 +11,7 @@ import io
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from dmlp_jax import files, pipeline
 from dmlp_jax.errors import UserError
@@ -29,7 +29,7 @@ class Figure(NamedTuple):
     lines: dict[str, How]
 
 
-_COUPLED = {"with_val": True, "init": "encoder"}
+_COUPLED: dict[str, Any] = {"with_val": True, "init": "encoder"}
 _PURIFIER = How("naive", "purified")
 FIGURES = {
     2: Figure(

@@ -32,8 +32,8 @@ def _dmlp(method: str, encoder: str = HEADLINE, **more: Any) -> How:
     return How(method, "purified", encoder, with_val=True, **more)
 
 
-_META = {"with_val": True}
-_CLOTHING = {"encoder": "clothing1m", "init": "encoder"}
+_META: dict[str, Any] = {"with_val": True}
+_CLOTHING: dict[str, Any] = {"encoder": "clothing1m", "init": "encoder"}
 
 ROWS: dict[int, dict[str, How]] = {
     1: {

@@ -31,7 +31,7 @@ def lines(
         failed: why a cell could not be made, by its name.
         stand_in: results are of other data than the paper's, so that a difference would say nothing.
     """
-    rows = []
+    rows: list[tuple[str, ...]] = []
     made = {(cell.row, cell.column) for cell in every}
     extra = [row for row in dict.fromkeys(cell.row for cell in every) if row not in table.rows]
     for row in (*table.rows, *extra):
@@ -56,7 +56,7 @@ def _ours(
     failure: str | None,
     stand_in: bool,
 ) -> list[tuple[str, ...]]:
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for epoch in printed or ("best", "last"):
         paper = printed.get(epoch)
         start = (cell.row, cell.column, cell.preset, epoch, "" if paper is None else f"{paper:.1f}")

@@ -32,9 +32,9 @@ def _listen() -> None:
         _listening = True
 
 
-def _on_event(event: str, duration: float, **_: object) -> None:
+def _on_event(event: str, duration_secs: float, **_: object) -> None:
     if event in _EVENTS:
-        _clock.seconds += duration
+        _clock.seconds += duration_secs
 
 
 @contextmanager

@@ -57,6 +57,16 @@ def test_label_history_is_in_the_order_of_the_rows(outcomes, where):
     assert np.mean(same) > 0.999
 
 
+@pytest.mark.parametrize("preset", ["default", "paper"])
+def test_a_mesh_may_have_one_device(blobs, preset):
+    features, given, val, _ = blobs
+    mesh = jax.make_mesh((1,), ("rows",))
+    placed = jax.device_put(features, jax.NamedSharding(mesh, jax.sharding.PartitionSpec("rows")))
+    config = PurifyConfig.paper(steps=3) if preset == "paper" else PurifyConfig(steps=3, race_steps=2)
+    found, plain = purify(placed, given, val, config=config), purify(features, given, val, config=config)
+    np.testing.assert_allclose(found.probs, plain.probs, atol=1e-5)
+
+
 def test_only_sums_travel_between_devices(outcomes):
     """A gather of the features, or of anything with 300 rows or a device's 75, would show."""
     found = outcomes["4"]["collectives"]
