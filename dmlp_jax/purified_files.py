@@ -122,7 +122,10 @@ def summarize(
             "name": "given",
             "rate": None,
             "measured_flip_rate": None if true is None else float(np.mean(rows.labels != true)),
-            "estimated_flip_rate": 1 - scores["given"]["estimated_accuracy"],
+            # The paper's labels are no calibrated probabilities.
+            "estimated_flip_rate": 1 - scores["given"]["estimated_accuracy"]
+            if settings["preset"] == "default"
+            else None,
         },
         "seed": settings["seed"],
         "preset": settings["preset"],
@@ -155,11 +158,19 @@ def table(contents: dict[str, Any]) -> str:
     lines += [
         "",
         verdict.trust(contents),
-        f"{round(contents['changed'] * count):,} of {count:,} labels changed; by estimate "
-        f"{contents['noise']['estimated_flip_rate']:.1%} of the given ones are wrong and "
-        f"{1 - contents['scores']['purified']['estimated_accuracy']:.1%} of the purified ones",
+        f"{round(contents['changed'] * count):,} of {count:,} labels changed{_estimates(contents)}",
     ]
     return "\n".join(lines)
+
+
+def _estimates(contents: dict[str, Any]) -> str:
+    given = contents["noise"]["estimated_flip_rate"]
+    if given is None:
+        return ""
+    if not contents["changed"]:
+        return f": with {contents['rows']['val']:,} clean rows their noise cannot be told from none"
+    purified = 1 - contents["scores"]["purified"]["estimated_accuracy"]
+    return f"; by estimate {given:.1%} of the given ones are wrong and {purified:.1%} of the purified ones"
 
 
 def _remove(folder: Path) -> None:

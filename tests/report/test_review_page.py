@@ -145,6 +145,27 @@ def test_decisions_outlive_the_page_and_belong_to_their_run(tmp_path, opened):
     assert tab.inner_text("#review-progress-text").startswith("0 decided")
 
 
+def test_two_tabs_keep_each_others_decisions(tmp_path, opened):
+    _, purified = make_page(tmp_path / "report.html", 60)
+    rows = suspicion(purified)
+    tabs = [opened(tmp_path / "report.html") for _ in range(2)]
+    tabs[0].click("#review-accept")
+    tabs[0].click("#review-reject")
+    tabs[0].keyboard.press("u")
+    tabs[1].click("#review-skip")
+    tabs[1].click("#review-reject")
+    for tab in tabs:
+        export(tab)
+    _, found = export(tabs[0])
+    # Of a row that both decided on, the later save holds.
+    wanted = {(str(rows[0]), "skip"), (str(rows[1]), "reject")}
+    assert {(record["index"], record["decision"]) for record in found} == wanted
+    tabs[0].click("#review-accept")
+    _, found = export(tabs[1])
+    assert len(found) == 2
+    assert tabs[1].inner_text("#review-progress-text").startswith("1 decided")
+
+
 def test_filters_and_order(tmp_path, opened):
     problem, purified = make_page(tmp_path / "report.html", 400)
     tab = opened(tmp_path / "report.html")

@@ -14,6 +14,8 @@ class Decisions {
     this.onFailure = onFailure;
     this.byRow = new Map();
     this.past = [];
+    // Rows decided here since the last save: another tab may have saved others meanwhile.
+    this.unsaved = new Set();
     this.timer = null;
     this.load();
   }
@@ -32,6 +34,7 @@ class Decisions {
   set(row, kind, label) {
     this.past.push([row, this.byRow.get(row)]);
     this.byRow.set(row, { kind, label });
+    this.unsaved.add(row);
     this.saveSoon();
   }
 
@@ -42,6 +45,7 @@ class Decisions {
     const [row, before] = last;
     if (before) this.byRow.set(row, before);
     else this.byRow.delete(row);
+    this.unsaved.add(row);
     this.saveSoon();
     return row;
   }
@@ -52,12 +56,16 @@ class Decisions {
       return;
     }
     try {
-      for (const [row, kind, label] of JSON.parse(this.storage.getItem(this.key) ?? "[]")) {
-        this.byRow.set(row, { kind, label });
-      }
+      this.byRow = this.stored();
     } catch {
       this.onFailure("The decisions that this browser kept cannot be read; it begins anew.");
     }
+  }
+
+  /** What the browser keeps, by row. */
+  stored() {
+    const entries = JSON.parse(this.storage.getItem(this.key) ?? "[]");
+    return new Map(entries.map(([row, kind, label]) => [row, { kind, label }]));
   }
 
   saveSoon() {
@@ -68,12 +76,29 @@ class Decisions {
   save() {
     clearTimeout(this.timer);
     if (!this.storage) return;
+    this.merge();
     const entries = Array.from(this.byRow, ([row, { kind, label }]) => [row, kind, label]);
     try {
       this.storage.setItem(this.key, JSON.stringify(entries));
+      this.unsaved.clear();
     } catch {
       this.onFailure("This browser has no room for more decisions: export before you close the page.");
     }
+  }
+
+  /** Takes over what other tabs with this page have saved of rows that were not decided here. */
+  merge() {
+    let merged;
+    try {
+      merged = this.stored();
+    } catch {
+      return;
+    }
+    for (const row of this.unsaved) {
+      if (this.byRow.has(row)) merged.set(row, this.byRow.get(row));
+      else merged.delete(row);
+    }
+    this.byRow = merged;
   }
 
   /** decisions.csv as `dmlp-purify --apply` reads it, in the order of the list. */

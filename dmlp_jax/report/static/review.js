@@ -37,7 +37,11 @@ class Review {
       if (label !== "") this.decide("correct", Number(label));
     });
     byId("undo").addEventListener("click", () => this.undo());
-    byId("export").addEventListener("click", () => download("decisions.csv", this.decisions.csv(this.data)));
+    byId("export").addEventListener("click", () => {
+      this.decisions.save();
+      download("decisions.csv", this.decisions.csv(this.data));
+      this.show();
+    });
     byId("list").addEventListener("click", (event) => {
       const row = event.target.closest(".row");
       if (row) this.go(Number(row.dataset.position));
