@@ -101,7 +101,8 @@ def test_summary_and_report_tell_the_same(done):
     assert contents["held_out"]["purified"] > 0.8
     assert contents["noise"]["estimated_flip_rate"] == pytest.approx(np.mean(GIVEN != TRUE), abs=0.06)
     assert f"{100 * contents['held_out']['purified']:.1f} %" in page
-    assert page.count("<svg") == 6
+    assert page.count("<svg") == 7
+    assert "Reliability, held-out clean rows" in page
     assert not re.findall(r'(?:src|href)="(?!data:|#)', page)
     assert "f.npy" in page
 
