@@ -251,17 +251,18 @@ def _device() -> str:
 
 @functools.cache
 def commit() -> str | None:
-    """The checked-out commit that this package runs from, None outside a git checkout."""
-    here = Path(__file__).resolve().parent
+    """The checked-out commit that this package runs from, None outside a git checkout of it."""
+    here = Path(__file__).resolve()
     try:
-        found = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
-            cwd=here,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=10,
-        )
+        # Installed into a .venv within somebody's project, the package lies in that project's checkout.
+        _git(here.parent, "ls-files", "--error-unmatch", here.name)
+        return _git(here.parent, "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*") or None
     except (OSError, subprocess.SubprocessError):
         return None
-    return found.stdout.strip() or None
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    found = subprocess.run(
+        ["git", *arguments], cwd=folder, capture_output=True, text=True, check=True, timeout=10
+    )
+    return found.stdout.strip()
