@@ -57,18 +57,28 @@ def agree(decide: Callable[[], Any]) -> Any:
 
     Raises:
         UserError: `decide` raised one; every process raises it.
+        RuntimeError: in the other processes, after any other exception in process 0, which raises that.
     """
     if not several():
         return decide()
-    found = None
-    if is_main():
-        try:
-            found = {"value": decide()}
-        except UserError as error:
-            found = {"error": str(error)}
-    found = json.loads(_broadcast(json.dumps(found).encode()))
+    if not is_main():
+        return _follow(json.loads(_broadcast(b"")))
+    try:
+        content = json.dumps({"value": decide()}).encode()
+    except BaseException as error:
+        # The others wait in the broadcast, and would for ever.
+        mistake = {"error": str(error)} if isinstance(error, UserError) else {"failure": repr(error)}
+        _broadcast(json.dumps(mistake).encode())
+        raise
+    return _follow(json.loads(_broadcast(content)))
+
+
+def _follow(found: dict[str, Any]) -> Any:
+    """The value that process 0 found, or its exception."""
     if "error" in found:
         raise UserError(found["error"])
+    if "failure" in found:
+        raise RuntimeError(f"process 0 failed: {found['failure']}")
     return found["value"]
 
 
@@ -77,6 +87,7 @@ def only_main(act: Callable[[], None]) -> None:
 
     Raises:
         UserError: `act` raised one; every process raises it.
+        RuntimeError: in the other processes, after any other exception in process 0; see `agree`.
     """
     agree(lambda: act() and None)
 

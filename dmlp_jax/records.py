@@ -52,7 +52,7 @@ class Records:
             if self._verified.get(path) != state and files.sha256(path) != digest:
                 raise UserError(
                     f"{path} is damaged: it is not what was written there (its SHA-256 is not {digest}, as "
-                    f"{self._path.name} has it); delete it, and the same command makes it anew"
+                    f"{self._path.name} has it); delete it, and the command that made it makes it anew"
                 )
         except FileNotFoundError:
             return False

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from dmlp_jax import files, hosts, summary
+from dmlp_jax import corrected, files, hosts, summary
 from dmlp_jax.contrastive import features, probe
 from dmlp_jax.contrastive.pretrain import load_encoder
 from dmlp_jax.contrastive.pretrain import pretrain as pretrain_encoder
@@ -161,7 +161,9 @@ def retrain(run: Run) -> None:
     if not all_labels:
         labels[arms.CLEAN] = arms.unlabelled(len(problem.given_labels), len(problem.class_names))
         rates[arms.CLEAN] = 0.0
-    for source in arms.parse(settings.labels) if all_labels else ():
+    sources = arms.parse(settings.labels) if all_labels else []
+    trained_on = corrected.check_networks(settings.method, sources, workdir)
+    for source in sources:
         values = summary.labels_of(source, workdir, problem, soft=settings.soft_labels)
         if values is None:
             _say("retrain", f"no network on {source} labels: nobody knows them")
@@ -170,9 +172,8 @@ def retrain(run: Run) -> None:
             rates[source] = settings.noise_rate
             if settings.noise_rate is None:
                 rates[source] = summary.noise_rate_of(source, workdir, problem, config)
-    places = {source: workdir.retrain / f"{settings.method}-{source}" / "result.json" for source in labels}
-    done = hosts.agree(lambda: [source for source, place in places.items() if place.exists()])
-    if complete and len(done) == len(labels):
+    places = [workdir.retrain / f"{settings.method}-{source}" for source in labels]
+    if complete and hosts.agree(lambda: all(retraining.finished(place) for place in places)):
         return _skip("retrain")
     encoder = None
     if settings.init == "encoder":
@@ -184,7 +185,7 @@ def retrain(run: Run) -> None:
         _say("retrain", f"{settings.method} with {settings.model} on labels, by estimate: {named}")
     else:
         _say("retrain", f"{settings.method} with {settings.model} on the labels of the clean rows alone")
-    workdir.begin(stage, config)
+    workdir.begin(stage, config, trained_on=trained_on)
     with stopwatch() as seconds:
         retraining.retrain(
             problem,
@@ -197,8 +198,12 @@ def retrain(run: Run) -> None:
             seed=config.seed,
             encoder=encoder,
         )
-    results = workdir.retrain.glob(f"{settings.method}-*/result.json")
-    workdir.finish(stage, config, results, seconds=seconds)
+    made = [
+        path
+        for name in ("result.json", "corrected.npz")
+        for path in workdir.retrain.glob(f"{settings.method}-*/{name}")
+    ]
+    workdir.finish(stage, config, made, seconds=seconds, trained_on=trained_on)
 
 
 def _standardized(problem: Problem) -> Problem:

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from dmlp_jax import files
+from dmlp_jax import corrected, files
 from dmlp_jax.data import datasets
 from dmlp_jax.data.types import Problem
 from dmlp_jax.errors import UserError
@@ -68,8 +68,7 @@ def labels_of(source: str, workdir: Workdir, problem: Problem, *, soft: bool) ->
         UserError: the method has not run on the given labels, or corrects none.
     """
     if source.startswith(arms.CORRECTED):
-        method = source.removeprefix(arms.CORRECTED)
-        path = workdir.retrain / f"{method}-given" / "corrected.npz"
+        method, path = source.removeprefix(arms.CORRECTED), corrected.path_of(source, workdir)
         if not path.exists():
             raise UserError(
                 f"retrain.labels holds {source!r}, but {path} is not there; first run a method that corrects "
@@ -90,16 +89,16 @@ def noise_rate_of(source: str, workdir: Workdir, problem: Problem, config: Confi
 
     Labels that a method corrected are judged as given ones are, by the purified distribution of each row.
     """
-    corrected = source.startswith(arms.CORRECTED)
+    mended = source.startswith(arms.CORRECTED)
     scores = files.load_npz(workdir.purifier)
     return noise_rate.estimate(
-        "given" if corrected else source,
-        given=_hard(source, workdir, problem) if corrected else problem.given_labels,
+        "given" if mended else source,
+        given=_hard(source, workdir, problem) if mended else problem.given_labels,
         probs=files.load_npz(workdir.purified, ("probs",))["probs"],
         scores={
             name: float(scores[f"scores/{name}/accuracy"])
             for name in LABEL_SOURCES
-            if f"scores/{name}/accuracy" in scores and not corrected
+            if f"scores/{name}/accuracy" in scores and not mended
         },
         calibrated=config.purify.preset == "default",
         soft=config.retrain.soft_labels,
@@ -162,7 +161,7 @@ def summarize(
             name: None
             if problem.true_labels is None
             else float(np.mean(_hard(name, workdir, problem) == problem.true_labels))
-            for name in LABEL_SOURCES
+            for name in (*LABEL_SOURCES, *corrected.of_run(method, results, workdir))
         },
         "changed": float(np.mean(files.load_npz(workdir.purified)["changed"])),
         "held_out": {name: values["accuracy"] for name, values in scores.items()},
@@ -182,7 +181,9 @@ def summarize(
             for name, result in results.items()
         },
         "corrected": {
-            name: result["label_accuracy"] for name, result in results.items() if "label_accuracy" in result
+            f"{method}-{name}": result["label_accuracy"]
+            for name, result in results.items()
+            if "label_accuracy" in result
         },
         "noise_rate": {name: result["noise_rate"] for name, result in results.items()},
         "probe": workdir.details("extract").get("probe", {"linear": None, "knn": None}),
@@ -216,7 +217,7 @@ def table(result: dict[str, Any]) -> str:
         f"{'labels':<22}{'accuracy of':>14}{'on held-out':>14}{'test accuracy of a network':>30}",
         f"{'':<22}{'the labels':>14}{'clean rows':>14}{'trained on them (last epoch)':>30}",
     ]
-    for name in dict.fromkeys([*LABEL_SOURCES, *result["test"], "true"]):
+    for name in dict.fromkeys([*result["labels"], *result["test"], "true"]):
         labels = 1.0 if name == "true" and flipped is not None else result["labels"].get(name)
         test = result["test"].get(name, {}).get("last")
         if name in ("true", arms.CLEAN) and test is None:
@@ -251,17 +252,18 @@ def _device() -> str:
 
 @functools.cache
 def commit() -> str | None:
-    """The checked-out commit that this package runs from, None outside a git checkout."""
-    here = Path(__file__).resolve().parent
+    """The checked-out commit that this package runs from, None outside a git checkout of it."""
+    here = Path(__file__).resolve()
     try:
-        found = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
-            cwd=here,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=10,
-        )
+        # Installed into a .venv within somebody's project, the package lies in that project's checkout.
+        _git(here.parent, "ls-files", "--error-unmatch", here.name)
+        return _git(here.parent, "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*") or None
     except (OSError, subprocess.SubprocessError):
         return None
-    return found.stdout.strip() or None
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    found = subprocess.run(
+        ["git", *arguments], cwd=folder, capture_output=True, text=True, check=True, timeout=10
+    )
+    return found.stdout.strip()

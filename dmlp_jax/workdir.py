@@ -176,18 +176,33 @@ class Workdir:
         for stage in ("split", "pretrain", "extract", "purify", f"retrain/{config.retrain.method}"):
             self.is_complete(stage, config)
 
-    def begin(self, stage: str, config: ConfigDict) -> None:
-        """Records under which settings the stage runs."""
-        hosts.only_main(lambda: self._begin(stage, config))
+    def digest(self, path: Path) -> str | None:
+        """The SHA-256 of a file in the workdir; None if it is not there.
 
-    def _begin(self, stage: str, config: ConfigDict) -> None:
+        Raises:
+            UserError: a stage left it with another one: it is damaged.
+        """
+        return hosts.agree(lambda: self._digest(path))
+
+    def _digest(self, path: Path) -> str | None:
+        name = path.relative_to(self.root).as_posix()
+        for record in self._records.read().values():
+            if (known := record["sha256"].get(name)) is not None:
+                return known if self._records.is_whole(path, known) else None
+        return files.sha256(path) if path.exists() else None
+
+    def begin(self, stage: str, config: ConfigDict, **details: Any) -> None:
+        """Records under which settings the stage runs, and what else there is to record."""
+        hosts.only_main(lambda: self._begin(stage, config, details))
+
+    def _begin(self, stage: str, config: ConfigDict, details: dict[str, Any]) -> None:
         kept = {}
         if stage.startswith("retrain/"):
             # Arms that are done stay, and are read again; other stages write all their files anew.
             known = self._records.read().get(stage, {"sha256": {}})["sha256"]
             kept = {name: digest for name, digest in known.items() if (self.root / name).exists()}
         settings = relevant_settings(stage, config)
-        self._records.write(stage, {"settings": settings, "complete": False, "sha256": kept})
+        self._records.write(stage, {"settings": settings, "complete": False, "sha256": kept, **details})
 
     def finish(self, stage: str, config: ConfigDict, made: Iterable[Path] = (), **details: Any) -> None:
         """Records that the stage is done.
@@ -207,6 +222,6 @@ class Workdir:
         self._records.write(stage, {"settings": settings, "complete": True, "sha256": digests, **details})
 
     def details(self, stage: str) -> dict[str, Any]:
-        """What was recorded with a finished stage, empty where nothing was."""
+        """What else was recorded with a stage, empty where nothing was."""
         record = hosts.agree(lambda: self._records.read().get(stage, {}))
         return {key: value for key, value in record.items() if key not in COMMON}

@@ -13,6 +13,7 @@ import pytest
 
 from dmlp_jax import files, hosts
 from dmlp_jax.errors import UserError
+from dmlp_jax.purifier import InputError
 
 SETTINGS = [
     "--config.pretrain.epochs=3",
@@ -34,6 +35,61 @@ def test_a_single_process_agrees_with_itself():
     assert done == [1]
     with pytest.raises(UserError, match="full"):
         hosts.only_main(lambda: (_ for _ in ()).throw(UserError("full")))
+
+
+@pytest.fixture
+def in_turn(monkeypatch):
+    """Runs an agreement in process 0, then in process 1, which gets what process 0 sent."""
+    sent = []
+
+    def send(content):
+        sent.append(content)
+        return content
+
+    def run(decide):
+        outcomes = []
+        for rank in range(2):
+            monkeypatch.setattr(hosts.jax, "process_count", lambda: 2)
+            monkeypatch.setattr(hosts.jax, "process_index", lambda rank=rank: rank)
+            monkeypatch.setattr(hosts, "_broadcast", send if rank == 0 else lambda _: sent[0])
+            try:
+                outcomes.append(hosts.agree(decide if rank == 0 else None))
+            except BaseException as error:
+                outcomes.append(error)
+        assert len(sent) == 1  # neither none, which the other waits for, nor two
+        return outcomes
+
+    return run
+
+
+def test_the_others_learn_what_process_0_decided(in_turn):
+    assert in_turn(lambda: {"epoch": 3}) == [{"epoch": 3}, {"epoch": 3}]
+
+
+@pytest.mark.parametrize(
+    ("error", "there", "words"),
+    [
+        (UserError("the disk is full"), UserError, "the disk is full"),
+        (InputError("no classes"), RuntimeError, "process 0 failed: InputError('no classes')"),
+        (OSError(5, "Input/output error"), RuntimeError, "Input/output error"),
+        (MemoryError(), RuntimeError, "MemoryError"),
+        (KeyboardInterrupt(), RuntimeError, "KeyboardInterrupt"),
+    ],
+)
+def test_no_exception_of_process_0_leaves_the_others_waiting(in_turn, error, there, words):
+    def decide():
+        raise error
+
+    first, other = in_turn(decide)
+    assert first is error
+    assert type(other) is there
+    assert words in str(other)
+
+
+def test_a_value_that_json_cannot_hold_ends_all_processes(in_turn):
+    first, other = in_turn(object)
+    assert type(first) is TypeError
+    assert type(other) is RuntimeError
 
 
 def start(workdir, cache, processes, devices=1, method="naive"):

@@ -7,10 +7,12 @@ import pytest
 from PIL import Image
 
 from dmlp_jax import pipeline
+from dmlp_jax.config import apply_recipe
 from dmlp_jax.errors import UserError
 from dmlp_jax.reproduce import __main__ as command
-from dmlp_jax.reproduce import budgets, cells, published, show
+from dmlp_jax.reproduce import budgets, cells, published, runner, show
 from dmlp_jax.reproduce.methods import ROWS
+from dmlp_jax.stage_settings import relevant_settings
 
 EVERY = [cell for number in published.TITLES for cell in cells.of_table(number)]
 
@@ -66,6 +68,24 @@ def test_what_differs_has_a_folder_of_its_own_and_what_does_not_shares_one():
     assert len(both) == 6
     config = cells.config_of(EVERY[0], 0, full, {"cifar10": "elsewhere"})
     assert cells.run_name(config) == cells.run_name(cells.config_of(EVERY[0], 0, full, {}))
+
+
+@pytest.mark.parametrize("budget", map(budgets.get, budgets.BUDGETS))
+def test_the_labels_that_a_network_learns_from_are_those_of_the_method_s_own_row(budget):
+    """`MLC*-DivideMix` and `MLC*` share a workdir, which refuses one method under two settings."""
+    by_name = {cell.name: cell for cell in cells.of_table(6)}
+    compared = 0
+    for cell in by_name.values():
+        if (first := runner.corrector(cell)) is None:
+            continue
+        alone = by_name[cell.name.replace("-DivideMix", "")]
+        configs = [apply_recipe(cells.config_of(made, 0, budget, {})) for made in (first, alone)]
+        assert len({cells.run_name(config) for config in configs}) == 1
+        stage = f"retrain/{configs[0].retrain.method}"
+        assert relevant_settings(stage, configs[0]) == relevant_settings(stage, configs[1])
+        assert configs[0].retrain.labels == "given"
+        compared += 1
+    assert compared == 2 * 4
 
 
 def test_cells_are_chosen_by_row_column_end_and_preset():

@@ -3,7 +3,7 @@
 import numpy as np
 
 from dmlp_jax.report import intervals, svg
-from dmlp_jax.report.svg import COLORS
+from dmlp_jax.report.svg import COLORS, CORRECTED
 
 
 def label_accuracy(accuracy: np.ndarray, baselines: dict[str, float]) -> str:
@@ -25,13 +25,13 @@ def label_accuracy(accuracy: np.ndarray, baselines: dict[str, float]) -> str:
                 axes.plot(
                     [],
                     [],
-                    color=COLORS[name],
+                    color=COLORS.get(name, CORRECTED),
                     ls="--",
                     lw=1.2,
                     label=f"{label} ({value:.0%}, below)",
                 )
             else:
-                axes.axhline(100 * value, color=COLORS[name], ls="--", lw=1.2, label=label)
+                axes.axhline(100 * value, color=COLORS.get(name, CORRECTED), ls="--", lw=1.2, label=label)
         axes.set(xlabel="step", ylabel="labels that are right, %", title="Label accuracy")
         svg.legend(axes)
 
@@ -158,7 +158,7 @@ def test_accuracy(curves: dict[str, list[float]]) -> str:
             axes.plot(
                 np.arange(1, len(values) + 1),
                 100 * np.asarray(values),
-                color=COLORS.get(name, "tab:brown"),  # labels that a method corrected
+                color=COLORS.get(name, CORRECTED),
                 lw=1.8,
                 label=f"{name.replace('_', ' ')} labels",
             )

@@ -33,6 +33,8 @@ COLORS = {
     "true": "#4d4d4d",
     "clean": "#01665e",
 }
+# Of labels that a coupled method corrected, whichever it was.
+CORRECTED = "tab:brown"
 # Dots per inch of what is drawn as pixels inside an SVG document.
 _DPI = 150
 # Characters of a class name that a figure shows.

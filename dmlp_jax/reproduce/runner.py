@@ -34,7 +34,8 @@ def run(
 
     Returns:
         Test accuracy in % after the epoch that is 'best' on the test set and after the 'last' one, label
-        accuracy 'labels' of what was trained on (None where the truth is unknown), and the 'epochs' used.
+        accuracy 'labels' of what was trained on, of methods that correct labels while they train of those
+        (None where the truth is unknown), and the 'epochs' used.
 
     Raises:
         UserError: missing data, or settings that do not fit them.
@@ -53,16 +54,22 @@ def run(
         pipeline.run(config, workdir, stop)
         accuracy = 100 * _probe(config, workdir)
         return {"best": accuracy, "last": accuracy, "labels": None, "epochs": config.pretrain.epochs}
-    if cell.how.labels.startswith(arms.CORRECTED):
-        first = config.copy_and_resolve_references()
-        first.retrain.update(method=cell.how.labels.removeprefix(arms.CORRECTED), labels="given")
-        budget.shorten(first)
-        pipeline.run(first, workdir, stop)
-    summary = pipeline.run(config, workdir, stop)
-    accuracy = {**summary["labels"], **summary["corrected"]}.get(cell.how.labels)
+    if (first := corrector(cell)) is not None:
+        pipeline.run(cells.config_of(first, seed, budget, folders), workdir, stop)
+    accuracies = pipeline.run(config, workdir, stop)["labels"]
+    own = f"{arms.CORRECTED}{config.retrain.method}"
+    accuracy = accuracies[own if cell.how.labels == "given" and own in accuracies else cell.how.labels]
     labels = None if accuracy is None else 100 * accuracy
     scores = _scores(workdir, f"{config.retrain.method}-{cell.how.labels}")
     return scores | {"labels": labels, "epochs": epochs}
+
+
+def corrector(cell: Cell) -> Cell | None:
+    """What must run before a cell that learns from labels a method corrected: that method; else None."""
+    if not cell.how.labels.startswith(arms.CORRECTED):
+        return None
+    method_name = cell.how.labels.removeprefix(arms.CORRECTED)
+    return cell._replace(how=cell.how._replace(method=method_name, labels="given"))
 
 
 def _scores(workdir: Path, arm: str) -> dict[str, float]:

@@ -75,8 +75,7 @@ def retrain(
     results = {}
     for source, values in labels.items():
         place = folder / f"{settings.method}-{source}"
-        result_path = place / "result.json"
-        known = hosts.agree(lambda: files.load_json(result_path) if result_path.exists() else None)  # noqa: B023
+        known = hosts.agree(lambda: finished(place))  # noqa: B023
         if known is not None:
             results[source] = known
             continue
@@ -107,8 +106,25 @@ def retrain(
         results[source] = {**_summarize(outcome.curve), "noise_rate": noise_rates[source]}
         if correct:
             results[source]["label_accuracy"] = outcome.curve[-1].get("label_accuracy")
-        hosts.only_main(lambda: files.save_json(result_path, results[source]))  # noqa: B023
+        hosts.only_main(lambda: files.save_json(place / "result.json", results[source]))  # noqa: B023
     return results
+
+
+def finished(place: Path) -> dict[str, Any] | None:
+    """The result of an arm; None if it has none, or lacks the labels that its method corrected.
+
+    Args:
+        place: its folder.
+
+    Raises:
+        UserError: the result is damaged.
+    """
+    path = place / "result.json"
+    if not path.exists():
+        return None
+    result = files.load_json(path)
+    # Only methods that correct labels speak of their accuracy.
+    return None if "label_accuracy" in result and not (place / "corrected.npz").exists() else result
 
 
 def _evaluator(

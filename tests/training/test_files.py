@@ -36,11 +36,25 @@ def test_objects_are_not_pickled(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-def test_files_have_ordinary_permissions(tmp_path):
-    files.save_text(tmp_path / "x", "")
-    umask = os.umask(0)
-    os.umask(umask)
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])
+def test_files_have_ordinary_permissions(tmp_path, umask):
+    before = os.umask(umask)
+    try:
+        files.save_text(tmp_path / "x", "")
+    finally:
+        os.umask(before)
     assert stat.S_IMODE((tmp_path / "x").stat().st_mode) == 0o666 & ~umask
+
+
+def test_a_write_leaves_the_umask_alone(tmp_path, monkeypatch):
+    """It is the whole process's: files that other threads make meanwhile would be open to everybody."""
+
+    def umask(mask):
+        raise AssertionError(f"umask({mask:o})")
+
+    monkeypatch.setattr(os, "umask", umask)
+    files.save_text(tmp_path / "x", "whole")
+    assert (tmp_path / "x").read_text() == "whole"
 
 
 def test_what_killed_writers_left_is_removed(tmp_path):
