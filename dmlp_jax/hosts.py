@@ -4,6 +4,7 @@ Process 0 decides and writes; the others learn from it what it decided, so that 
 different turns because one saw a file a moment earlier. With a single process all of this does nothing.
 """
 
+import contextvars
 import itertools
 import json
 import os
@@ -15,6 +16,9 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from dmlp_jax.errors import UserError
+
+# Whether process 0 is deciding just now: the others wait for the outcome and cannot agree on parts of it.
+_alone: contextvars.ContextVar[bool] = contextvars.ContextVar("alone", default=False)
 
 
 def initialize() -> None:
@@ -50,7 +54,7 @@ def is_main() -> bool:
 
 
 def agree(decide: Callable[[], Any]) -> Any:
-    """What `decide`, called in process 0 only, returned there.
+    """What `decide`, called in process 0 only, returned there; calls within `decide` are process 0's own.
 
     Args:
         decide: returns a value that JSON can hold.
@@ -59,10 +63,11 @@ def agree(decide: Callable[[], Any]) -> Any:
         UserError: `decide` raised one; every process raises it.
         RuntimeError: in the other processes, after any other exception in process 0, which raises that.
     """
-    if not several():
+    if not several() or _alone.get():
         return decide()
     if not is_main():
         return _follow(json.loads(_broadcast(b"")))
+    token = _alone.set(True)
     try:
         content = json.dumps({"value": decide()}).encode()
     except BaseException as error:
@@ -70,6 +75,8 @@ def agree(decide: Callable[[], Any]) -> Any:
         mistake = {"error": str(error)} if isinstance(error, UserError) else {"failure": repr(error)}
         _broadcast(json.dumps(mistake).encode())
         raise
+    finally:
+        _alone.reset(token)
     return _follow(json.loads(_broadcast(content)))
 
 

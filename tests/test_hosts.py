@@ -66,6 +66,11 @@ def test_the_others_learn_what_process_0_decided(in_turn):
     assert in_turn(lambda: {"epoch": 3}) == [{"epoch": 3}, {"epoch": 3}]
 
 
+def test_what_process_0_decides_on_the_way_is_its_own(in_turn):
+    """The others wait for the whole: a message about a part would be taken for it."""
+    assert in_turn(lambda: hosts.agree(lambda: 3) + 1) == [4, 4]
+
+
 @pytest.mark.parametrize(
     ("error", "there", "words"),
     [
