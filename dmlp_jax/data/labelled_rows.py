@@ -156,7 +156,8 @@ def _apart(sources: Sources, own: FeatureFile) -> dict[str, Any]:
     """Clean rows of a file of their own."""
     if sources.val_given_labels == SAME:
         raise UserError("--val-given-labels needs a file, unless --val-index says which rows are clean")
-    clean = read_features(sources.val_features, sources, own.columns or sources.feature_columns)
+    # The columns of the noisy rows, by their whole names: f1 is not to be found in f10.
+    clean = read_features(sources.val_features, sources, own.columns, exact=True)
     return {
         "features": clean.features,
         "labels": clean.labels,

@@ -82,15 +82,20 @@ def test_parquet_with_columns_and_with_lists(tmp_path):
         ({"feature_columns": ("text",)}, ["'text'", "'x0'", "row 0", "12 rows"]),
         ({"feature_columns": ("gap",)}, ["'gap'", "row 7", "1 rows"]),
         ({"feature_columns": ("huge",)}, ["'huge'", "row 0"]),
+        ({"feature_columns": ()}, ["--feature-columns names no column"]),
+        ({"feature_columns": ("label", "emb_")}, ["names 'label'", "holds the labels", "no feature"]),
+        ({"feature_columns": ("city",), "label_column": "city"}, ["names 'city'", "holds the labels"]),
+        ({"feature_columns": ("emb_0", "gap"), "id_column": "emb_0"}, ["'emb_0'", "holds the ids"]),
+        ({"feature_columns": ("emb",), "exact": True}, ["no column 'emb'", "did you mean 'emb_"]),
     ],
 )
 def test_mistakes_in_columns(tmp_path, options, words):
-    data = frame().assign(text=[f"x{i}" for i in range(12)], huge=1e300)
+    data = frame().assign(text=[f"x{i}" for i in range(12)], huge=1e300, city="Bonn")
     data["gap"] = np.where(np.arange(12) == 7, np.nan, 1.5)
     path = write(data, tmp_path / "t.csv")
     with pytest.raises(UserError) as caught:
         tables.read(path, **options)
-    for word in [*words, "t.csv"]:
+    for word in [*words, "t.csv"] if options.get("feature_columns") != () else words:
         assert word in str(caught.value)
 
 
@@ -372,6 +377,55 @@ def test_the_clean_table_gives_the_same_columns(tmp_path):
     clean = write(frame(3, seed=1), tmp_path / "c.csv")
     with pytest.raises(UserError, match=r"c\.csv has no column 'extra'"):
         labelled_rows.load(Sources(noisy, val_features=clean))
+
+
+def test_a_column_of_the_noisy_rows_is_not_found_in_a_longer_name(tmp_path):
+    rng = np.random.default_rng(0)
+
+    def table(name, columns, rows):
+        data = pandas.DataFrame(rng.normal(size=(rows, 2)), columns=columns)
+        return write(data.assign(label=["cat", "dog", "ant"] * (rows // 3)), tmp_path / name)
+
+    noisy, clean = table("n.csv", ["f1", "f10"], 12), table("c.csv", ["f10", "f11"], 3)
+    for wanted in (None, ("f",), ("f1", "f10")):
+        with pytest.raises(UserError, match=r"c\.csv has no column 'f1'"):
+            labelled_rows.load(Sources(noisy, val_features=clean, feature_columns=wanted))
+
+
+def test_labels_in_a_file_of_their_own_need_no_column_in_the_features_table(tmp_path):
+    noisy, clean = frame().rename(columns={"label": "species"}), frame(3, seed=1)
+    features = write(noisy.drop(columns="species"), tmp_path / "f.csv")
+    given = write(noisy[["species"]].assign(sure=0.5), tmp_path / "g.csv")
+    val = write(clean.drop(columns="label"), tmp_path / "v.csv")
+    val_labels = write(clean[["label"]].rename(columns={"label": "species"}), tmp_path / "w.csv")
+    sources_ = Sources(features, given, val, val_labels, label_column="species")
+    rows = labelled_rows.load(sources_)
+    assert [rows.class_names[label] for label in rows.labels] == noisy["species"].tolist()
+    np.testing.assert_allclose(rows.val_features, matrix(clean), rtol=1e-6)
+    # Without these files the column is asked for, in the table where it is missing.
+    with pytest.raises(UserError, match=r"f\.csv has no column 'species'"):
+        labelled_rows.load(Sources(features, None, val, val_labels, label_column="species"))
+    with pytest.raises(UserError, match=r"v\.csv has no column 'species'"):
+        labelled_rows.load(Sources(features, given, val, label_column="species"))
+    # The column of labels is for the file of labels, whatever the features come as.
+    np.save(tmp_path / "f.npy", matrix(noisy))
+    np.save(tmp_path / "v.npy", matrix(clean))
+    plain = Sources(tmp_path / "f.npy", given, tmp_path / "v.npy", val_labels, label_column="species")
+    np.testing.assert_array_equal(labelled_rows.load(plain).labels, rows.labels)
+
+
+def test_labels_are_no_feature_where_a_file_has_better_ones(tmp_path):
+    noisy, clean = frame(), frame(3, seed=1).assign(species=[0, 1, 2])
+    (tmp_path / "w.txt").write_text("ant\nNA\ndog\n")
+    (tmp_path / "y.txt").write_text("ant\nNA\ndog\n" * 4)
+    features = write(noisy.assign(species=np.arange(12) % 5), tmp_path / "f.csv")
+    val = write(clean, tmp_path / "v.csv")
+    rows = labelled_rows.load(
+        Sources(features, tmp_path / "y.txt", val, tmp_path / "w.txt", label_column="species")
+    )
+    np.testing.assert_allclose(rows.features, matrix(noisy), rtol=1e-6)
+    np.testing.assert_allclose(rows.val_features, matrix(clean), rtol=1e-6)
+    assert rows.class_names == ("NA", "ant", "dog")
 
 
 @pytest.mark.parametrize(
