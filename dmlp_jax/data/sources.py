@@ -12,6 +12,8 @@ from dmlp_jax import files
 from dmlp_jax.data import arrays, tables
 from dmlp_jax.errors import UserError
 
+# Entries of a block of features that is looked through at a time; those of a file may not fit into memory.
+_BLOCK = 2**22
 # Said of the clean rows for `Sources.val_given_labels`: take the labels that LABELS gives them.
 SAME = "same"
 
@@ -117,7 +119,9 @@ def read_features(
 
 
 def check_matrix(name: str, features: Any) -> None:
-    """Features are a matrix with at least one row and column.
+    """Features are a matrix of finite real numbers with at least one row and column.
+
+    `purify` looks too, but knows only of the rows that it gets: these are numbered as the file numbers them.
 
     Raises:
         UserError: they are not; the message calls them `name`.
@@ -126,6 +130,31 @@ def check_matrix(name: str, features: Any) -> None:
         raise UserError(
             f"{name} must hold a matrix [rows, features] with at least one of each, but has shape "
             f"{features.shape}; flatten each example to one row"
+        )
+    if features.dtype.kind not in "fiu":
+        raise UserError(f"{name} must hold real numbers, not {features.dtype}; convert them to float32")
+    if features.dtype.kind == "f":
+        _check_finite(name, features)
+
+
+def _check_finite(name: str, features: Any) -> None:
+    """Finite in float32, in which the purifier computes."""
+    step = max(1, _BLOCK // features.shape[1])
+    bad, first = 0, None
+    for start in range(0, len(features), step):
+        with np.errstate(over="ignore"):
+            finite = np.isfinite(np.asarray(features[start : start + step], np.float32))
+        if finite.all():
+            continue
+        rows = np.flatnonzero(~finite.all(axis=1))
+        bad += len(rows)
+        if first is None:
+            row, column = start + int(rows[0]), int((~finite[rows[0]]).argmax())
+            first = f"row {row}, column {column} is {features[row, column]}"
+    if first:
+        raise UserError(
+            f"{name}: {first}, counted from 0 ({bad} of {len(features)} rows hold NaN or infinity in "
+            "float32); remove those rows or repair the features"
         )
 
 
