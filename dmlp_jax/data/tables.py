@@ -62,8 +62,8 @@ def read(
         raise UserError(f"{path} has no rows")
     if label_column is not None and labelled:
         _require(path, frame, label_column, "the label column")
-    label = label_column or LABEL_COLUMN
-    label = label if label in frame else None
+    wanted = label_column or LABEL_COLUMN
+    label = wanted if wanted in frame else None
     if id_column is not None:
         _require(path, frame, id_column, "the id column")
     others = [name for name in frame.columns if name not in (label, id_column)]
@@ -77,9 +77,7 @@ def read(
         if not feature_columns:
             raise UserError("--feature-columns names no column; leave it out to take all columns of numbers")
         _refuse_as_features(path, feature_columns, {label: "labels", id_column: "ids"})
-        columns = [
-            name for wanted in feature_columns for name in _matching(path, frame, others, wanted, exact)
-        ]
+        columns = [name for text in feature_columns for name in _matching(path, frame, others, text, exact)]
     features = np.concatenate([_numbers(path, frame[name]) for name in dict.fromkeys(columns)], axis=1)
     return Table(
         features=features,
