@@ -90,7 +90,7 @@ def make_parser() -> argparse.ArgumentParser:
     settings = parser.add_argument_group("settings")
     add = settings.add_argument
     add("--preset", choices=("default", "paper"), default="default", help="purifier, default: %(default)s")
-    add("--seed", type=int, default=0, help="for the folds of the clean rows, default: %(default)s")
+    add("--seed", type=_seed, default=0, help="for the folds of the clean rows, default: %(default)s")
     add("--num-classes", metavar="C", type=int, help="labels are class indices 0 to C - 1, each of them")
     add("--version", action="version", version=f"dmlp_jax {metadata.version('dmlp_jax')}")
     return parser
@@ -211,12 +211,24 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
+def _whole_number(text: str, least: int, most: int) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+    if not least <= value <= most:
+        raise argparse.ArgumentTypeError(f"{value} is not within {least} to {most}")
+    return value
+
+
 def _count(text: str) -> int:
     """A number of images."""
-    value = int(text)
-    if not 0 <= value <= 1000:
-        raise argparse.ArgumentTypeError(f"{value} is not within 0 to 1000")
-    return value
+    return _whole_number(text, 0, 1000)
+
+
+def _seed(text: str) -> int:
+    """What `jax.random.key` takes."""
+    return _whole_number(text, -(2**63), 2**63 - 1)
 
 
 def _fail(message: str, status: int) -> int:

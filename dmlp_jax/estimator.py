@@ -90,14 +90,12 @@ class LabelPurifier(ClassifierMixin, BaseEstimator):
         if y is None:
             # scikit-learn's own words for it.
             validate_data(self, X, y)
-        checked = self._features("X", X, reset=True)
-        # scikit-learn makes a plain array of a memory map, which purify would load.
-        features = X if isinstance(X, np.memmap) and X.ndim == 2 else checked
+        features = self._features("X", X, reset=True)
         given = label_array("y", y)
-        if len(given) != len(checked):
-            raise InputError(f"y has {len(given)} labels but X has {len(checked)} rows")
+        if len(given) != len(features):
+            raise InputError(f"y has {len(given)} labels but X has {len(features)} rows")
         if sample_weight is not None:
-            sample_weight = _check_sample_weight(sample_weight, checked, dtype=np.float32)
+            sample_weight = _check_sample_weight(sample_weight, features, dtype=np.float32)
         random = check_random_state(self.random_state)
         key = jax.random.key(random.randint(np.iinfo(np.int32).max))
         if X_val is None:
@@ -164,14 +162,20 @@ class LabelPurifier(ClassifierMixin, BaseEstimator):
         return float(np.average(right, weights=sample_weight))
 
     def _features(self, name: str, X: Any, reset: bool = False) -> np.ndarray:
-        """Features [n, d], finite; `reset` learns d and the columns' names."""
+        """Features [n, d], finite; `reset` learns d and the columns' names. Memory maps stay on disk."""
         least = 2 if reset else 1
-        kinds = (np.float64, np.float32)
-        X = validate_data(
-            self, X, reset=reset, dtype=kinds, ensure_min_samples=least, ensure_all_finite=False
+        # scikit-learn makes a float64 array of a memory map of another type: two of its rows tell as much.
+        on_disk = isinstance(X, np.memmap) and X.ndim == 2 and X.dtype.kind in "fiu"
+        checked = validate_data(
+            self,
+            X[:2] if on_disk else X,
+            reset=reset,
+            dtype=(np.float64, np.float32),
+            ensure_min_samples=least,
+            ensure_all_finite=False,
         )
         # Unlike scikit-learn's, this check tells which entry it is.
-        return check_features(name, X)
+        return check_features(name, X if on_disk else checked)
 
     def _config(self) -> PurifyConfig:
         if self.preset not in PRESETS:

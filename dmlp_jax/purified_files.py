@@ -1,8 +1,10 @@
 """What `dmlp-purify` leaves: purified.npz, issues.csv, report.html and summary.json."""
 
 import contextlib
+import os
+import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,8 @@ from dmlp_jax.report import page, verdict
 
 # summary.json is written last: where it is, the others are.
 NAMES = ("purified.npz", "issues.csv", "report.html", "summary.json")
+# Of the folder inside OUT where the new files wait until all are whole.
+_PREFIX = ".dmlp-purify."
 
 
 def check_folder(folder: Path, overwrite: bool) -> None:
@@ -28,13 +32,17 @@ def check_folder(folder: Path, overwrite: bool) -> None:
     Raises:
         UserError: it is a file, cannot be written to, or holds earlier results that are not to be replaced.
     """
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"--out: {folder} is a file; name a folder")
-    there = [name for name in NAMES if (folder / name).exists()]
-    if there and not overwrite:
-        raise UserError(f"--out: {folder} holds {', '.join(there)} already; name another, or --overwrite")
-    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    made: list[Path] = []
     try:
+        if folder.exists() and not folder.is_dir():
+            raise UserError(f"--out: {folder} is a file; name a folder")
+        there = [name for name in NAMES if (folder / name).exists()]
+        if there and not overwrite:
+            raise UserError(f"--out: {folder} holds {', '.join(there)} already; name another, or --overwrite")
+        for name in there:
+            if (folder / name).is_dir():
+                raise UserError(f"--out: {folder / name} is a folder, not a result; name another folder")
+        made += [path for path in (folder, *folder.parents) if not path.exists()]
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
@@ -57,7 +65,7 @@ def write(
     image_of: Callable[[int], np.ndarray | None] | None = None,
     reviewed: Reviewed | None = None,
 ) -> dict[str, Any]:
-    """Writes the files, each whole or not at all, summary.json last.
+    """Writes the files, all of them or none: earlier results stay until the new ones are whole.
 
     Args:
         folder: is made where it is not there.
@@ -72,7 +80,7 @@ def write(
         The contents of summary.json.
 
     Raises:
-        UserError: the folder cannot be written to.
+        UserError: the folder cannot be written to, or is full.
     """
     ids = None if rows.ids is None else rows.ids[rows.index]
     found = issues(result, rows.labels, rows.class_names, index=rows.index, ids=ids)
@@ -82,25 +90,25 @@ def write(
         contents["review"] = reviewed.counts
         decided = {"reviewed_index": reviewed.index, "reviewed_labels": reviewed.labels}
     purified = {name: getattr(result, name) for name in ("labels", "probs", "confidence", "changed")}
-    _remove(folder)
-    files.save_npz(
-        folder / "purified.npz",
-        {**purified, "index": rows.index, "class_names": np.array(rows.class_names), **decided},
-    )
-    files.save_text(folder / "issues.csv", found.csv())
-    page.write(
-        folder / "report.html",
-        contents,
-        ConfigDict({"report": {key: settings[key] for key in ("gallery", "map")}, "arguments": settings}),
-        _problem(rows),
-        purified,
-        summary.purifier_arrays(result),
-        curves={},
-        row_index=rows.index,
-        row_names=ids,
-        image_of=image_of,
-    )
-    files.save_json(folder / "summary.json", contents)
+    with _replacing(folder) as new:
+        files.save_npz(
+            new / "purified.npz",
+            {**purified, "index": rows.index, "class_names": np.array(rows.class_names), **decided},
+        )
+        files.save_text(new / "issues.csv", found.csv())
+        page.write(
+            new / "report.html",
+            contents,
+            ConfigDict({"report": {key: settings[key] for key in ("gallery", "map")}, "arguments": settings}),
+            _problem(rows),
+            purified,
+            summary.purifier_arrays(result),
+            curves={},
+            row_index=rows.index,
+            row_names=ids,
+            image_of=image_of,
+        )
+        files.save_json(new / "summary.json", contents)
     return contents
 
 
@@ -173,11 +181,41 @@ def _estimates(contents: dict[str, Any]) -> str:
     return f"; by estimate {given:.1%} of the given ones are wrong and {purified:.1%} of the purified ones"
 
 
-def _remove(folder: Path) -> None:
-    """Takes earlier results away, summary.json first, and what a killed command left of such files."""
-    for name in reversed(NAMES):
-        for path in (folder / name, *folder.glob(f".{name}.*.tmp")):
-            path.unlink(missing_ok=True)
+@contextlib.contextmanager
+def _replacing(folder: Path) -> Iterator[Path]:
+    """A place for the new files, which take the place of the old ones when the block ends well."""
+    with files.writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        # What killed commands left would take the space that the new files need.
+        for left in folder.glob(f"{_PREFIX}*.tmp"):
+            shutil.rmtree(left, ignore_errors=True)
+        new = Path(tempfile.mkdtemp(prefix=_PREFIX, suffix=".tmp", dir=folder))
+    try:
+        yield new
+        with files.writing(folder):
+            _replace(folder, new)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def _replace(folder: Path, new: Path) -> None:
+    """Moves the files of `new` into `folder`; if one cannot be moved, the old ones come back."""
+    old = new / "old"
+    old.mkdir()
+    try:
+        # summary.json goes first and comes last: a command that is killed here leaves none.
+        for name in reversed(NAMES):
+            if (folder / name).exists():
+                os.replace(folder / name, old / name)
+        for name in NAMES:
+            os.replace(new / name, folder / name)
+    except BaseException:
+        for name in NAMES:
+            if (old / name).exists():
+                os.replace(old / name, folder / name)
+            elif not (new / name).exists():
+                (folder / name).unlink()
+        raise
 
 
 def _problem(rows: LabelledRows) -> Problem:

@@ -170,7 +170,8 @@ def test_table_with_clean_rows_ids_and_a_gallery(folder, tmp_path, capsys):
 
 def test_earlier_results_are_not_lost_by_accident(folder, tmp_path, capsys):
     (tmp_path / "issues.csv").write_text("mine")
-    (tmp_path / ".purified.npz.abc.tmp").write_text("of a killed command")
+    (tmp_path / ".dmlp-purify.abc.tmp").mkdir()
+    (tmp_path / ".dmlp-purify.abc.tmp" / "issues.csv").write_text("of a killed command")
     (tmp_path / ".mine.tmp").write_text("something else")
     arguments = [*basic(folder), "--out", str(tmp_path)]
     assert cli.main(arguments) == 2
@@ -198,7 +199,11 @@ def test_what_cannot_be_written_is_told_in_one_line(folder, tmp_path, capsys, mo
         ("{f} {y} --val-features {v} --val-labels {w}", ["--out", "--help"]),
         ("{f} {y} --out {out} --valfeatures {v}", ["unrecognized", "--valfeatures"]),
         ("{f} {y} --out {out} --preset best", ["--preset", "'best'"]),
-        ("{f} {y} --out {out} --seed x", ["--seed", "'x'"]),
+        ("{f} {y} --out {out} --seed x", ["--seed", "'x' is not a whole number"]),
+        ("{f} {y} --out {out} --seed 9223372036854775808", ["--seed", "9223372036854775808 is not within"]),
+        ("{f} {y} --out {out} --seed -9223372036854775809", ["--seed", "is not within"]),
+        ("{f} {y} --out {out} --gallery x", ["--gallery", "'x' is not a whole number"]),
+        ("{f} {y} --out {out} --gallery 1001", ["--gallery", "1001 is not within 0 to 1000"]),
         ("{f} {y} --out {out}", ["no clean rows", "--val-index"]),
         ("{f}.gone {y} --out {out}", ["unknown kind of file", ".gone"]),
         ("{root}/gone.npy {y} --out {out}", ["gone.npy", "No such file"]),

@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dmlp_jax import files, pipeline
+from dmlp_jax import files, pipeline, purified_files
+from dmlp_jax.data import row_images
 from dmlp_jax.errors import UserError
 from dmlp_jax.training.checkpoint import Checkpoints
 from dmlp_jax.training.metrics import MetricsLog
@@ -210,6 +211,25 @@ def test_a_folder_that_is_read_only_is_named(read_only):
             Checkpoints(read_only / "pretrain")
     assert os.listdir(read_only) == []
     assert stat.S_IMODE(read_only.stat().st_mode) == 0o555
+
+
+@pytest.mark.parametrize("mode", [0o000, 0o555], ids=["closed", "read-only"])
+def test_a_folder_for_others_is_told_before_anything_is_computed(read_only, mode):
+    read_only.chmod(mode)
+    with nobody():
+        for out in (read_only, read_only / "out", read_only / "a" / "b"):
+            with pytest.raises(UserError, match=f"--out: cannot write to {out}: Permission denied"):
+                purified_files.check_folder(out, overwrite=True)
+    assert os.listdir(read_only) == []
+
+
+def test_images_that_one_may_not_see_are_told(read_only):
+    read_only.chmod(0o000)
+    with nobody():
+        for folder in (read_only, read_only / "images"):
+            for names in (None, np.array(["a.png"])):
+                with pytest.raises(UserError, match=f"--images: {folder} cannot be read: Permission denied"):
+                    row_images.find(folder, 1, names)
 
 
 @pytest.fixture

@@ -9,9 +9,11 @@ from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
+from sklearn.utils.validation import validate_data
 
 import dmlp_jax
-from dmlp_jax import InputError, LabelPurifier
+from dmlp_jax import InputError, LabelPurifier, estimator
+from dmlp_jax.data.arrays import RowSubset
 from tests.conftest import accuracy, make_blobs
 
 FEATURES, GIVEN, (VAL_FEATURES, VAL_LABELS), TRUE = make_blobs(0)
@@ -186,6 +188,60 @@ def test_the_clean_set_comes_whole():
 def test_classes_of_one_row_leave_nothing_to_purify():
     with pytest.raises(InputError, match="n_samples = 3"):
         LabelPurifier().fit(FEATURES[:3], ["a", "b", "c"])
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.int16])
+@pytest.mark.parametrize("clean", [True, False], ids=["clean set", "held out"])
+@pytest.mark.filterwarnings("ignore:no clean set")
+def test_memory_maps_reach_purify_as_they_are(monkeypatch, tmp_path, dtype, clean):
+    class ReachedError(Exception):
+        pass
+
+    def stop(features, *_, **__):
+        raise ReachedError(features)
+
+    looked = []
+
+    def look(estimator, X, **options):
+        looked.append(len(X))
+        return validate_data(estimator, X, **options)
+
+    monkeypatch.setattr(estimator, "purify", stop)
+    monkeypatch.setattr(estimator, "validate_data", look)
+    np.save(tmp_path / "f.npy", (10 * FEATURES).astype(dtype))
+    on_disk = np.load(tmp_path / "f.npy", mmap_mode="r")
+    purifier = LabelPurifier(random_state=0)
+    options = {"X_val": on_disk[:30], "y_val": GIVEN[:30]} if clean else {}
+    with pytest.raises(ReachedError) as caught:
+        purifier.fit(on_disk, GIVEN, **options)
+    (features,) = caught.value.args
+    assert isinstance(features, np.memmap if clean else RowSubset)
+    assert features.dtype == dtype
+    # scikit-learn copies what is of a type that it was not asked for.
+    assert max(looked) == 2
+    assert purifier.n_features_in_ == 16
+
+
+def test_memory_maps_are_checked_as_arrays_are(fitted, tmp_path):
+    def on_disk(values):
+        np.save(tmp_path / "x.npy", values)
+        return np.load(tmp_path / "x.npy", mmap_mode="r")
+
+    np.testing.assert_allclose(
+        fitted.predict_proba(on_disk(VAL_FEATURES)), fitted.predict_proba(VAL_FEATURES), rtol=1e-12
+    )
+    flags = VAL_FEATURES > 0
+    np.testing.assert_array_equal(fitted.predict_proba(on_disk(flags)), fitted.predict_proba(flags))
+    for values, words in (
+        (VAL_FEATURES[:, :7], "7 features"),
+        (np.where(np.eye(30, 16, -20) == 1, np.nan, VAL_FEATURES), r"X\[20, 0\] is nan"),
+        (VAL_FEATURES.astype(complex), "Complex data not supported"),
+        (VAL_FEATURES[0], "2D array"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            fitted.predict(on_disk(values))
+    with pytest.raises(ValueError, match="minimum of 2 is required"):
+        LabelPurifier().fit(on_disk(FEATURES[:1]), GIVEN[:1])
 
 
 @pytest.mark.slow

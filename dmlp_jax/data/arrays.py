@@ -87,10 +87,7 @@ def read_row_index(path: Path, count: int) -> np.ndarray:
     """
     values = read_vector(path)
     if values.dtype.kind == "U":
-        try:
-            values = values.astype(np.int64)
-        except ValueError as error:
-            raise UserError(f"{path} must hold row numbers ({error})") from error
+        values = _parsed_rows(path, values)
     if values.dtype.kind == "b":
         if len(values) != count:
             raise UserError(f"{path} has {len(values)} booleans for {count} rows; give one for each row")
@@ -110,6 +107,17 @@ def read_row_index(path: Path, count: int) -> np.ndarray:
             f"{path} names row {unique[counts.argmax()]} {counts.max()} times; name each row once"
         )
     return values.astype(np.int64)
+
+
+def _parsed_rows(path: Path, texts: np.ndarray) -> np.ndarray:
+    """Row numbers or booleans from lines of text."""
+    words = np.strings.lower(np.strings.strip(texts))
+    if len(words) and np.isin(words, ("true", "false")).all():
+        return words == "true"
+    try:
+        return texts.astype(np.int64)
+    except (ValueError, OverflowError) as error:
+        raise UserError(f"{path} must hold row numbers, or True or False for each row ({error})") from error
 
 
 def total_memory() -> int:

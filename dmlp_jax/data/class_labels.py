@@ -10,6 +10,8 @@ from dmlp_jax.errors import UserError
 _WHOLE = re.compile(r"-?(0|[1-9]\d*)(\.0*)?")
 _NUMBER = re.compile(r"[-+]?(\d+\.\d*|\.\d+)([eE][-+]?\d+)?")
 
+_LARGEST = 2**63 - 1
+
 
 def encode(
     columns: dict[str, np.ndarray], num_classes: int | None = None
@@ -27,12 +29,12 @@ def encode(
         By name int32 [n], and the class names.
 
     Raises:
-        UserError: a label is missing, negative or no class; the message says which one.
+        UserError: a label is missing, negative, beyond int64 or no class; the message says which one.
     """
     plain = {name: _plain(name, values) for name, values in columns.items()}
     texts = {name: values for name, values in plain.items() if values.dtype.kind == "U"}
     if texts and _all_whole(texts):
-        plain |= {name: values.astype(np.float64).astype(np.int64) for name, values in texts.items()}
+        plain |= {name: _parsed(name, values) for name, values in texts.items()}
         texts = {}
     if texts and len(texts) < len(plain):
         numeric = next(name for name in plain if name not in texts)
@@ -65,6 +67,7 @@ def _plain(name: str, values: np.ndarray) -> np.ndarray:
         raise UserError(f"{name} must be one label per row, [n], got shape {values.shape}")
     kind = values.dtype.kind
     if kind in "iu":
+        _check_fits(name, values, values > _LARGEST)
         return values.astype(np.int64)
     if kind == "S":
         values, kind = np.char.decode(values, "utf-8"), "U"
@@ -74,7 +77,7 @@ def _plain(name: str, values: np.ndarray) -> np.ndarray:
         raise UserError(f"{name} must be whole numbers or names, got {values.dtype}")
     _check_present(name, np.fromiter((is_missing(value) for value in values), bool, len(values)))
     if kind == "O" and all(isinstance(value, (int, float, np.number)) for value in values):
-        return _whole_numbers(name, values.astype(np.float64))
+        return _whole_objects(name, values)
     return values.astype(np.str_)
 
 
@@ -83,7 +86,31 @@ def _whole_numbers(name: str, values: np.ndarray) -> np.ndarray:
     bad = ~np.isfinite(values) | (values != np.floor(values))
     if bad.any():
         raise UserError(_fraction(name, int(bad.argmax()), values[bad.argmax()]))
+    # As a float `_LARGEST` is 2^63, which is one too many.
+    _check_fits(name, values, np.abs(values.astype(np.float64)) >= float(_LARGEST))
     return values.astype(np.int64)
+
+
+def _whole_objects(name: str, values: np.ndarray) -> np.ndarray:
+    """Python's and NumPy's numbers; a float64 holds whole numbers only up to 2^53 one by one."""
+    for row, value in enumerate(values):
+        if not isinstance(value, (int, np.integer)) and not float(value).is_integer():
+            raise UserError(_fraction(name, row, value))
+    return _as_int64(name, values, [int(value) for value in values])
+
+
+def _parsed(name: str, texts: np.ndarray) -> np.ndarray:
+    """What `_WHOLE` matches, '7' or '7.0', as int64."""
+    unique, places = np.unique(texts, return_inverse=True)
+    # int() refuses thousands of digits; 20 characters are already beyond int64.
+    whole = [int(text.partition(".")[0][:21]) for text in unique]
+    return _as_int64(name, texts, [whole[place] for place in places])
+
+
+def _as_int64(name: str, written: np.ndarray, values: list[int]) -> np.ndarray:
+    """Python's integers, which `written` shows as the user wrote them."""
+    _check_fits(name, written, np.array([abs(value) > _LARGEST for value in values]))
+    return np.array(values, np.int64)
 
 
 def _all_whole(texts: dict[str, np.ndarray]) -> bool:
@@ -112,6 +139,15 @@ def _check_present(name: str, missing: np.ndarray) -> None:
         raise UserError(
             f"{name}[{int(missing.argmax())}] is missing ({int(missing.sum())} such rows); label these rows "
             "or remove them"
+        )
+
+
+def _check_fits(name: str, written: np.ndarray, bad: np.ndarray) -> None:
+    if bad.any():
+        row = int(bad.argmax())
+        raise UserError(
+            f"{name}[{row}] is {written[row]} ({int(bad.sum())} such rows), beyond the largest class number "
+            f"{_LARGEST}; number the classes from 0, or give them names"
         )
 
 

@@ -4,6 +4,7 @@ Files are told apart by their names: .npy, .npz (arrays as in `own_features`) an
 .parquet); lists of labels may also be .txt or .json.
 """
 
+from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -56,7 +57,9 @@ def load(sources: Sources) -> LabelledRows:
     clean = _clean_rows(sources, own, labels)
     columns = {"labels": labels, "val labels": clean["labels"]}
     columns |= {"val given labels": clean["given"]} if clean["given"] is not None else {}
-    columns |= {"true_labels": own.others["true_labels"]} if "true_labels" in own.others else {}
+    if "true_labels" in own.others:
+        columns["true_labels"] = own.others["true_labels"]
+        _check_count(f"true_labels in {sources.features}", columns["true_labels"], count, "features")
     encoded, names = class_labels.encode(columns, sources.num_classes)
     names = _class_names(sources, own, names)
     _check_every_class(encoded, names)
@@ -102,13 +105,7 @@ def _clean_rows(sources: Sources, own: FeatureFile, labels: np.ndarray) -> dict[
     elif sources.val_features is not None:
         found = _apart(sources, own)
     elif {"val_features", "val_labels"} <= set(own.others):
-        found = {
-            "features": own.others["val_features"],
-            "labels": own.others["val_labels"],
-            "given": own.others.get("val_given_labels"),
-            "index": np.zeros(0, np.int64),
-            "name": f"val_features in {sources.features}",
-        }
+        found = _inside(sources, own)
     else:
         holds = f" ({sources.features} holds {', '.join(sorted(own.others))})" if own.others else ""
         raise UserError(
@@ -116,7 +113,6 @@ def _clean_rows(sources: Sources, own: FeatureFile, labels: np.ndarray) -> dict[
             f"as --val-index FILE with their row numbers{holds}"
         )
     name = found.pop("name")
-    check_matrix(name, found["features"])
     count = len(found["features"])
     if sources.val_labels is not None:
         found["labels"] = read_labels(sources.val_labels, sources.label_column)
@@ -156,7 +152,8 @@ def _apart(sources: Sources, own: FeatureFile) -> dict[str, Any]:
     """Clean rows of a file of their own."""
     if sources.val_given_labels == SAME:
         raise UserError("--val-given-labels needs a file, unless --val-index says which rows are clean")
-    clean = read_features(sources.val_features, sources, own.columns or sources.feature_columns)
+    # The columns of the noisy rows, by their whole names: f1 is not to be found in f10.
+    clean = read_features(sources.val_features, sources, own.columns, exact=True)
     return {
         "features": clean.features,
         "labels": clean.labels,
@@ -166,11 +163,33 @@ def _apart(sources: Sources, own: FeatureFile) -> dict[str, Any]:
     }
 
 
+def _inside(sources: Sources, own: FeatureFile) -> dict[str, Any]:
+    """Clean rows that the npz file of the noisy ones holds as well."""
+    name = f"val_features in {sources.features}"
+    check_matrix(name, own.others["val_features"])
+    return {
+        "features": own.others["val_features"],
+        "labels": own.others["val_labels"],
+        "given": own.others.get("val_given_labels"),
+        "index": np.zeros(0, np.int64),
+        "name": name,
+    }
+
+
 def _class_names(sources: Sources, own: FeatureFile, names: tuple[str, ...]) -> tuple[str, ...]:
     """Names of an npz file for its class indices, else `names`."""
     stored = own.others.get("class_names")
     if stored is None:
         return names
+    if stored.ndim != 1 or not len(stored):
+        raise UserError(
+            f"class_names in {sources.features} has shape {stored.shape}; give one name for each class, [c]"
+        )
+    name, times = Counter(map(str, stored)).most_common(1)[0]
+    if times > 1:
+        raise UserError(
+            f"class_names in {sources.features} holds {name!r} {times} times; give each class its own name"
+        )
     if names != tuple(map(str, range(len(stored)))):
         raise UserError(
             f"{sources.features} has {len(stored)} class_names, so labels must be 0 to {len(stored) - 1} and "

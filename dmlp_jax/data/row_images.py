@@ -23,12 +23,17 @@ def find(folder: Path, count: int, names: np.ndarray | None = None) -> list[Path
             folder in the order of their names.
 
     Raises:
-        UserError: no such folder, another number of images than rows, or an order or name that is unclear.
+        UserError: no such folder or none that may be read, another number of images than rows, or an order or
+            name that is unclear.
     """
-    if not folder.is_dir():
-        raise UserError(f"--images: no folder {folder}")
+    try:
+        if not folder.is_dir():
+            raise UserError(f"--images: no folder {folder}")
+        beside = sorted(folder.iterdir())
+    except OSError as error:
+        raise UserError(f"--images: {folder} cannot be read: {error.strerror}") from error
     if names is None:
-        return _in_order(folder, count)
+        return _in_order(folder, beside, count)
     if len(names) != count:
         raise UserError(f"there are {len(names)} image names for {count} rows; give one for each row")
     known = {
@@ -56,8 +61,8 @@ def thumbnail(path: Path) -> np.ndarray | None:
         return None
 
 
-def _in_order(folder: Path, count: int) -> list[Path]:
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+def _in_order(folder: Path, beside: list[Path], count: int) -> list[Path]:
+    paths = [path for path in beside if path.suffix.lower() in SUFFIXES]
     if len(paths) != count:
         raise UserError(
             f"{folder} holds {len(paths)} images ({', '.join(SUFFIXES)}) for {count} rows; name the image of "

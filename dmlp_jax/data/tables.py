@@ -39,26 +39,31 @@ def read(
     label_column: str | None = None,
     feature_columns: tuple[str, ...] | None = None,
     id_column: str | None = None,
+    exact: bool = False,
+    labelled: bool = True,
 ) -> Table:
     """Reads a table.
 
     Args:
         path: the file.
-        label_column: 'label' by default, where there is one.
+        label_column: 'label' by default, where there is one. Never a feature.
         feature_columns: names of columns, or what their names begin with. By default all columns of numbers,
             or of lists of numbers, but for labels, ids, and row numbers that a tool has written along.
-        id_column: where the rows' names stand.
+        id_column: where the rows' names stand. Never a feature.
+        exact: `feature_columns` are whole names, such as another table's `Table.columns`.
+        labelled: whether `label_column`, where it is named, must be there.
 
     Raises:
-        UserError: pandas or pyarrow is absent, the file cannot be read, a column is not there, or a feature
-            is no finite number.
+        UserError: pandas or pyarrow is absent, the file cannot be read, a column is not there or cannot be
+            a feature, or a feature is no finite number.
     """
     frame = _read_frame(path, label_column or LABEL_COLUMN, id_column)
     if not len(frame):
         raise UserError(f"{path} has no rows")
-    if label_column is not None:
+    if label_column is not None and labelled:
         _require(path, frame, label_column, "the label column")
-    label = label_column or (LABEL_COLUMN if LABEL_COLUMN in frame else None)
+    wanted = label_column or LABEL_COLUMN
+    label = wanted if wanted in frame else None
     if id_column is not None:
         _require(path, frame, id_column, "the id column")
     others = [name for name in frame.columns if name not in (label, id_column)]
@@ -69,7 +74,10 @@ def read(
         if not columns:
             raise UserError(f"{path} has no column of numbers beside {label!r}: {_listed(frame.columns)}")
     else:
-        columns = [name for wanted in feature_columns for name in _matching(path, frame, others, wanted)]
+        if not feature_columns:
+            raise UserError("--feature-columns names no column; leave it out to take all columns of numbers")
+        _refuse_as_features(path, feature_columns, {label: "labels", id_column: "ids"})
+        columns = [name for text in feature_columns for name in _matching(path, frame, others, text, exact)]
     features = np.concatenate([_numbers(path, frame[name]) for name in dict.fromkeys(columns)], axis=1)
     return Table(
         features=features,
@@ -137,15 +145,27 @@ def _read_frame(path: Path, label: str, identifier: str | None) -> Any:
 def _require(path: Path, frame: Any, name: str, what: str) -> None:
     if name not in frame:
         raise UserError(
-            f"{path} has no column {name!r} for {what}{nearest(name, list(map(str, frame.columns)))}; it has "
-            f"{_listed(frame.columns)}"
+            f"{path} has no column {name!r} for {what}"
+            f"{nearest(str(name), list(map(str, frame.columns)))}; it has {_listed(frame.columns)}"
         )
 
 
-def _matching(path: Path, frame: Any, others: list[str], wanted: str) -> list[str]:
-    """The column of that name, else the columns whose names begin so."""
+def _refuse_as_features(path: Path, wanted: tuple[str, ...], holds: dict[str | None, str]) -> None:
+    """A column that is asked for as a feature must not be one that `holds` says has another purpose."""
+    for name in wanted:
+        if name in holds:
+            raise UserError(
+                f"--feature-columns names {name!r}, but that column of {path} holds the {holds[name]}, which "
+                "are no feature; leave it out"
+            )
+
+
+def _matching(path: Path, frame: Any, others: list[str], wanted: str, exact: bool) -> list[str]:
+    """The column of that name, else, unless `exact`, the columns whose names begin so."""
     if wanted in frame:
         return [wanted]
+    if exact:
+        _require(path, frame, wanted, "features")
     found = [name for name in others if str(name).startswith(wanted)]
     if not found:
         _require(path, frame, wanted, "features")

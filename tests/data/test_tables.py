@@ -82,15 +82,20 @@ def test_parquet_with_columns_and_with_lists(tmp_path):
         ({"feature_columns": ("text",)}, ["'text'", "'x0'", "row 0", "12 rows"]),
         ({"feature_columns": ("gap",)}, ["'gap'", "row 7", "1 rows"]),
         ({"feature_columns": ("huge",)}, ["'huge'", "row 0"]),
+        ({"feature_columns": ()}, ["--feature-columns names no column"]),
+        ({"feature_columns": ("label", "emb_")}, ["names 'label'", "holds the labels", "no feature"]),
+        ({"feature_columns": ("city",), "label_column": "city"}, ["names 'city'", "holds the labels"]),
+        ({"feature_columns": ("emb_0", "gap"), "id_column": "emb_0"}, ["'emb_0'", "holds the ids"]),
+        ({"feature_columns": ("emb",), "exact": True}, ["no column 'emb'", "did you mean 'emb_"]),
     ],
 )
 def test_mistakes_in_columns(tmp_path, options, words):
-    data = frame().assign(text=[f"x{i}" for i in range(12)], huge=1e300)
+    data = frame().assign(text=[f"x{i}" for i in range(12)], huge=1e300, city="Bonn")
     data["gap"] = np.where(np.arange(12) == 7, np.nan, 1.5)
     path = write(data, tmp_path / "t.csv")
     with pytest.raises(UserError) as caught:
         tables.read(path, **options)
-    for word in [*words, "t.csv"]:
+    for word in [*words, "t.csv"] if options.get("feature_columns") != () else words:
         assert word in str(caught.value)
 
 
@@ -137,6 +142,30 @@ def test_numbers_are_in_the_order_of_their_values_however_they_are_written():
         assert codes["labels"].tolist() == [2, 1, 0]
 
 
+@pytest.mark.parametrize(
+    "labels",
+    [
+        [str(2**53), str(2**53 + 1), str(2**63 - 1)],
+        [f"{2**53}.0", f"{2**53 + 1}.", str(2**63 - 1)],
+        np.array([2**53, 2**53 + 1, 2**63 - 1], np.uint64),
+        np.array([2**53, 2**53 + 1, np.int64(2**63 - 1)], object),
+        np.array([2.0**53, 2**53 + 1, np.int64(2**63 - 1)], object),
+    ],
+    ids=["text", "text with points", "uint64", "objects", "objects and a float"],
+)
+def test_large_numbers_of_classes_stay_apart(labels):
+    codes, names = encode(labels=labels)
+    assert names == (str(2**53), str(2**53 + 1), str(2**63 - 1))
+    assert codes["labels"].tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("dtype", ["i1", "u1", "i8", "f2", "f4", "O", "S1", "U1"])
+def test_labels_of_any_type_of_number(dtype):
+    codes, names = encode(labels=np.array([3, 0, 3]).astype(dtype))
+    assert names == ("0", "3")
+    assert codes["labels"].tolist() == [1, 0, 1]
+
+
 def test_names_that_only_look_like_numbers_stay_names():
     codes, names = encode(labels=["007", "7", "07"])
     assert names == ("007", "07", "7")
@@ -159,6 +188,13 @@ def test_names_that_only_look_like_numbers_stay_names():
         (np.array([["a"], ["b"]]), ["labels", "(2, 1)"]),
         (np.array([], str), ["labels", "(0,)"]),
         (np.array([1j, 2j]), ["labels", "complex"]),
+        (np.array(["0", str(2**63)]), ["labels[1]", str(2**63), "largest class"]),
+        (np.array(["0", "1" + "0" * 5000]), ["labels[1]", "largest class"]),
+        (np.array([0, 2**63], np.uint64), ["labels[1]", str(2**63), "largest class"]),
+        (np.array([0, 2**70], object), ["labels[1]", str(2**70), "largest class"]),
+        (np.array([0.0, 2.0**63]), ["labels[1]", "largest class"]),
+        (np.array([0, 0.5, 2**70], object), ["labels[1]", "0.5", "regression"]),
+        (np.array([0, float("inf"), 2**70], object), ["labels[1]", "inf", "regression"]),
     ],
 )
 def test_labels_that_are_none(labels, words):
@@ -265,6 +301,14 @@ def test_row_numbers_and_booleans(tmp_path):
     assert arrays.read_row_index(tmp_path / "b.npy", 5).tolist() == [0, 2, 4]
     (tmp_path / "i.txt").write_text("4\n0\n2\n")
     assert arrays.read_row_index(tmp_path / "i.txt", 5).tolist() == [4, 0, 2]
+    (tmp_path / "i.json").write_text("[true, false, true, false, true]")
+    assert arrays.read_row_index(tmp_path / "i.json", 5).tolist() == [0, 2, 4]
+    for text in ("True\nFalse\nTrue\nFalse\nTrue\n", "true\nfalse\nTRUE \nfalse\ntrue"):
+        (tmp_path / "i.txt").write_text(text)
+        assert arrays.read_row_index(tmp_path / "i.txt", 5).tolist() == [0, 2, 4]
+    (tmp_path / "i.txt").write_text("true\nfalse\n")
+    with pytest.raises(UserError, match="2 booleans for 5 rows"):
+        arrays.read_row_index(tmp_path / "i.txt", 5)
 
 
 @pytest.mark.parametrize(
@@ -277,6 +321,8 @@ def test_row_numbers_and_booleans(tmp_path):
         ([True, False], "2 booleans for 5 rows"),
         ([False] * 5, "at least one row"),
         (["one"], "row numbers"),
+        (["true", "1"], "row numbers"),
+        ([str(2**70)], "row numbers"),
     ],
 )
 def test_rows_that_do_not_exist(tmp_path, values, words):
@@ -354,12 +400,22 @@ def test_npz_with_names_truth_and_clean_rows(tmp_path):
     assert rows.class_names == ("zebra", "cat", "dog")
     for name in ("labels", "val_labels", "val_given_labels", "true_labels"):
         assert getattr(rows, name).tolist() == arrays_[name].tolist()
-    np.savez(tmp_path / "e.npz", **{**arrays_, "class_names": np.array(["a", "b"])})
-    with pytest.raises(UserError, match="2 class_names"):
-        labelled_rows.load(Sources(tmp_path / "e.npz"))
-    np.savez(tmp_path / "e.npz", **{**arrays_, "val_features": np.zeros(3)})
-    with pytest.raises(UserError, match="matrix"):
-        labelled_rows.load(Sources(tmp_path / "e.npz"))
+    for change, words in (
+        ({"class_names": np.array(["a", "b"])}, "2 class_names"),
+        ({"class_names": np.array("zebra")}, r"class_names in .*e\.npz has shape \(\)"),
+        ({"class_names": np.zeros(0, np.str_)}, r"class_names in .*e\.npz has shape \(0,\)"),
+        ({"class_names": np.array(["a", "b", "a"])}, r"class_names in .*e\.npz holds 'a' 2 times"),
+        (
+            {"true_labels": np.zeros(7, int)},
+            r"true_labels in .*e\.npz: shape \(7,\), but features has 6 rows",
+        ),
+        ({"true_labels": np.zeros(5, int)}, r"true_labels in .*e\.npz: shape \(5,\)"),
+        ({"true_labels": np.zeros((6, 1), int)}, r"true_labels in .*e\.npz: shape \(6, 1\)"),
+        ({"val_features": np.zeros(3)}, "matrix"),
+    ):
+        np.savez(tmp_path / "e.npz", **{**arrays_, **change})
+        with pytest.raises(UserError, match=words):
+            labelled_rows.load(Sources(tmp_path / "e.npz"))
 
 
 def test_the_clean_table_gives_the_same_columns(tmp_path):
@@ -372,6 +428,55 @@ def test_the_clean_table_gives_the_same_columns(tmp_path):
     clean = write(frame(3, seed=1), tmp_path / "c.csv")
     with pytest.raises(UserError, match=r"c\.csv has no column 'extra'"):
         labelled_rows.load(Sources(noisy, val_features=clean))
+
+
+def test_a_column_of_the_noisy_rows_is_not_found_in_a_longer_name(tmp_path):
+    rng = np.random.default_rng(0)
+
+    def table(name, columns, rows):
+        data = pandas.DataFrame(rng.normal(size=(rows, 2)), columns=columns)
+        return write(data.assign(label=["cat", "dog", "ant"] * (rows // 3)), tmp_path / name)
+
+    noisy, clean = table("n.csv", ["f1", "f10"], 12), table("c.csv", ["f10", "f11"], 3)
+    for wanted in (None, ("f",), ("f1", "f10")):
+        with pytest.raises(UserError, match=r"c\.csv has no column 'f1'"):
+            labelled_rows.load(Sources(noisy, val_features=clean, feature_columns=wanted))
+
+
+def test_labels_in_a_file_of_their_own_need_no_column_in_the_features_table(tmp_path):
+    noisy, clean = frame().rename(columns={"label": "species"}), frame(3, seed=1)
+    features = write(noisy.drop(columns="species"), tmp_path / "f.csv")
+    given = write(noisy[["species"]].assign(sure=0.5), tmp_path / "g.csv")
+    val = write(clean.drop(columns="label"), tmp_path / "v.csv")
+    val_labels = write(clean[["label"]].rename(columns={"label": "species"}), tmp_path / "w.csv")
+    sources_ = Sources(features, given, val, val_labels, label_column="species")
+    rows = labelled_rows.load(sources_)
+    assert [rows.class_names[label] for label in rows.labels] == noisy["species"].tolist()
+    np.testing.assert_allclose(rows.val_features, matrix(clean), rtol=1e-6)
+    # Without these files the column is asked for, in the table where it is missing.
+    with pytest.raises(UserError, match=r"f\.csv has no column 'species'"):
+        labelled_rows.load(Sources(features, None, val, val_labels, label_column="species"))
+    with pytest.raises(UserError, match=r"v\.csv has no column 'species'"):
+        labelled_rows.load(Sources(features, given, val, label_column="species"))
+    # The column of labels is for the file of labels, whatever the features come as.
+    np.save(tmp_path / "f.npy", matrix(noisy))
+    np.save(tmp_path / "v.npy", matrix(clean))
+    plain = Sources(tmp_path / "f.npy", given, tmp_path / "v.npy", val_labels, label_column="species")
+    np.testing.assert_array_equal(labelled_rows.load(plain).labels, rows.labels)
+
+
+def test_labels_are_no_feature_where_a_file_has_better_ones(tmp_path):
+    noisy, clean = frame(), frame(3, seed=1).assign(species=[0, 1, 2])
+    (tmp_path / "w.txt").write_text("ant\nNA\ndog\n")
+    (tmp_path / "y.txt").write_text("ant\nNA\ndog\n" * 4)
+    features = write(noisy.assign(species=np.arange(12) % 5), tmp_path / "f.csv")
+    val = write(clean, tmp_path / "v.csv")
+    rows = labelled_rows.load(
+        Sources(features, tmp_path / "y.txt", val, tmp_path / "w.txt", label_column="species")
+    )
+    np.testing.assert_allclose(rows.features, matrix(noisy), rtol=1e-6)
+    np.testing.assert_allclose(rows.val_features, matrix(clean), rtol=1e-6)
+    assert rows.class_names == ("NA", "ant", "dog")
 
 
 @pytest.mark.parametrize(
@@ -401,6 +506,66 @@ def test_the_clean_table_gives_the_same_columns(tmp_path):
 def test_combinations_that_make_no_problem(folder, names, words):
     with pytest.raises(UserError, match=words):
         load(folder, **names)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("mapped", [False, True])
+def test_what_is_not_finite_is_named_by_the_row_of_its_file(tmp_path, monkeypatch, dtype, mapped):
+    # Blocks of four rows.
+    monkeypatch.setattr(sources, "_BLOCK", 32)
+    if mapped:
+        monkeypatch.setattr(arrays, "total_memory", lambda: 1000)
+        monkeypatch.setattr(arrays, "_SMALL", 0)
+    rng = np.random.default_rng(0)
+    whole, val = rng.normal(size=(300, 8)).astype(dtype), rng.normal(size=(6, 8)).astype(dtype)
+    (tmp_path / "y.txt").write_text("ant\ncat\n" * 150)
+    (tmp_path / "w.txt").write_text("ant\ncat\n" * 3)
+    (tmp_path / "rows.txt").write_text("\n".join(map(str, range(41))))
+    features, val_features = tmp_path / "f.npy", tmp_path / "v.npy"
+    among = Sources(features, tmp_path / "y.txt", val_index=tmp_path / "rows.txt")
+    apart = Sources(features, tmp_path / "y.txt", val_features, tmp_path / "w.txt")
+    inside = Sources(tmp_path / "e.npz")
+    labels = {"labels": np.arange(300) % 2, "val_labels": np.arange(6) % 2}
+
+    def store(features_, val_):
+        np.save(features, features_)
+        np.save(val_features, val_)
+        np.savez(tmp_path / "e.npz", features=features_, val_features=val_, **labels)
+
+    store(whole, val)
+    for problem in (among, apart, inside):
+        labelled_rows.load(problem)
+    bad = whole.copy()
+    bad[100, 0], bad[299, 7] = np.nan, np.inf
+    store(bad, val)
+    for problem in (among, apart, inside):
+        with pytest.raises(UserError, match=r"row 100, column 0 is nan.*\(2 of 300 rows") as caught:
+            labelled_rows.load(problem)
+        assert str(problem.features) in str(caught.value)
+    # A clean row, once among the others and once in a file of its own.
+    bad, bad_val = whole.copy(), val.copy()
+    bad[5, 1], bad_val[5, 7] = -np.inf, np.nan
+    store(bad, val)
+    with pytest.raises(UserError, match=r"f\.npy: row 5, column 1 is -inf"):
+        labelled_rows.load(among)
+    store(whole, bad_val)
+    with pytest.raises(UserError, match=r"v\.npy: row 5, column 7 is nan"):
+        labelled_rows.load(apart)
+    with pytest.raises(UserError, match=r"val_features in .*e\.npz: row 5, column 7 is nan.*1 of 6 rows"):
+        labelled_rows.load(inside)
+
+
+def test_features_that_are_no_numbers_or_no_float32(folder):
+    for values, words in (
+        (np.full((12, 4), "a"), r"f\.npy must hold real numbers, not <U1"),
+        (np.eye(12, 4, dtype=complex), r"f\.npy must hold real numbers, not complex128"),
+        (1e300 * np.eye(12, 4), r"f\.npy: row 0, column 0 is 1e\+300.*4 of 12 rows.*float32"),
+    ):
+        np.save(folder / "f.npy", values)
+        with pytest.raises(UserError, match=words):
+            load(folder, labels="y.txt", val_index="rows.txt")
+    np.save(folder / "f.npy", np.eye(12, 4, dtype=np.int16))
+    assert load(folder, labels="y.txt", val_index="rows.txt").features.dtype == np.int16
 
 
 def test_options_of_tables_are_refused_elsewhere(folder):
