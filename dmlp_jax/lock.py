@@ -28,8 +28,12 @@ _HELD_BY_ANOTHER = (errno.EWOULDBLOCK, errno.EACCES)
 
 
 @contextlib.contextmanager
-def hold(path: Path) -> Iterator[None]:
+def hold(path: Path, patience: float = 0.0) -> Iterator[None]:
     """Holds the lock on the file `path`, made if absent, while the block runs.
+
+    Args:
+        path: the file.
+        patience: seconds to wait for another holder, for locks that are held for moments.
 
     Raises:
         UserError: another process, or another block of this one, holds it; or the file cannot be written.
@@ -38,7 +42,7 @@ def hold(path: Path) -> Iterator[None]:
         # Python keeps it from the programs that this one starts, which may outlive it.
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
-        if _acquire(descriptor, path):
+        if _acquire(descriptor, path, time.monotonic() + patience):
             holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": int(time.time())}
             with files.writing(path):
                 os.ftruncate(descriptor, 0)
@@ -48,12 +52,19 @@ def hold(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _acquire(descriptor: int, path: Path) -> bool:
+def _acquire(descriptor: int, path: Path, deadline: float) -> bool:
     """Whether the lock was taken; False where there are no locks."""
     try:
         if fcntl is None:
             raise OSError(errno.ENOTSUP, "no flock on this system")
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError as error:
+                if error.errno not in _HELD_BY_ANOTHER or time.monotonic() >= deadline:
+                    raise
+                time.sleep(0.05)
     except OSError as error:
         if error.errno in _HELD_BY_ANOTHER:
             raise UserError(

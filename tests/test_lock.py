@@ -5,6 +5,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 
@@ -78,6 +80,26 @@ def test_two_runs_in_one_process_are_two(tmp_path):
         lock.hold(tmp_path / ".lock"),
     ):
         pass
+
+
+def test_patience_outlasts_a_short_holder_and_ends(tmp_path):
+    def keep():
+        with lock.hold(tmp_path / ".lock"):
+            held.set()
+            time.sleep(0.3)
+
+    held = threading.Event()
+    other = threading.Thread(target=keep)
+    other.start()
+    assert held.wait(timeout=30)
+    with (
+        pytest.raises(UserError, match=f"process {os.getpid()} "),
+        lock.hold(tmp_path / ".lock", patience=0.01),
+    ):
+        pass
+    with lock.hold(tmp_path / ".lock", patience=30.0):
+        pass
+    other.join()
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"pid": "x", "host": 1, "since": 1e400}', "\x00" * 10])

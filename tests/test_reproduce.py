@@ -2,15 +2,20 @@
 
 import itertools
 import json
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from PIL import Image
 
 from dmlp_jax import pipeline
 from dmlp_jax.config import apply_recipe
+from dmlp_jax.data import datasets
 from dmlp_jax.errors import UserError
 from dmlp_jax.reproduce import __main__ as command
-from dmlp_jax.reproduce import budgets, cells, published, runner, show
+from dmlp_jax.reproduce import budgets, cells, figures, published, results, runner, show
 from dmlp_jax.reproduce.methods import ROWS
 from dmlp_jax.stage_settings import relevant_settings
 
@@ -70,7 +75,7 @@ def test_what_differs_has_a_folder_of_its_own_and_what_does_not_shares_one():
     assert cells.run_name(config) == cells.run_name(cells.config_of(EVERY[0], 0, full, {}))
 
 
-@pytest.mark.parametrize("budget", map(budgets.get, budgets.BUDGETS))
+@pytest.mark.parametrize("budget", budgets.BUDGETS.values())
 def test_the_labels_that_a_network_learns_from_are_those_of_the_method_s_own_row(budget):
     """`MLC*-DivideMix` and `MLC*` share a workdir, which refuses one method under two settings."""
     by_name = {cell.name: cell for cell in cells.of_table(6)}
@@ -105,6 +110,11 @@ def test_cells_are_chosen_by_row_column_end_and_preset():
         (["--workdir=W"], "--table"),
         (["--figure=3", "--workdir=W"], "figures 2, 4"),
         (["--figure=2", "--workdir=W", "--cells=sym50"], "no --cells"),
+        (["--figure=2", "--list", "--cells=sym50"], "no --cells"),
+        (["--figure=9", "--list"], "figures 2, 4"),
+        (["--figure=2", "--table=2", "--list"], "not both"),
+        (["--list", "--cells=sym80,symm90"], "'symm90' is no cell of any table; near it are sym90"),
+        (["--list", "--table=2", "--cells=sym80"], "'sym80' is no cell of table 2"),
         (["--table=5"], "--workdir"),
         (["--table=5", "--workdir=W", "--seeds=0"], "at least 1"),
     ],
@@ -122,6 +132,114 @@ def test_list_shows_every_cell_and_what_it_costs(capsys):
     for cell in cells.of_table(9):
         assert cell.name in printed
     assert "resnet50 after 1000 epochs" in printed
+
+
+def test_list_skips_tables_without_such_cells(capsys):
+    assert command.main(["--list", "--cells=sym80,clothing1m"]) == 0
+    printed = capsys.readouterr().out
+    for number in published.TITLES:
+        assert (f"Table {number}:" in printed) == (number not in (2, 9))
+    shown = [line.split(": ")[0].strip() for line in printed.splitlines() if line.startswith("  ")]
+    assert shown == [cell.name for cell in EVERY if "_sym80" in cell.column or "clothing1m" in cell.column]
+
+
+@pytest.mark.parametrize("number", figures.FIGURES)
+def test_list_shows_the_lines_of_a_figure(number, capsys):
+    assert command.main(["--list", f"--figure={number}"]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0] == f"Figure {number}: {figures.FIGURES[number].title}"
+    every = figures.of_figure(number)
+    assert len(every) == len(figures.FIGURES[number].columns) * len(figures.FIGURES[number].lines)
+    for cell, line in zip(every, printed[1:], strict=True):
+        assert line.startswith(f"  {cell.name}: ")
+        assert ("the purifier, on features of" in line) == ("DMLP" in cell.name)
+
+
+def test_a_reader_that_goes_away_ends_the_command_quietly():
+    read, write = os.pipe()
+    os.close(read)
+    command_line = [sys.executable, "-m", "dmlp_jax.reproduce", "--list"]
+    found = subprocess.run(command_line, stdout=write, stderr=subprocess.PIPE, check=False)
+    os.close(write)
+    assert (found.returncode, found.stderr) == (141, b"")
+
+
+def test_missing_data_are_looked_for_and_said_once(tmp_path, capsys, monkeypatch):
+    looked = []
+    monkeypatch.setattr(
+        datasets,
+        "load",
+        lambda data, *rest, load=datasets.load: looked.append(data.name) or load(data, *rest),
+    )
+    arguments = ["--table=1", "--cells=sym80", f"--workdir={tmp_path / 'w'}", f"--data-dir={tmp_path}"]
+    assert command.main(arguments) == 1
+    printed = capsys.readouterr()
+    assert sorted(looked) == ["cifar10", "cifar100"]
+    for name, other in (("cifar10", "cifar-10-binary"), ("cifar100", "cifar-100-binary")):
+        assert (printed.out + printed.err).count(f"no copy of {name} in") == 1
+        (said,) = [part for part in printed.err.split("error: ") if f"{other}.tar.gz" in part]
+        needing = [cell.name for cell in cells.of_table(1, ["sym80"]) if cell.column == f"{name}_sym80"]
+        assert said.splitlines()[-1] == f"without these data: {', '.join(needing)}"
+    every = cells.of_table(1, ["sym80"])
+    assert f"{len(every)} of {len(every)} cells failed" in printed.err
+
+
+def result_of(value):
+    return {"best": value, "last": value, "labels": None, "epochs": 1}
+
+
+def test_two_calls_on_one_table_keep_each_other_s_results(tmp_path, monkeypatch):
+    """The second begins and ends while the first is at its only cell."""
+    first, second = "EAC alone/cifar10_sym80/paper", "IPC alone/cifar10_sym80/paper"
+    run = []
+
+    def call(name):
+        return command.main(["--table=5", f"--cells={name}", f"--workdir={tmp_path}", "--budget=smoke"])
+
+    def pretended(cell, *_):
+        run.append(cell.name)
+        if cell.name == first:
+            assert call(second) == 0
+        return result_of(50.0 + len(run))
+
+    monkeypatch.setattr(runner, "run", pretended)
+    assert call(first) == 0
+    kept = json.loads((tmp_path / "smoke/table5.json").read_text())
+    assert kept == {second: {"0": result_of(52.0)}, first: {"0": result_of(52.0)}}
+    shown = (tmp_path / "smoke/table5.csv").read_text()
+    assert shown.count(",52.0,") == 4
+    assert call(second) == 0
+    assert run == [first, second]
+
+
+def test_results_that_are_added_at_the_same_time_are_all_kept(tmp_path):
+    path = tmp_path / "w" / "table5.json"
+
+    def add(writer):
+        for seed in range(15):
+            results.add(path, f"cell {writer}", seed, result_of(float(seed)))
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(add, range(4)))
+    found = results.load(path)
+    expected = {str(seed): result_of(float(seed)) for seed in range(15)}
+    assert found == {f"cell {writer}": expected for writer in range(4)}
+
+
+@pytest.mark.parametrize("number", ROWS)
+def test_no_two_rows_of_a_table_are_the_same_run(number):
+    assert len(set(ROWS[number].values())) == len(ROWS[number])
+
+
+def test_where_the_paper_does_not_say_which_epoch_ours_is_the_last():
+    """The best epoch on the test set would flatter us."""
+    (cell,) = every = cells.of_table(3, ["DMLP-DivideMix"])
+    result = {"best": 79.0, "last": 78.0, "labels": None, "epochs": 7}
+    rows = show.lines(published.table(3), every, {cell.name: [result]}, {})
+    (ours,) = [row for row in rows if row[0] == cell.row]
+    assert ours[3:7] == ("last (paper: not said)", "78.2", "78.0", "-0.2")
+    (other,) = [row for row in rows if row[0] == "DivideMix"]
+    assert other[3:6] == ("not said", "74.8", "as published")
 
 
 def test_missing_data_say_what_to_download(tmp_path, capsys):
@@ -162,6 +280,7 @@ def test_ours_stand_beside_the_papers():
         (4, "DMLP-CDR/cifar10_sym80"),
         (5, "IPC alone/cifar10_sym80/paper"),
         (6, "MLC*-DivideMix/cifar10_sym80"),
+        (6, "MLC*/cifar10_sym80"),
         (7, "clothing1m_share10"),
         (8, "MoCo ResNet-18/cifar10_sym80/default"),
         (9, "MixMatch/cifar10_semi"),
@@ -178,6 +297,17 @@ def test_a_small_cell_of_every_table_is_made_and_kept(number, wanted, tmp_path_f
         # Digits are learned to well above chance even in four epochs.
         assert 20 < result["best"] <= 100
         assert result["last"] <= result["best"]
+        retrained = bool(cell.how.method) and cell.column != "cifar10_semi"
+        assert (result["labels"] is not None) == retrained
+        if retrained:
+            assert 10 < result["labels"] <= 100
+        if "MLC" in cell.row:
+            # Of what MLC made of them, not of the given labels.
+            corrected = [
+                100 * json.loads(path.read_text())["label_accuracy"]
+                for path in (workdir / "smoke/runs").glob("*/seed0/retrain/mlc-given/result.json")
+            ]
+            assert any(value == pytest.approx(result["labels"]) for value in corrected)
     capsys.readouterr()
     assert command.main(arguments) == 0
     printed = capsys.readouterr().out

@@ -64,6 +64,18 @@ def load(data: ConfigDict, seed: int, record: Path | None = None) -> Dataset:
     return cifar.load(data.name, root)
 
 
+def check_there(data: ConfigDict) -> None:
+    """Looks whether the data set can be loaded, without opening image files.
+
+    Raises:
+        UserError: no such data set, or its files are missing or damaged.
+    """
+    if data.name in LISTINGS:
+        LISTINGS[data.name](Path(data.dir).expanduser())
+    else:
+        load(data, 0)
+
+
 def fingerprint(dataset: Dataset) -> str:
     """A checksum of everything in the data set, to tell whether it is the same as before.
 

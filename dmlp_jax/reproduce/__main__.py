@@ -12,7 +12,7 @@ from pathlib import Path
 
 from dmlp_jax import files, streams
 from dmlp_jax.errors import UserError
-from dmlp_jax.reproduce import budgets, cells, published, show
+from dmlp_jax.reproduce import budgets, cells, figures, published, show
 
 # The exit status after SIGTERM, as of dmlp_jax.main.
 RETRY = 75
@@ -37,21 +37,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     streams.accept_any_text()
     arguments = parser().parse_args(argv)
+    return streams.until_closed(lambda: _main(arguments))
+
+
+def _main(arguments: argparse.Namespace) -> int:
     try:
         budget = budgets.get(arguments.budget)
         wanted = [word.strip() for word in arguments.cells.split(",") if word.strip()]
-        tables = [arguments.table] if arguments.table is not None else list(published.TITLES)
+        if arguments.seeds < 1:
+            raise UserError(f"--seeds is {arguments.seeds}; it must be at least 1")
+        if arguments.figure is not None and (wanted or arguments.seeds != 1):
+            raise UserError("a figure takes no --cells and one seed")
+        if arguments.table is not None and arguments.figure is not None:
+            raise UserError("name a --table or a --figure, not both")
         if arguments.list:
-            for number in tables:
-                _list(number, wanted, budget)
+            _list(arguments, wanted, budget)
             return 0
-        if (arguments.table is None) == (arguments.figure is None) or arguments.workdir is None:
+        if (arguments.table is None and arguments.figure is None) or arguments.workdir is None:
             raise UserError(
                 "name a --table, 1 to 9, or a --figure, 2 or 4, and a --workdir; --list shows the cells"
             )
-        if arguments.seeds < 1:
-            raise UserError(f"--seeds is {arguments.seeds}; it must be at least 1")
-        return (_run if arguments.figure is None else _draw)(arguments, wanted, budget)
+        if arguments.figure is not None:
+            return _draw(arguments, budget)
+        return _run(arguments, wanted, budget)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -60,7 +68,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _list(number: int, wanted: list[str], budget: budgets.Budget) -> None:
+def _list(arguments: argparse.Namespace, wanted: list[str], budget: budgets.Budget) -> None:
+    if arguments.figure is not None:
+        print(f"Figure {arguments.figure}: {figures.get(arguments.figure).title}")
+        for cell in figures.of_figure(arguments.figure):
+            print(f"  {cell.name}: {figures.cost(cell, budget)}")
+        return
+    tables = list(published.TITLES) if arguments.table is None else [arguments.table]
+    cells.check_words(wanted, tables)
+    for number in tables:
+        here = cells.fitting(wanted, number)
+        if here or not wanted:
+            _list_table(number, here, budget)
+
+
+def _list_table(number: int, wanted: list[str], budget: budgets.Budget) -> None:
     table = published.table(number)
     print(f"Table {number}: {published.TITLES[number]}")
     every = cells.of_table(number, wanted)
@@ -79,9 +101,7 @@ def _folders(arguments: argparse.Namespace) -> dict[str, str]:
     }
 
 
-def _draw(arguments: argparse.Namespace, wanted: list[str], budget: budgets.Budget) -> int:
-    if wanted or arguments.seeds != 1:
-        raise UserError("a figure takes no --cells and one seed")
+def _draw(arguments: argparse.Namespace, budget: budgets.Budget) -> int:
     from dmlp_jax.purifier import InputError
     from dmlp_jax.reproduce import curves
     from dmlp_jax.training.session import Stopped
@@ -103,7 +123,7 @@ def _draw(arguments: argparse.Namespace, wanted: list[str], budget: budgets.Budg
 def _run(arguments: argparse.Namespace, wanted: list[str], budget: budgets.Budget) -> int:
     # Imported late, so that --list and mistakes do not wait for jax.
     from dmlp_jax.purifier import InputError
-    from dmlp_jax.reproduce import runner
+    from dmlp_jax.reproduce import results, runner
     from dmlp_jax.training.session import Stopped
 
     terminated = threading.Event()
@@ -113,35 +133,47 @@ def _run(arguments: argparse.Namespace, wanted: list[str], budget: budgets.Budge
     folders = _folders(arguments)
     root = arguments.workdir / arguments.budget
     kept = root / f"table{arguments.table}.json"
-    found = files.load_json(kept) if kept.exists() else {}
-    failed = {}
-    for cell in chosen:
+    known = results.load(kept)
+    missing = [
+        cell
+        for cell in chosen
+        if any(str(seed) not in known.get(cell.name, {}) for seed in range(arguments.seeds))
+    ]
+    failed: dict[str, str] = {}
+    for reason, needing in runner.missing_data(missing, budget, folders):
+        failed |= {cell.name: reason for cell in needing}
+        print(f"error: {reason}\nwithout these data: {_names(needing)}", file=sys.stderr, flush=True)
+    for cell in missing:
         for seed in range(arguments.seeds):
-            if str(seed) in found.get(cell.name, {}):
+            # Read again: another call may have made it meanwhile.
+            if cell.name in failed or str(seed) in results.load(kept).get(cell.name, {}):
                 continue
             print(f"\n{cell.name}, seed {seed}", flush=True)
             try:
                 result = runner.run(cell, seed, budget, root, folders, terminated.is_set)
             except (UserError, InputError) as error:
                 failed[cell.name] = str(error)
-                print(f"failed: {error}", flush=True)
-                break
+                print(f"failed: {cell.name}: {error}", file=sys.stderr, flush=True)
+                continue
             except Stopped:
                 print("error: terminated; the same command resumes", file=sys.stderr)
                 return RETRY
-            found.setdefault(cell.name, {})[str(seed)] = result
-            files.save_json(kept, found)
-    results = {name: list(seeds.values()) for name, seeds in found.items()}
-    rows = show.lines(table, every, results, failed, budget.stand_in)
+            results.add(kept, cell.name, seed, result)
     about = f"Budget {arguments.budget}: {budget.about}."
-    files.save_text(root / f"table{arguments.table}.md", show.markdown(table, rows, about))
-    files.save_text(root / f"table{arguments.table}.csv", show.as_csv(rows))
-    shown = {cell.name for cell in chosen}
+    with results.alone(kept):
+        found = {name: list(by_seed.values()) for name, by_seed in results.load(kept).items()}
+        rows = show.lines(table, every, found, failed, budget.stand_in)
+        files.save_text(root / f"table{arguments.table}.md", show.markdown(table, rows, about))
+        files.save_text(root / f"table{arguments.table}.csv", show.as_csv(rows))
     print("\n" + show.plain(show.only(rows, chosen) if wanted else rows))
     print(f"\n{about} Also in {root / f'table{arguments.table}.md'} and .csv")
-    for name, reason in failed.items():
-        print(f"failed: {name}: {reason}", file=sys.stderr)
-    return 1 if shown & failed.keys() else 0
+    if failed:
+        print(f"error: {len(failed)} of {len(chosen)} cells failed, see above", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _names(chosen: Sequence[cells.Cell]) -> str:
+    return ", ".join(cell.name for cell in chosen)
 
 
 if __name__ == "__main__":

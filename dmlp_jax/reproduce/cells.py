@@ -62,25 +62,42 @@ def of_table(number: int, wanted: Iterable[str] = ()) -> list[Cell]:
     Raises:
         UserError: no such table, or a word that fits no cell.
     """
+    chosen = {word.lower() for word in check_words(wanted, [number])}
+    return [cell for cell in _every(number) if not chosen or chosen & _words(cell)]
+
+
+def check_words(wanted: Iterable[str], numbers: Iterable[int]) -> list[str]:
+    """The words, each of which fits a cell of one of the tables; see `of_table`.
+
+    Raises:
+        UserError: no such table, or a word that fits no cell of any.
+    """
+    wanted, numbers = list(wanted), list(numbers)
+    known = sorted({word for number in numbers for cell in _every(number) for word in _words(cell)})
+    for word in wanted:
+        if word.lower() not in known:
+            near = difflib.get_close_matches(word.lower(), known, n=3)
+            hint = f"; near it are {', '.join(near)}" if near else ""
+            where = f"table {numbers[0]}" if len(numbers) == 1 else "any table"
+            raise UserError(f"--cells: {word!r} is no cell of {where}{hint}; --list shows all")
+    return wanted
+
+
+def fitting(wanted: Iterable[str], number: int) -> list[str]:
+    """Those of the words that fit a cell of a table."""
+    known = {word for cell in _every(number) for word in _words(cell)}
+    return [word for word in wanted if word.lower() in known]
+
+
+def _every(number: int) -> list[Cell]:
     table = published.table(number)
-    rows = ROWS[number]
-    every = [
+    return [
         Cell(number, row, column, preset, how)
-        for row, how in rows.items()
+        for row, how in ROWS[number].items()
         for column in table.columns
         for preset in (("paper", "default") if how.both_presets else ("default",))
         if (row, column) in table.values or row not in table.rows
     ]
-    wanted = list(wanted)
-    words = {cell: _words(cell) for cell in every}
-    for word in wanted:
-        known = sorted({other for found in words.values() for other in found})
-        if word.lower() not in known:
-            near = difflib.get_close_matches(word.lower(), known, n=3)
-            hint = f"; near it are {', '.join(near)}" if near else ""
-            raise UserError(f"--cells: {word!r} is no cell of table {number}{hint}; --list shows all")
-    chosen = {word.lower() for word in wanted}
-    return [cell for cell in every if not chosen or chosen & words[cell]]
 
 
 def _words(cell: Cell) -> set[str]:

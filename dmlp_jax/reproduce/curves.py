@@ -11,57 +11,12 @@ import io
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
 
 from dmlp_jax import files, pipeline
-from dmlp_jax.errors import UserError
-from dmlp_jax.reproduce import cells, runner
+from dmlp_jax.reproduce import cells, figures, runner
 from dmlp_jax.reproduce.budgets import Budget
 from dmlp_jax.reproduce.cells import Cell
-from dmlp_jax.reproduce.methods import How
-
-
-class Figure(NamedTuple):
-    """A figure: the settings of its panels, and by the name of each line what is run."""
-
-    title: str
-    columns: tuple[str, ...]
-    lines: dict[str, How]
-
-
-_COUPLED: dict[str, Any] = {"with_val": True, "init": "encoder"}
-_PURIFIER = How("naive", "purified")
-FIGURES = {
-    2: Figure(
-        "Coupled and decoupled purification",
-        ("cifar10_sym50", "cifar10_sym90"),
-        {
-            "MLC": How("mlc", with_val=True),
-            "MLC, SimCLR, coupled": How("mlc", **_COUPLED),
-            "MSLC": How("mslc", with_val=True),
-            "MSLC, SimCLR, coupled": How("mslc", **_COUPLED),
-            "DMLP, SimCLR, decoupled": _PURIFIER,
-        },
-    ),
-    4: Figure(
-        "Accuracy of corrected labels",
-        ("cifar10_sym20", "cifar10_sym80"),
-        {"MLC": How("mlc", **_COUPLED), "MSLC": How("mslc", **_COUPLED), "DMLP": _PURIFIER},
-    ),
-}
-
-
-def get(number: int) -> Figure:
-    """A figure.
-
-    Raises:
-        UserError: there is no such figure.
-    """
-    if number not in FIGURES:
-        raise UserError(
-            f"--figure={number}: the paper's curves are in figures {', '.join(map(str, FIGURES))}"
-        )
-    return FIGURES[number]
+from dmlp_jax.reproduce.figures import Figure
 
 
 def make(
@@ -81,11 +36,10 @@ def make(
         UserError: no such figure, or missing data.
         Stopped: `stop` said so.
     """
-    figure = get(number)
+    figure = figures.get(number)
     found = {
-        (column, name): _curve(Cell(0, name, column, "default", how), seed, budget, root, folders, stop)
-        for column in figure.columns
-        for name, how in figure.lines.items()
+        (cell.column, cell.row): _curve(cell, seed, budget, root, folders, stop)
+        for cell in figures.of_figure(number)
     }
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -104,7 +58,7 @@ def _curve(cell: Cell, seed: int, budget: Budget, root: Path, folders: dict[str,
     config = cells.config_of(cell, seed, budget, folders)
     workdir = root / "runs" / cells.run_name(config) / f"seed{seed}"
     runner.share_encoder(config, root / "encoders" / cells.encoder_name(config), workdir, stop)
-    purifies = cell.how.labels == "purified"
+    purifies = figures.purifies(cell)
     config.stages = "pretrain,extract,purify" + ("" if purifies else ",retrain")
     pipeline.run(config, workdir, stop)
     stage = "purify" if purifies else f"retrain/{cell.how.method}-{cell.how.labels}"

@@ -58,7 +58,8 @@ ROWS: dict[int, dict[str, How]] = {
         "DMLP-DivideMix": _dmlp("dividemix"),
     },
     3: {
-        "DivideMix": How("dividemix", **_CLOTHING),
+        # DivideMix of this table starts from ImageNet weights, which are not at hand; from the pretrained
+        # encoder it would be C2D-DivideMix.
         "C2D-DivideMix": How("dividemix", **_CLOTHING),
         "GCE": How("gce", **_CLOTHING),
         "MLC": How("mlc", **_CLOTHING, **_META),

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from dmlp_jax import files, pipeline
 from dmlp_jax.config import apply_recipe
 from dmlp_jax.contrastive.probe import linear_probe
 from dmlp_jax.data import datasets
+from dmlp_jax.errors import UserError
 from dmlp_jax.reproduce import cells
 from dmlp_jax.reproduce.budgets import Budget
 from dmlp_jax.reproduce.cells import Cell
@@ -62,6 +63,27 @@ def run(
     labels = None if accuracy is None else 100 * accuracy
     scores = _scores(workdir, f"{config.retrain.method}-{cell.how.labels}")
     return scores | {"labels": labels, "epochs": epochs}
+
+
+def missing_data(
+    wanted: Iterable[Cell], budget: Budget, folders: dict[str, str]
+) -> list[tuple[str, list[Cell]]]:
+    """Looks once for each data set of the cells.
+
+    Returns:
+        What is wrong with a data set, and the cells that need it.
+    """
+    by_place: dict[tuple[str, str], tuple[ConfigDict, list[Cell]]] = {}
+    for cell in wanted:
+        data = cells.config_of(cell, 0, budget, folders).data
+        by_place.setdefault((data.name, data.dir), (data, []))[1].append(cell)
+    found = []
+    for data, needing in by_place.values():
+        try:
+            datasets.check_there(data)
+        except UserError as error:
+            found.append((str(error), needing))
+    return found
 
 
 def corrector(cell: Cell) -> Cell | None:
