@@ -23,6 +23,7 @@ VARIANTS = {
     },
     "paper": {
         "IPC off": {"ipc": False},
+        "IPC by Adam": {"label_optimizer": "adam"},
         "EAC off": {"eac": False},
         "label write every 5 epochs": {"eac_period": 5},
         "every 50 epochs": {"eac_period": 50},
