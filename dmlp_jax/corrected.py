@@ -8,6 +8,8 @@ that it never saw.
 from collections.abc import Iterable
 from pathlib import Path
 
+from ml_collections import ConfigDict
+
 from dmlp_jax import hosts
 from dmlp_jax.errors import UserError
 from dmlp_jax.retrain import arms
@@ -32,11 +34,11 @@ def of_run(method: str, trained: Iterable[str], workdir: Workdir) -> list[str]:
     return [name for name in dict.fromkeys(named) if path_of(name, workdir).exists()]
 
 
-def check_networks(method: str, sources: Iterable[str], workdir: Workdir) -> dict[str, str]:
+def check_networks(config: ConfigDict, sources: Iterable[str], workdir: Workdir) -> dict[str, str]:
     """Compares the corrected labels with those that the networks here were trained on, or began to be.
 
     Args:
-        method: `retrain.method`.
+        config: the whole configuration.
         sources: of the labels of the networks that are wanted.
         workdir: where they lie.
 
@@ -44,10 +46,14 @@ def check_networks(method: str, sources: Iterable[str], workdir: Workdir) -> dic
         The 'trained_on' of the stage's record, the SHA-256 by source; of networks trained earlier, too.
 
     Raises:
-        UserError: a network has learned from other labels than are there now, or these are damaged.
+        UserError: a network has learned from other labels than are there now, or these are damaged, or were
+            made of other rows.
     """
+    method = config.retrain.method
     known = workdir.details(f"retrain/{method}").get("trained_on", {})
     wanted = {source for source in sources if source.startswith(arms.CORRECTED)}
+    for source in sorted(wanted):
+        workdir.refuse_other_rows(f"retrain/{source.removeprefix(arms.CORRECTED)}", config)
     found = {}
     for source in sorted(wanted | set(known)):
         path, network = path_of(source, workdir), workdir.retrain / f"{method}-{source}"

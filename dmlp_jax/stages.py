@@ -162,7 +162,7 @@ def retrain(run: Run) -> None:
         labels[arms.CLEAN] = arms.unlabelled(len(problem.given_labels), len(problem.class_names))
         rates[arms.CLEAN] = 0.0
     sources = arms.parse(settings.labels) if all_labels else []
-    trained_on = corrected.check_networks(settings.method, sources, workdir)
+    trained_on = corrected.check_networks(config, sources, workdir)
     for source in sources:
         values = summary.labels_of(source, workdir, problem, soft=settings.soft_labels)
         if values is None:

@@ -151,11 +151,7 @@ class Workdir:
         if record is None or not exists:
             return False
         wanted, found = relevant_settings(stage, config), record["settings"]
-        differing = [
-            f"{key} is {found.get(key)!r} there and {wanted.get(key)!r} now"
-            for key in sorted({*wanted, *found})
-            if wanted.get(key) != found.get(key)
-        ]
+        differing = _differing(found, wanted, {*found, *wanted})
         if differing:
             leftover = f"{artefact.name}/{method}-*" if method else artefact.name
             raise UserError(
@@ -191,6 +187,28 @@ class Workdir:
                 return known if self._records.is_whole(path, known) else None
         return files.sha256(path) if path.exists() else None
 
+    def refuse_other_rows(self, stage: str, config: ConfigDict) -> None:
+        """Refuses what a method made of other rows, labels or noise; its own settings may differ.
+
+        Args:
+            stage: 'retrain/<method>'.
+            config: the whole configuration.
+
+        Raises:
+            UserError: it was run on other rows; the message says which settings differ.
+        """
+        record = hosts.agree(lambda: self._records.read().get(stage))
+        if record is None:
+            return
+        wanted = relevant_settings("split", config)
+        differing = _differing(record["settings"], wanted, wanted)
+        if differing:
+            method = stage.partition("/")[2]
+            raise UserError(
+                f"{self.retrain} holds what {method} made of other rows: {'; '.join(differing)}; delete "
+                f"{method}-* there and run --config.retrain.method={method} anew"
+            )
+
     def begin(self, stage: str, config: ConfigDict, **details: Any) -> None:
         """Records under which settings the stage runs, and what else there is to record."""
         hosts.only_main(lambda: self._begin(stage, config, details))
@@ -225,3 +243,12 @@ class Workdir:
         """What else was recorded with a stage, empty where nothing was."""
         record = hosts.agree(lambda: self._records.read().get(stage, {}))
         return {key: value for key, value in record.items() if key not in COMMON}
+
+
+def _differing(found: dict[str, Any], wanted: dict[str, Any], keys: Iterable[str]) -> list[str]:
+    """In words, the settings of these names that are not the same."""
+    return [
+        f"{key} is {found.get(key)!r} there and {wanted.get(key)!r} now"
+        for key in sorted(keys)
+        if wanted.get(key) != found.get(key)
+    ]

@@ -15,6 +15,13 @@ from dmlp_jax.retrain import run as retraining
 from dmlp_jax.workdir import Workdir
 from tests.conftest import make_blobs
 
+
+def of_method(name):
+    config = default_config()
+    config.retrain.method = name
+    return config
+
+
 PROBS = np.float32([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]])
 
 
@@ -162,7 +169,7 @@ class TestNetworks:
         """A workdir with a network of the method naive on what MLC corrected."""
         workdir = corrected[0]
         (workdir.retrain / "naive-corrected_mlc").mkdir()
-        found = check_networks("naive", ["given", "corrected_mlc"], workdir)
+        found = check_networks(of_method("naive"), ["given", "corrected_mlc"], workdir)
         workdir.finish("retrain/naive", default_config(), trained_on=found)
         return workdir, found
 
@@ -171,7 +178,7 @@ class TestNetworks:
         path = workdir.retrain / "mlc-given" / "corrected.npz"
         assert found == {"corrected_mlc": files.sha256(path)}
         # A run without these labels does not forget it.
-        assert check_networks("naive", ["given"], workdir) == found
+        assert check_networks(of_method("naive"), ["given"], workdir) == found
 
     @pytest.mark.parametrize("sources", [["corrected_mlc"], ["given"]])
     def test_other_labels_are_refused_until_the_network_is_deleted(self, trained, sources):
@@ -179,16 +186,16 @@ class TestNetworks:
         path = workdir.retrain / "mlc-given" / "corrected.npz"
         files.save_npz(path, {"probs": PROBS[::-1], "labels": np.int32([1, 1, 0])})
         with pytest.raises(UserError, match=r"other labels than .*; delete \S*naive-corrected_mlc, and"):
-            check_networks("naive", sources, workdir)
-        assert check_networks("cdr", ["given"], workdir) == {}
+            check_networks(of_method("naive"), sources, workdir)
+        assert check_networks(of_method("cdr"), ["given"], workdir) == {}
         (workdir.retrain / "naive-corrected_mlc").rmdir()
         expected = {"corrected_mlc": files.sha256(path)} if "corrected_mlc" in sources else {}
-        assert check_networks("naive", sources, workdir) == expected
+        assert check_networks(of_method("naive"), sources, workdir) == expected
 
     def test_labels_that_are_gone_are_remembered(self, trained):
         workdir, found = trained
         (workdir.retrain / "mlc-given" / "corrected.npz").unlink()
-        assert check_networks("naive", ["given"], workdir) == found
+        assert check_networks(of_method("naive"), ["given"], workdir) == found
 
     def test_damaged_labels_are_refused(self, trained):
         workdir, _ = trained
@@ -196,4 +203,16 @@ class TestNetworks:
         workdir.finish("retrain/mlc", default_config(), [path])
         path.write_bytes(path.read_bytes()[:-1])
         with pytest.raises(UserError, match=r"corrected\.npz is damaged"):
-            check_networks("naive", ["corrected_mlc"], workdir)
+            check_networks(of_method("naive"), ["corrected_mlc"], workdir)
+
+    def test_labels_of_other_rows_are_refused(self, trained):
+        workdir, _ = trained
+        workdir.finish("retrain/mlc", default_config())
+        config = of_method("naive")
+        config.retrain.epochs = 7
+        check_networks(config, ["corrected_mlc"], workdir)
+        config.noise.rate = 0.3
+        with pytest.raises(
+            UserError, match=r"mlc made of other rows: noise\.rate is 0\.8 there and 0\.3 now"
+        ):
+            check_networks(config, ["corrected_mlc"], workdir)
