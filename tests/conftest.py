@@ -27,6 +27,13 @@ def compilation_cache(tmp_path_factory):
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def forget_programs():
+    """A process can map 65,530 pieces of memory under Linux, and a program compiled for CPU takes a thousand."""
+    yield
+    jax.clear_caches()
+
+
 def accuracy(labels, true):
     """Share of labels that are right."""
     return float(np.mean(np.asarray(labels) == true))
