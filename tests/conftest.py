@@ -29,7 +29,7 @@ def compilation_cache(tmp_path_factory):
 
 @pytest.fixture(scope="module", autouse=True)
 def forget_programs():
-    """A process can map 65,530 pieces of memory under Linux, and a program compiled for CPU takes a thousand."""
+    """Linux lets a process map 65,530 pieces of memory; a program compiled for CPU takes a thousand."""
     yield
     jax.clear_caches()
 
