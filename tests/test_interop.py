@@ -127,8 +127,12 @@ def test_labels_of_a_datalab(lab):
     assert labels.dtype == np.int32
 
 
+# cleanlab forks for several processes, which can hang beside the threads of JAX.
+IN_ONE_PROCESS = {"clean_learning_kwargs": {"find_label_issues_kwargs": {"n_jobs": 1}}}
+
+
 def test_datalab_issues_have_the_form_of_its_own(lab):
-    lab.find_issues(pred_probs=RESULT.probs.astype(float), issue_types={"label": {}})
+    lab.find_issues(pred_probs=RESULT.probs.astype(float), issue_types={"label": IN_ONE_PROCESS})
     theirs, own = lab.get_issues("label"), interop.datalab_issues(RESULT, LABELS, NAMES)
     assert list(own.columns) == list(theirs.columns)
     assert own.index.equals(theirs.index)
@@ -138,7 +142,7 @@ def test_datalab_issues_have_the_form_of_its_own(lab):
 
 
 def test_purified_labels_enter_a_datalab_beside_its_own_issues(lab, capsys):
-    lab.find_issues(pred_probs=RESULT.probs.astype(float), issue_types={"label": {}})
+    lab.find_issues(pred_probs=RESULT.probs.astype(float), issue_types={"label": IN_ONE_PROCESS})
     before = lab.get_issues("label")
     interop.add_to_datalab(lab, RESULT)
     found = lab.get_issues("dmlp")
