@@ -1,6 +1,7 @@
 """`purify`: noisy labels and a small clean set in, purified labels out."""
 
-from functools import partial
+from collections.abc import Callable
+from functools import lru_cache, partial
 from typing import Any
 
 import jax
@@ -76,10 +77,28 @@ def purify(
                 "for the devices as it is"
             )
         return spread.run(placement, rows_or_reader, inputs, num_classes)
-    return _run(rows_or_reader, inputs, num_classes)
+    leaves, structure = jax.tree.flatten((rows_or_reader, inputs))
+    kinds = tuple((leaf.shape, leaf.dtype) for leaf in leaves)
+    return _program(num_classes, structure, kinds)(rows_or_reader, inputs)
 
 
-_run = jax.jit(program.run, static_argnames=("num_classes",))
+# Programs that are kept, each for arguments of other shapes, types or static settings. JAX would keep them
+# all; compiled for a CPU one takes a thousand memory maps, of which Linux allows a process 65,530.
+PROGRAMS = 16
+
+
+@lru_cache(maxsize=PROGRAMS)
+def _program(num_classes: int, structure: Any, kinds: tuple) -> Callable[[Any, Inputs], PurifyResult]:
+    """The compiled `program.run` of one kind of arguments, least recently used ones forgotten.
+
+    Args:
+        num_classes: c.
+        structure: tree of the arguments, with the static settings.
+        kinds: shape and type of each array.
+    """
+    del structure, kinds  # What tells one program from another.
+    # JAX forgets a program with its function, so each has a function of its own.
+    return jax.jit(partial(program.run, num_classes=num_classes))
 
 
 def _as_float32(value: Any) -> ArrayLike:

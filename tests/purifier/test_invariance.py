@@ -1,7 +1,6 @@
 """What must not change the result, candidate and round fixed; where rows may lie; odd numbers of them."""
 
 import dataclasses
-import importlib
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +9,6 @@ import pytest
 
 from dmlp_jax import InputError, PurifyConfig, purify
 from dmlp_jax.purifier import rows
-from tests.conftest import make_blobs
 
 FIXED = PurifyConfig(steps=30, selection=False)
 
@@ -135,20 +133,6 @@ def test_a_file_that_fails_while_it_is_read_says_so(blobs):
     features, given, val, _ = blobs
     with pytest.raises(Exception, match="disk is gone"):
         jax.block_until_ready(purify(Failing(features), given, val, config=FIXED))
-
-
-def test_new_values_compile_nothing_new(blobs):
-    features, given, val, _ = blobs
-    compiled = importlib.import_module("dmlp_jax.purifier.purify")._run._cache_size
-    purify(features, given, val, config=FIXED)
-    before = compiled()
-    purify(features, make_blobs(0, noise=0.2)[1], val, config=FIXED)
-    purify(features + 1, given, val, config=FIXED, key=jax.random.key(3))
-    changed = dataclasses.replace(FIXED, weight_decay=(1, 0.2, 0.03, np.float64(0.1)), val_weight=2)
-    purify(features, given, val, config=changed)
-    assert compiled() == before
-    purify(features, given, val, config=dataclasses.replace(FIXED, steps=3))
-    assert compiled() == before + 1
 
 
 def test_one_clean_row_in_a_class_and_an_absent_given_class(blobs):
