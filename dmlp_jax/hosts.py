@@ -102,7 +102,8 @@ def only_main(act: Callable[[], None]) -> None:
 def make_stop() -> Callable[[], bool]:
     """A function that becomes true in all processes at the same call, after one of them got SIGTERM.
 
-    Preemption notices of Cloud TPU and of Slurm are SIGTERM. Every process must call it equally often.
+    Preemption notices of Cloud TPU and of Slurm are SIGTERM. Every process must call it equally often, and
+    nothing else may ask JAX for notices: it agrees on a number of this count.
     """
     calls = itertools.count()
     return lambda: bool(multihost_utils.reached_preemption_sync_point(next(calls)))

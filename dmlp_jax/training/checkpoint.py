@@ -31,6 +31,18 @@ class Restored(NamedTuple):
     progress: dict[str, Any]
 
 
+class _Manager(ocp.CheckpointManager):
+    """Orbax's manager, which leaves preemption notices to the loop.
+
+    JAX lets a program ask for notices with one counter only; see `hosts.make_stop`. Orbax would ask too,
+    with epochs for its counter, and the point agreed on could be one that the loop, which counts its steps,
+    is past: the notice would be lost.
+    """
+
+    def reached_preemption(self, step: int) -> bool:
+        return False
+
+
 class Checkpoints:
     """The checkpoints of one loop in one folder; use as a context manager, which waits for the last save.
 
@@ -44,7 +56,7 @@ class Checkpoints:
             max_to_keep=keep, cleanup_tmp_directories=True, enable_async_checkpointing=True
         )
         try:
-            self._manager = ocp.CheckpointManager(folder.resolve(), options=options)
+            self._manager = _Manager(folder.resolve(), options=options)
         except OSError as error:
             raise UserError(f"cannot keep checkpoints in {folder}: {error}") from error
         self.folder = folder
