@@ -117,7 +117,7 @@ def summarize(
 ) -> dict[str, Any]:
     """The contents of summary.json; the keys are those of the pipeline's, as far as they apply."""
     scores = {
-        name: {key: _number(value) for key, value in result.scores[name].items()}
+        name: {key: summary.finite(value) for key, value in result.scores[name].items()}
         for name in summary.LABEL_SOURCES
     }
     labels = {"given": rows.labels, **result.baselines, "purified": result.labels}
@@ -230,7 +230,3 @@ def _problem(rows: LabelledRows) -> Problem:
         test_labels=None,
         class_names=rows.class_names,
     )
-
-
-def _number(value: np.ndarray) -> float | None:
-    return float(value) if np.isfinite(value) else None

@@ -125,7 +125,7 @@ def summarize(
     stored = files.load_npz(workdir.purifier)
     scores = {
         name: {
-            key.rsplit("/", 1)[1]: _number(value)
+            key.rsplit("/", 1)[1]: finite(value)
             for key, value in stored.items()
             if key.startswith(f"scores/{name}/")
         }
@@ -241,7 +241,8 @@ def _percent(value: float | None) -> str:
     return "-" if value is None else f"{value:.1%}"
 
 
-def _number(value: np.ndarray) -> float | None:
+def finite(value: np.ndarray) -> float | None:
+    """A scalar as JSON has it: None for what is not known, which the purifier writes as NaN."""
     return float(value) if np.isfinite(value) else None
 
 

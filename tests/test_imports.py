@@ -87,35 +87,21 @@ def test_purifier_needs_numpy_jax_and_optax_only(path):
         assert root in allowed or name.startswith("dmlp_jax.purifier"), name
 
 
-def test_importing_the_package_is_cheap():
-    code = (
+@pytest.mark.parametrize(
+    "code",
+    [
         "import sys, dmlp_jax; assert not {'jax', 'numpy', 'sklearn'} & set(sys.modules)\n"
-        "dmlp_jax.purify; assert 'sklearn' not in sys.modules; dmlp_jax.LabelPurifier"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
-
-
-def test_purifier_alone_loads_nothing_heavy():
-    code = (
+        "dmlp_jax.purify; assert 'sklearn' not in sys.modules; dmlp_jax.LabelPurifier",
         "import sys, dmlp_jax.purifier\n"
         "heavy = {'flax', 'orbax', 'tensorflow_datasets', 'sklearn', 'matplotlib', 'ml_collections'}\n"
-        "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
-
-
-def test_other_tools_are_imported_by_those_who_ask_for_them():
-    code = (
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)",
         "import sys, dmlp_jax.interop, dmlp_jax.purified_files, dmlp_jax.data.labelled_rows\n"
-        "assert not {'pandas', 'pyarrow', 'cleanlab', 'datasets'} & set(sys.modules)"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
-
-
-def test_the_command_line_starts_without_jax():
-    code = (
+        "assert not {'pandas', 'pyarrow', 'cleanlab', 'datasets'} & set(sys.modules)",
         "import sys, dmlp_jax.cli\n"
         "dmlp_jax.cli.make_parser().parse_args(['f.npy', '--out', 'o'])\n"
-        "assert not {'jax', 'numpy'} & set(sys.modules)"
-    )
+        "assert not {'jax', 'numpy'} & set(sys.modules)",
+    ],
+    ids=["the package", "the purifier", "other tools", "the command line"],
+)
+def test_nothing_heavy_is_loaded_before_it_is_asked_for(code):
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)

@@ -7,6 +7,7 @@ is a function of keys [b] and images.
 
 from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -65,9 +66,9 @@ def make(
             gray_prob=gray_prob,
             blur_prob=blur_prob,
         ),
-        "affine": _affine,
+        "affine": partial(_affine, by=_MIDDLE),
         "affine_weak": _affine_weak,
-        "affine_strong": _affine_strong,
+        "affine_strong": partial(_affine, by=_STRONG),
         "crop_flip": partial(_crop_flip, crop_size=crop_size, mode="constant"),
         "reflect_flip": partial(_crop_flip, crop_size=crop_size, mode="reflect"),
         "randaugment": partial(_randaugment, crop_size=crop_size),
@@ -123,27 +124,43 @@ def _randaugment(key: jax.Array, image: jax.Array, *, crop_size: int) -> jax.Arr
     return geometry.random_cutout(cut_key, image, side=0.5, prob=1.0, fill=127 / 255)
 
 
-def _affine(key: jax.Array, image: jax.Array) -> jax.Array:
+class _Warp(NamedTuple):
+    """How far an affine view may go from its image; see `geometry.random_affine` and `random_cutout`.
+
+    Attributes:
+        degrees, scale, shear, shift, bend: of the warp.
+        contrast: the gain is drawn from 1 - contrast to 1 + contrast.
+        noise: standard deviation of what is added to every pixel.
+        cut_side: of the square that is cut out, as a share of the image's.
+        cut_prob: probability of that.
+    """
+
+    degrees: float
+    scale: tuple[float, float]
+    shear: float
+    shift: float
+    bend: float
+    contrast: float
+    noise: float
+    cut_side: float
+    cut_prob: float
+
+
+def _affine(key: jax.Array, image: jax.Array, *, by: _Warp) -> jax.Array:
     warp_key, contrast_key, noise_key, cut_key = jax.random.split(key, 4)
     image = geometry.random_affine(
-        warp_key, image, degrees=10.0, scale=(0.8, 1.2), shear=0.15, shift=0.12, bend=0.04
+        warp_key, image, degrees=by.degrees, scale=by.scale, shear=by.shear, shift=by.shift, bend=by.bend
     )
-    gain = jax.random.uniform(contrast_key, (), minval=0.6, maxval=1.4)
-    image = image * gain + 0.05 * jax.random.normal(noise_key, image.shape)
-    return jnp.clip(geometry.random_cutout(cut_key, image, side=0.3, prob=0.5), 0.0, 1.0)
+    gain = jax.random.uniform(contrast_key, (), minval=1 - by.contrast, maxval=1 + by.contrast)
+    image = image * gain + by.noise * jax.random.normal(noise_key, image.shape)
+    return jnp.clip(geometry.random_cutout(cut_key, image, side=by.cut_side, prob=by.cut_prob), 0.0, 1.0)
+
+
+_MIDDLE = _Warp(10.0, (0.8, 1.2), 0.15, 0.12, 0.04, contrast=0.4, noise=0.05, cut_side=0.3, cut_prob=0.5)
+_STRONG = _Warp(15.0, (0.7, 1.3), 0.22, 0.18, 0.06, contrast=0.6, noise=0.1, cut_side=0.35, cut_prob=1.0)
 
 
 def _affine_weak(key: jax.Array, image: jax.Array) -> jax.Array:
     return geometry.random_affine(
         key, image, degrees=4.0, scale=(0.95, 1.05), shear=0.05, shift=0.06, bend=0.0
     )
-
-
-def _affine_strong(key: jax.Array, image: jax.Array) -> jax.Array:
-    warp_key, contrast_key, noise_key, cut_key = jax.random.split(key, 4)
-    image = geometry.random_affine(
-        warp_key, image, degrees=15.0, scale=(0.7, 1.3), shear=0.22, shift=0.18, bend=0.06
-    )
-    gain = jax.random.uniform(contrast_key, (), minval=0.4, maxval=1.6)
-    image = image * gain + 0.1 * jax.random.normal(noise_key, image.shape)
-    return jnp.clip(geometry.random_cutout(cut_key, image, side=0.35, prob=1.0), 0.0, 1.0)

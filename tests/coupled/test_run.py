@@ -7,16 +7,12 @@ import pytest
 from dmlp_jax import files, pipeline, recipes
 from dmlp_jax.config import apply_recipe, default_config
 from dmlp_jax.coupled import meta_set
-from dmlp_jax.data.types import Problem
 from dmlp_jax.errors import UserError
 from dmlp_jax.retrain import method
 from dmlp_jax.retrain.method import Task
-from dmlp_jax.retrain.run import retrain
-from dmlp_jax.training.metrics import MetricsLog
-from dmlp_jax.training.session import Session
-from tests.conftest import make_blobs
 from tests.coupled import helpers
 from tests.retrain import helpers as retrain_helpers
+from tests.retrain import run_helpers
 
 TRAIN = 240
 NAMES = ("mlc", "mslc", "meta_weight_net", "l2r")
@@ -24,21 +20,8 @@ NAMES = ("mlc", "mslc", "meta_weight_net", "l2r")
 
 @pytest.fixture(scope="module")
 def problem():
-    """Four clusters; 60 % of the labels are drawn anew, 45 % are wrong."""
-    features, given, (val_features, val_labels), true = make_blobs(
-        1, rows=440, val_rows=40, width=8, classes=4, spread=6.0, noise=0.6
-    )
-    return Problem(
-        train_inputs=features[:TRAIN],
-        given_labels=given[:TRAIN],
-        true_labels=true[:TRAIN],
-        val_inputs=val_features,
-        val_labels=val_labels,
-        val_given_labels=None,
-        test_inputs=features[TRAIN:],
-        test_labels=true[TRAIN:],
-        class_names=("a", "b", "c", "d"),
-    )
+    """45 % of the labels are wrong."""
+    return run_helpers.clusters(TRAIN, rows=440, val_rows=40)
 
 
 def run(problem, folder, name, **changes):
@@ -52,21 +35,9 @@ def run(problem, folder, name, **changes):
     if name != "l2r":
         settings.update(meta_lr=0.01 if name == "mlc" else 0.1)
     settings.update(changes)
-    log = MetricsLog(folder / "metrics.jsonl")
-    try:
-        found = retrain(
-            problem,
-            {"given": problem.given_labels},
-            {"given": 0.45},
-            settings,
-            Session(jax.local_devices()[:1], log, 1e9),
-            folder=folder / "retrain",
-            key=jax.random.key(0),
-            seed=0,
-            encoder=None,
-        )["given"]
-    finally:
-        log.close()
+    found = run_helpers.run(problem, {"given": problem.given_labels}, {"given": 0.45}, settings, folder)[
+        "given"
+    ]
     return found, files.load_npz(folder / "retrain" / f"{name}-given" / "corrected.npz")
 
 

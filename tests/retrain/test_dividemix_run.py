@@ -1,52 +1,22 @@
 """Whole runs of DivideMix through `retrain`: what they learn, what they compile, what a kill costs."""
 
-import jax
 import numpy as np
 import pytest
 
-from dmlp_jax.data.types import Problem
 from dmlp_jax.retrain import method
-from dmlp_jax.retrain.run import retrain
 from dmlp_jax.training import loop
-from dmlp_jax.training.metrics import MetricsLog
-from dmlp_jax.training.session import Session
-from tests.conftest import make_blobs
+from tests.retrain import run_helpers
 from tests.retrain.dividemix_helpers import dividemix_settings, equal_trees
 
 CLASSES, TRAIN = 4, 320
 
 
-class Killed(MetricsLog):
-    """A log that ends the run when an epoch's numbers are written."""
-
-    def __init__(self, path, epoch):
-        super().__init__(path)
-        self.epoch = epoch
-
-    def write(self, stage, step, values):
-        if step == self.epoch:
-            raise KeyboardInterrupt
-        super().write(stage, step, values)
-
-
 @pytest.fixture(scope="module")
 def problem():
     """Four clusters far apart; 60 % of the labels are drawn anew, 45 % are wrong."""
-    features, given, (val_features, val_labels), true = make_blobs(
-        1, rows=520, val_rows=20, width=8, classes=CLASSES, spread=6.0, noise=0.6
-    )
-    assert 0.4 < np.mean(given[:TRAIN] != true[:TRAIN]) < 0.5
-    return Problem(
-        train_inputs=features[:TRAIN],
-        given_labels=given[:TRAIN],
-        true_labels=true[:TRAIN],
-        val_inputs=val_features,
-        val_labels=val_labels,
-        val_given_labels=None,
-        test_inputs=features[TRAIN:],
-        test_labels=true[TRAIN:],
-        class_names=("a", "b", "c", "d"),
-    )
+    made = run_helpers.clusters(TRAIN, rows=520, val_rows=20, classes=CLASSES)
+    assert 0.4 < np.mean(made.given_labels != made.true_labels) < 0.5
+    return made
 
 
 @pytest.fixture
@@ -89,21 +59,7 @@ def run(problem, folder, labels, rates, log=None, **changes):
     settings = dividemix_settings(
         batch_size=32, divide_warmup=2, lambda_u_ramp=4, checkpoint_epochs=3, lr=0.02, **changes
     )
-    log = log or MetricsLog(folder / "metrics.jsonl")
-    try:
-        return retrain(
-            problem,
-            labels,
-            rates,
-            settings,
-            Session(jax.local_devices()[:1], log, 1e9),
-            folder=folder / "retrain",
-            key=jax.random.key(0),
-            seed=0,
-            encoder=None,
-        )
-    finally:
-        log.close()
+    return run_helpers.run(problem, labels, rates, settings, folder, log)
 
 
 def test_clusters_are_learned_under_heavy_noise_by_two_programs_in_all(problem, spied, tmp_path):
@@ -126,7 +82,7 @@ def test_killed_and_resumed_is_the_uninterrupted_run_bit_for_bit(problem, spied,
     labels, rates = {"given": problem.given_labels}, {"given": 0.85}
     whole = run(problem, tmp_path / "whole", labels, rates, epochs=6, model="mlp")
     assert spied["states"][0].losses.shape[1] == 5
-    log = Killed(tmp_path / "cut.jsonl", 5)
+    log = run_helpers.Killed(tmp_path / "cut.jsonl", 5)
     with pytest.raises(KeyboardInterrupt):
         run(problem, tmp_path / "cut", labels, rates, log, epochs=6, model="mlp")
     planned = len(spied["labelled"])

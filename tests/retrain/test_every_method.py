@@ -9,23 +9,12 @@ from dmlp_jax.coupled import methods  # noqa: F401  (registers them)
 from dmlp_jax.data.types import Problem
 from dmlp_jax.errors import UserError
 from dmlp_jax.retrain import method
-from dmlp_jax.retrain.run import retrain
 from dmlp_jax.training import loop
-from dmlp_jax.training.metrics import MetricsLog
-from dmlp_jax.training.session import Session
+from tests.retrain import run_helpers
 
 # Those that need images have tests of their own, in test_semi_supervised_run.py.
 METHODS = [name for name in sorted(default_config().recipes) if not method.needs(name).images]
 pytestmark = pytest.mark.slow
-
-
-class Killed(MetricsLog):
-    """A log that ends the run when an epoch's numbers are written."""
-
-    def write(self, stage, step, values):
-        if step == 3:
-            raise KeyboardInterrupt
-        super().write(stage, step, values)
 
 
 def problem_of(classes, rows=240, width=12):
@@ -60,21 +49,8 @@ def run(problem, folder, name, log=None, **changes):
     if name == "mlc":
         settings.gradient_steps = 3
     settings.update(changes)
-    log = log or MetricsLog(folder / "metrics.jsonl")
-    try:
-        return retrain(
-            problem,
-            {"given": problem.given_labels},
-            {"given": 0.3},
-            settings,
-            Session(jax.local_devices()[:1], log, 1e9),
-            folder=folder / "retrain",
-            key=jax.random.key(0),
-            seed=0,
-            encoder=None,
-        )["given"]
-    finally:
-        log.close()
+    labels, rates = {"given": problem.given_labels}, {"given": 0.3}
+    return run_helpers.run(problem, labels, rates, settings, folder, log)["given"]
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -97,7 +73,7 @@ def test_killed_and_resumed_is_the_uninterrupted_run_bit_for_bit(name, tmp_path,
     problem = problem_of(3)
     whole = run(problem, tmp_path / "whole", name)
     with pytest.raises(KeyboardInterrupt):
-        run(problem, tmp_path / "cut", name, Killed(tmp_path / "cut.jsonl"))
+        run(problem, tmp_path / "cut", name, run_helpers.Killed(tmp_path / "cut.jsonl"))
     assert run(problem, tmp_path / "cut", name) == whole
     for ours, theirs in zip(*map(jax.tree.leaves, states), strict=True):
         np.testing.assert_array_equal(ours, theirs)

@@ -12,11 +12,9 @@ from dmlp_jax import pipeline
 from dmlp_jax.config import apply_recipe
 from dmlp_jax.data.types import Problem
 from dmlp_jax.retrain import method
-from dmlp_jax.retrain.run import retrain
 from dmlp_jax.training.dispatch import Batch
-from dmlp_jax.training.metrics import MetricsLog
-from dmlp_jax.training.session import Session
 from tests.conftest import make_blobs
+from tests.retrain import run_helpers
 
 README = Path(__file__).parents[2] / "README.md"
 
@@ -55,19 +53,7 @@ def test_example_is_accepted_and_learns(example, tmp_path):
         true[200:],
         ("a", "b", "c"),
     )
-    log = MetricsLog(tmp_path / "metrics.jsonl")
-    found = retrain(
-        problem,
-        {"true": true[:200]},
-        {"true": 0.0},
-        settings,
-        Session(jax.local_devices()[:1], log, 1e9),
-        folder=tmp_path / "retrain",
-        key=jax.random.key(0),
-        seed=0,
-        encoder=None,
-    )
-    log.close()
+    found = run_helpers.run(problem, {"true": true[:200]}, {"true": 0.0}, settings, tmp_path)
     assert found["true"]["last"] > 0.9
 
 

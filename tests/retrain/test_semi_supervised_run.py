@@ -10,22 +10,10 @@ from dmlp_jax.data.types import Problem
 from dmlp_jax.errors import UserError
 from dmlp_jax.retrain import arms, method
 from dmlp_jax.retrain.method import TrainingSet
-from dmlp_jax.retrain.run import retrain
 from dmlp_jax.training import loop
-from dmlp_jax.training.metrics import MetricsLog
-from dmlp_jax.training.session import Session
-from tests.retrain import semi_helpers
+from tests.retrain import run_helpers, semi_helpers
 from tests.retrain.dividemix_helpers import batch_of
 from tests.retrain.semi_helpers import METHODS
-
-
-class Killed(MetricsLog):
-    """A log that ends the run when an epoch's numbers are written."""
-
-    def write(self, stage, step, values):
-        if step == 3:
-            raise KeyboardInterrupt
-        super().write(stage, step, values)
 
 
 def problem_of(classes, rows=160, per_class=2):
@@ -56,7 +44,6 @@ def settings_of(name, **changes):
 def run(problem, folder, settings, log=None, labels=None):
     """The result and the final state."""
     states, fit = [], loop.fit
-    log = log or MetricsLog(folder / "metrics.jsonl")
     labels = (
         arms.unlabelled(len(problem.train_inputs), len(problem.class_names)) if labels is None else labels
     )
@@ -67,14 +54,10 @@ def run(problem, folder, settings, log=None, labels=None):
 
     loop.fit = fitting
     try:
-        found = retrain(
-            problem, {"clean": labels}, {"clean": 0.0}, settings, Session(jax.local_devices()[:1], log, 1e9),
-            folder=folder / "retrain", key=jax.random.key(0), seed=0, encoder=None,
-        )  # fmt: skip
+        found = run_helpers.run(problem, {"clean": labels}, {"clean": 0.0}, settings, folder, log)
         return found["clean"], states[0].state
     finally:
         loop.fit = fit
-        log.close()
 
 
 def assert_same_bits(first, second):
@@ -129,7 +112,7 @@ def test_killed_and_resumed_is_the_uninterrupted_run_bit_for_bit(name, tmp_path)
     problem, settings = problem_of(3), settings_of(name)
     whole, state = run(problem, tmp_path / "whole", settings)
     with pytest.raises(KeyboardInterrupt):
-        run(problem, tmp_path / "cut", settings, Killed(tmp_path / "cut.jsonl"))
+        run(problem, tmp_path / "cut", settings, run_helpers.Killed(tmp_path / "cut.jsonl"))
     again, resumed = run(problem, tmp_path / "cut", settings)
     assert again == whole
     assert_same_bits(state, resumed)
