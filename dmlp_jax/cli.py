@@ -185,12 +185,12 @@ def _image_of(arguments: argparse.Namespace, rows: Any) -> Any:
         return None
     if arguments.image_names is not None:
         names = sources.read_labels(arguments.image_names)
-        paths = row_images.find(arguments.images, rows.count, names)
+        paths = row_images.find(arguments.images, rows.file_rows, names)
     elif rows.ids is not None:
-        paths = row_images.find(arguments.images, rows.count, rows.ids)
+        paths = row_images.find(arguments.images, rows.file_rows, rows.ids)
     else:
-        paths = row_images.find(arguments.images, rows.count)
-    return lambda row: row_images.thumbnail(paths[rows.index[row]])
+        paths = row_images.find(arguments.images, rows.file_rows)
+    return lambda row: row_images.thumbnail(paths[rows.row_numbers[row]])
 
 
 def _describe(rows: Any) -> str:

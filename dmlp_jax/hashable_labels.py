@@ -1,6 +1,5 @@
 """Labels of any hashable kind, as scikit-learn's users have them, to class indices and back."""
 
-from collections.abc import Hashable
 from typing import Any
 
 import numpy as np
@@ -56,7 +55,7 @@ def encode(*columns: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
     if all(column.dtype.kind != "O" for column in columns):
         classes = np.unique(np.concatenate(columns))
         return classes, [np.searchsorted(classes, column) for column in columns]
-    found: set[Hashable] = {value for column in columns for value in column}
+    found: set[Any] = {value for column in columns for value in column}
     try:
         ordered = sorted(found)
     except TypeError:

@@ -89,14 +89,18 @@ def _follow(found: dict[str, Any]) -> Any:
     return found["value"]
 
 
-def only_main(act: Callable[[], None]) -> None:
+def only_main(act: Callable[[], object]) -> None:
     """Runs `act` in process 0; all wait until it is done.
 
     Raises:
         UserError: `act` raised one; every process raises it.
         RuntimeError: in the other processes, after any other exception in process 0; see `agree`.
     """
-    agree(lambda: act() and None)
+
+    def decide() -> None:
+        act()
+
+    agree(decide)
 
 
 def make_stop() -> Callable[[], bool]:

@@ -22,7 +22,7 @@ from dmlp_jax.errors import UserError
 try:
     import fcntl
 except ImportError:  # Windows
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]
 
 _HELD_BY_ANOTHER = (errno.EWOULDBLOCK, errno.EACCES)
 

@@ -82,18 +82,18 @@ def write(
     Raises:
         UserError: the folder cannot be written to, or is full.
     """
-    ids = None if rows.ids is None else rows.ids[rows.index]
-    found = issues(result, rows.labels, rows.class_names, index=rows.index, ids=ids)
+    ids = None if rows.ids is None else rows.ids[rows.row_numbers]
+    found = issues(result, rows.labels, rows.class_names, index=rows.row_numbers, ids=ids)
     contents = summarize(rows, result, settings, seconds)
     decided = {}
     if reviewed is not None:
         contents["review"] = reviewed.counts
-        decided = {"reviewed_index": reviewed.index, "reviewed_labels": reviewed.labels}
+        decided = {"reviewed_index": reviewed.row_numbers, "reviewed_labels": reviewed.labels}
     purified = {name: getattr(result, name) for name in ("labels", "probs", "confidence", "changed")}
     with _replacing(folder) as new:
         files.save_npz(
             new / "purified.npz",
-            {**purified, "index": rows.index, "class_names": np.array(rows.class_names), **decided},
+            {**purified, "index": rows.row_numbers, "class_names": np.array(rows.class_names), **decided},
         )
         files.save_text(new / "issues.csv", found.csv())
         page.write(
@@ -104,7 +104,7 @@ def write(
             purified,
             summary.purifier_arrays(result),
             curves={},
-            row_index=rows.index,
+            row_index=rows.row_numbers,
             row_names=ids,
             image_of=image_of,
         )
@@ -121,7 +121,7 @@ def summarize(
         for name in summary.LABEL_SOURCES
     }
     labels = {"given": rows.labels, **result.baselines, "purified": result.labels}
-    true = rows.true_labels
+    true, right = rows.true_labels, scores["given"]["estimated_accuracy"]
     return {
         "dataset": Path(settings["features"]).name,
         "rows": {"train": len(rows.labels), "val": len(rows.val_labels), "test": 0},
@@ -131,9 +131,7 @@ def summarize(
             "rate": None,
             "measured_flip_rate": None if true is None else float(np.mean(rows.labels != true)),
             # The paper's labels are no calibrated probabilities.
-            "estimated_flip_rate": 1 - scores["given"]["estimated_accuracy"]
-            if settings["preset"] == "default"
-            else None,
+            "estimated_flip_rate": None if right is None or settings["preset"] != "default" else 1 - right,
         },
         "seed": settings["seed"],
         "preset": settings["preset"],

@@ -1,5 +1,6 @@
 """The five stages, each from the workdir to the workdir."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -101,6 +102,8 @@ def purify_stage(run: Run) -> None:
     if workdir.is_complete("purify", config):
         return _skip("purify")
     problem = run.feature_problem()
+    train_features: Any = problem.train_inputs
+    val_features: Any = problem.val_inputs
     settings = purify_config(config.purify)
     if problem.true_labels is not None and config.purify.keep_label_history is None:
         entries = settings.steps * len(problem.given_labels)
@@ -113,9 +116,9 @@ def purify_stage(run: Run) -> None:
     workdir.begin("purify", config)
     with stopwatch() as seconds:
         result = purify(
-            problem.train_inputs,
+            train_features,
             problem.given_labels,
-            (problem.val_inputs, problem.val_labels),
+            (val_features, problem.val_labels),
             num_classes=len(problem.class_names),
             val_given_labels=problem.val_given_labels,
             config=settings,
@@ -128,7 +131,7 @@ def purify_stage(run: Run) -> None:
     workdir.finish("purify", config, [workdir.purified, workdir.purifier], seconds=seconds)
 
 
-def purify_config(settings: ConfigDict, **overrides: object) -> PurifyConfig:
+def purify_config(settings: ConfigDict, **overrides: Any) -> PurifyConfig:
     """The PurifyConfig that the `purify` settings describe: a preset and what differs from it.
 
     Args:
@@ -138,7 +141,7 @@ def purify_config(settings: ConfigDict, **overrides: object) -> PurifyConfig:
     Raises:
         UserError: an unknown preset.
     """
-    presets = {"default": PurifyConfig, "paper": PurifyConfig.paper}
+    presets: dict[str, Callable[..., PurifyConfig]] = {"default": PurifyConfig, "paper": PurifyConfig.paper}
     if settings.preset not in presets:
         raise UserError(f"purify.preset is {settings.preset!r}; it must be one of {', '.join(presets)}")
     chosen = {key: value for key, value in settings.items() if key != "preset" and value is not None}
@@ -157,7 +160,9 @@ def retrain(run: Run) -> None:
     all_labels = method.needs(settings.method).labels
     if all_labels and not workdir.is_complete("purify", config):
         raise UserError(f"{workdir.purified} is not there or not finished; run the stage purify first")
-    problem, labels, rates = run.problem, {}, {}
+    problem = run.problem
+    labels: dict[str, np.ndarray] = {}
+    rates: dict[str, float | None] = {}
     if not all_labels:
         labels[arms.CLEAN] = arms.unlabelled(len(problem.given_labels), len(problem.class_names))
         rates[arms.CLEAN] = 0.0
@@ -208,14 +213,15 @@ def retrain(run: Run) -> None:
 
 def _standardized(problem: Problem) -> Problem:
     """Features with the mean and deviation of the training rows taken out, for networks."""
-    mean = problem.train_inputs.mean(axis=0, dtype=np.float64)
-    scale = problem.train_inputs.std(axis=0, dtype=np.float64) + 1e-6
+    features = np.asarray(problem.train_inputs)
+    mean = features.mean(axis=0, dtype=np.float64)
+    scale = features.std(axis=0, dtype=np.float64) + 1e-6
 
     def standard(rows):
         return None if rows is None else ((rows - mean) / scale).astype(np.float32)
 
     return problem._replace(
-        train_inputs=standard(problem.train_inputs),
+        train_inputs=standard(features),
         val_inputs=standard(problem.val_inputs),
         test_inputs=standard(problem.test_inputs),
     )

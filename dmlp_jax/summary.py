@@ -1,11 +1,12 @@
 """What a run found: the purifier's artefacts, summary.json, the table on the screen."""
 
 import functools
+import math
 import platform
 import subprocess
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsFloat
 
 import jax
 import numpy as np
@@ -90,10 +91,12 @@ def noise_rate_of(source: str, workdir: Workdir, problem: Problem, config: Confi
     Labels that a method corrected are judged as given ones are, by the purified distribution of each row.
     """
     mended = source.startswith(arms.CORRECTED)
+    given = labels_of(source if mended else "given", workdir, problem, soft=False)
+    assert given is not None  # Only the true labels can be unknown.
     scores = files.load_npz(workdir.purifier)
     return noise_rate.estimate(
         "given" if mended else source,
-        given=_hard(source, workdir, problem) if mended else problem.given_labels,
+        given=given,
         probs=files.load_npz(workdir.purified, ("probs",))["probs"],
         scores={
             name: float(scores[f"scores/{name}/accuracy"])
@@ -160,7 +163,7 @@ def summarize(
         "labels": {
             name: None
             if problem.true_labels is None
-            else float(np.mean(_hard(name, workdir, problem) == problem.true_labels))
+            else float(np.mean(labels_of(name, workdir, problem, soft=False) == problem.true_labels))
             for name in (*LABEL_SOURCES, *corrected.of_run(method, results, workdir))
         },
         "changed": float(np.mean(files.load_npz(workdir.purified)["changed"])),
@@ -233,17 +236,14 @@ def table(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _hard(name: str, workdir: Workdir, problem: Problem) -> np.ndarray:
-    return labels_of(name, workdir, problem, soft=False)
-
-
 def _percent(value: float | None) -> str:
     return "-" if value is None else f"{value:.1%}"
 
 
-def finite(value: np.ndarray) -> float | None:
+def finite(value: SupportsFloat) -> float | None:
     """A scalar as JSON has it: None for what is not known, which the purifier writes as NaN."""
-    return float(value) if np.isfinite(value) else None
+    number = float(value)
+    return number if math.isfinite(number) else None
 
 
 def _device() -> str:

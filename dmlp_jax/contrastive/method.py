@@ -5,10 +5,10 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from ml_collections import ConfigDict
 
 from dmlp_jax.data import augment
+from dmlp_jax.data.lazy import Images
 from dmlp_jax.models import registry
 from dmlp_jax.training.dispatch import Batch, Step
 from dmlp_jax.training.state import TrainState
@@ -23,7 +23,7 @@ class Pretraining(NamedTuple):
         network: `state -> TrainState` of the network whose encoder is the outcome.
     """
 
-    init: Callable[[jax.Array, np.ndarray], Any]
+    init: Callable[[jax.Array, Images], Any]
     step: Step
     network: Callable[[Any], TrainState]
 
@@ -41,7 +41,7 @@ def make_model(settings: ConfigDict, axis_name: str | None = None) -> registry.C
     return registry.ContrastiveModel(encoder, projector)
 
 
-def init_variables(settings: ConfigDict, key: jax.Array, images: np.ndarray) -> dict[str, Any]:
+def init_variables(settings: ConfigDict, key: jax.Array, images: Images) -> dict[str, Any]:
     """Fresh linen variables of the model for images [n, h, w, channels]."""
     example = augment.centre(augment.to_float(jnp.asarray(images[:2])), settings.crop_size)
     return jax.jit(make_model(settings).init, static_argnums=2)(key, example, True)

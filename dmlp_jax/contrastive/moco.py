@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from ml_collections import ConfigDict
 
 from dmlp_jax.contrastive.losses import info_nce, unit_rows
 from dmlp_jax.contrastive.method import Pretraining, init_variables, make_model, make_views
+from dmlp_jax.data.lazy import Images
 from dmlp_jax.errors import UserError
 from dmlp_jax.training import schedule
 from dmlp_jax.training.dispatch import Batch
@@ -59,7 +59,7 @@ def make(settings: ConfigDict) -> Pretraining:
     optimizer = make_optimizer(settings, schedule.cosine(settings))
     make_pair = make_views(settings)
 
-    def init(key: jax.Array, images: np.ndarray) -> MoCoState:
+    def init(key: jax.Array, images: Images) -> MoCoState:
         network_key, queue_key = jax.random.split(key)
         network = init_state(init_variables(settings, network_key, images), optimizer)
         queue = unit_rows(jax.random.normal(queue_key, (settings.queue, settings.projection_dim)))

@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 from ml_collections import ConfigDict
 
 from dmlp_jax.config import nearest
 from dmlp_jax.contrastive import moco, simclr
 from dmlp_jax.contrastive.method import Pretraining
+from dmlp_jax.data.lazy import Images
 from dmlp_jax.errors import UserError
 from dmlp_jax.training import loop
 from dmlp_jax.training.checkpoint import Checkpoints
@@ -35,7 +35,7 @@ def make(settings: ConfigDict) -> Pretraining:
 
 
 def pretrain(
-    images: np.ndarray,
+    images: Images,
     settings: ConfigDict,
     session: Session,
     *,
@@ -51,7 +51,7 @@ def pretrain(
     loop.fit(method.step, method.init(init_key, images), images, options, session, key=fit_key)
 
 
-def load_encoder(images: np.ndarray, settings: ConfigDict, folder: Path) -> dict[str, Any]:
+def load_encoder(images: Images, settings: ConfigDict, folder: Path) -> dict[str, Any]:
     """The pretrained encoder's linen variables ('params', 'batch_stats') from the last checkpoint.
 
     Args:

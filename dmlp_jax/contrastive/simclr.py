@@ -2,11 +2,11 @@
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from ml_collections import ConfigDict
 
 from dmlp_jax.contrastive.losses import nt_xent
 from dmlp_jax.contrastive.method import Pretraining, init_variables, make_model, make_views
+from dmlp_jax.data.lazy import Images
 from dmlp_jax.training import schedule
 from dmlp_jax.training.dispatch import Batch
 from dmlp_jax.training.state import TrainState, apply_gradients, init_state, make_optimizer
@@ -17,7 +17,7 @@ def make(settings: ConfigDict) -> Pretraining:
     optimizer = make_optimizer(settings, schedule.cosine(settings))
     make_pair = make_views(settings)
 
-    def init(key: jax.Array, images: np.ndarray) -> TrainState:
+    def init(key: jax.Array, images: Images) -> TrainState:
         return init_state(init_variables(settings, key, images), optimizer)
 
     def step(state: TrainState, batch: Batch, *, axis_name: str | None) -> tuple[TrainState, dict]:

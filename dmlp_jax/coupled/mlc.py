@@ -76,6 +76,9 @@ def make_mlc(settings: ConfigDict, task: Task) -> Method:
         corrector = meta_nets.init_meta(params, meta_optimizer)
         return MLCState(state, corrector, jax.tree.map(jnp.zeros_like, params), jnp.zeros((), jnp.int32))
 
+    def relabel(params: Any, features: jax.Array, targets: jax.Array) -> Any:
+        return label_net.apply({"params": params}, features, targets)
+
     def train_step(state: MLCState, batch: Batch, *, axis_name: str | None) -> tuple[MLCState, dict]:
         rows = meta_set.views(policy, batch)
         train, before = rows["train"], state.network
@@ -84,8 +87,7 @@ def make_mlc(settings: ConfigDict, task: Task) -> Method:
         noisy_key, joining_key, judge_key = jax.random.split(batch.key, 3)
         noisy = TrainingPass(network, before, train.inputs, noisy_key, axis_name)
         corrected, pull = jax.vjp(
-            lambda params: label_net.apply({"params": params}, noisy.features, train.targets),
-            state.corrector.params,
+            lambda params: relabel(params, noisy.features, train.targets), state.corrector.params
         )
         share = len(train.targets) / (len(train.targets) + len(joining.targets))
         noisy_loss, noisy_grads = noisy.gradient(corrected)
@@ -123,7 +125,7 @@ def make_mlc(settings: ConfigDict, task: Task) -> Method:
 
     def correct(state: MLCState, inputs: jax.Array, targets: jax.Array, rows: jax.Array) -> jax.Array:
         _, features = network.outputs(state.network, inputs)
-        return label_net.apply({"params": state.corrector.params}, features, targets)
+        return relabel(state.corrector.params, features, targets)
 
     def make_planner(train: TrainingSet, devices: list[jax.Device]) -> Planner:
         if settings.batch_size % (2 * len(devices)):

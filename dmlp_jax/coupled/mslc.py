@@ -89,14 +89,17 @@ def make_mslc(settings: ConfigDict, task: Task) -> Method:
         metrics |= {"loss": loss, "train_accuracy": agreement(done.logits, targets)}
         return MSLCState(after, weights, mixing.put_rows(state.table, index, labels, axis_name)), metrics
 
+    def weigh(params: Any, costs: jax.Array) -> Any:
+        return weight_net.apply({"params": params}, costs)
+
     def blending(logits: jax.Array, targets: jax.Array, past: jax.Array) -> Any:
         """`(weight networks' parameters, past labels, present ones) -> blend`, all labels [b, c]."""
         past_class = jax.nn.one_hot(jnp.argmax(past, axis=-1), task.num_classes)
         given_loss, past_loss = (losses.cross_entropy(logits, goal) for goal in (targets, past_class))
 
         def blend(params, past, present):
-            given_weight = weight_net.apply({"params": params["given"]}, given_loss)[:, None]
-            past_weight = weight_net.apply({"params": params["past"]}, past_loss)[:, None]
+            given_weight = weigh(params["given"], given_loss)[:, None]
+            past_weight = weigh(params["past"], past_loss)[:, None]
             own = past_weight * past + (1.0 - past_weight) * present
             return given_weight * targets + (1.0 - given_weight) * own
 

@@ -145,8 +145,8 @@ def _size(path: Path) -> int:
 def _load(path: Path, mmap_mode: str | None) -> np.ndarray:
     try:
         # A header that promises more than the file has is noticed before memory is taken.
-        array = np.lib.format.open_memmap(path, mode=mmap_mode or "r")
-        array = array if mmap_mode else np.array(array)
+        mapped = np.lib.format.open_memmap(path, mode=mmap_mode or "r")
+        return mapped if mmap_mode else np.array(mapped)
     except (OSError, ValueError, OverflowError, EOFError, MemoryError) as error:
         why = str(error)
         if zipfile.is_zipfile(path):
@@ -154,7 +154,6 @@ def _load(path: Path, mmap_mode: str | None) -> np.ndarray:
         elif "Python objects" in why:
             why = "it holds Python objects; save plain numbers or numpy.str_"
         raise UserError(f"{path} cannot be read ({why})") from None
-    return array
 
 
 def _read_text(path: Path) -> str:

@@ -40,9 +40,8 @@ def check(data: ConfigDict, seed: int) -> dict[str, str]:
         dataset = datasets.load(data, seed)
         labels = dataset.labels if dataset.labels is not None else dataset.given_labels
         print(f"{data.name}: {len(dataset.inputs):,} rows of shape {dataset.inputs.shape[1:]}")
-        _counts(
-            dataset.class_names, {"train": labels, "val": dataset.val_labels, "test": dataset.test_labels}
-        )
+        known = {"train": labels, "val": dataset.val_labels, "test": dataset.test_labels}
+        _counts(dataset.class_names, {name: part for name, part in known.items() if part is not None})
         return {}
     image_sets.check_size(data.image_size)
     listing = datasets.LISTINGS[data.name](Path(data.dir).expanduser())
@@ -70,8 +69,7 @@ def _check_files(listing: Listing, data: ConfigDict) -> dict[str, str]:
     return found
 
 
-def _counts(names: Sequence[str], parts: dict[str, np.ndarray | None]) -> None:
-    parts = {name: labels for name, labels in parts.items() if labels is not None}
+def _counts(names: Sequence[str], parts: dict[str, np.ndarray]) -> None:
     width = max(len("class"), *(len(name) for name in names))
     print("class".ljust(width) + "".join(part.rjust(12) for part in parts))
     for label, name in enumerate(names):

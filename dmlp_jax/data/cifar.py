@@ -76,11 +76,10 @@ def load(name: str, root: Path) -> Dataset:
     if cached.exists():
         arrays = files.load_npz(cached, ARRAYS)
     else:
-        arrays = _from_tfds(name, root)
-        if arrays is None:
-            arrays = _from_tarball(name, root)
-        if arrays is None:
+        found = _from_tfds(name, root) or _from_tarball(name, root)
+        if found is None:
             raise UserError(_how_to_get(name, root))
+        arrays = found
         files.save_npz(cached, arrays)
     _check(cached, arrays, 10 if name == "cifar10" else 100)
     return Dataset(
@@ -146,7 +145,7 @@ def _from_tarball(name: str, root: Path) -> dict[str, np.ndarray] | None:
     arrays = {}
     with tarfile.open(path) as archive:
         for part, members in zip(("train", "test"), MEMBERS[name], strict=True):
-            blobs = [archive.extractfile(member).read() for member in members]
+            blobs = [_bytes_of(archive, member) for member in members]
             # A record is the label (CIFAR-100: coarse, then fine) and 3,072 bytes, channel by channel.
             head = 1 if name == "cifar10" else 2
             records = np.frombuffer(b"".join(blobs), np.uint8).reshape(-1, head + 3072)
@@ -154,6 +153,12 @@ def _from_tarball(name: str, root: Path) -> dict[str, np.ndarray] | None:
             pixels = records[:, head:].reshape(-1, 3, 32, 32)
             arrays[f"x_{part}"] = np.ascontiguousarray(pixels.transpose(0, 2, 3, 1))
     return arrays
+
+
+def _bytes_of(archive: tarfile.TarFile, member: str) -> bytes:
+    stream = archive.extractfile(member)
+    assert stream is not None  # of a folder only
+    return stream.read()
 
 
 def _how_to_get(name: str, root: Path) -> str:

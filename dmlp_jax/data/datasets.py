@@ -88,7 +88,7 @@ def fingerprint(dataset: Dataset) -> str:
         elif field is not None and not (dataset.files is not None and name.endswith("inputs")):
             array = np.ascontiguousarray(field)
             checksum = zlib.crc32(f"{name}{array.dtype}{array.shape}".encode(), checksum)
-            checksum = zlib.crc32(array.reshape(-1).view(np.uint8), checksum)
+            checksum = zlib.crc32(array.reshape(-1).view(np.uint8).data, checksum)
     return f"{checksum:08x}"
 
 

@@ -99,15 +99,12 @@ def read(path: Path, given: np.ndarray, class_names: tuple[str, ...], index: np.
         else:
             confidence = _confidence(where, record.get("confidence", ""))
             kept.append((place, label, proposed, record["decision"], confidence))
-    rows, labels, predicted, kinds, confidence = zip(*kept, strict=True) if kept else ([],) * 5
-    return Decisions(
-        np.array(rows, np.int64),
-        np.array(labels, np.int32),
-        np.array(predicted, np.int32),
-        np.array(kinds, np.str_),
-        np.array(confidence, np.float64),
-        skipped,
+    columns = zip(*kept, strict=True) if kept else ([],) * 5
+    types = (np.int64, np.int32, np.int32, np.str_, np.float64)
+    rows, labels, predicted, kinds, confidences = (
+        np.array(column, type) for column, type in zip(columns, types, strict=True)
     )
+    return Decisions(rows, labels, predicted, kinds, confidences, skipped)
 
 
 def _text(path: Path) -> str:

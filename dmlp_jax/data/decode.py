@@ -23,10 +23,10 @@ def decode(path: Path | str, size: int) -> np.ndarray:
     Raises:
         Exception: what Pillow raises for damaged files, of many kinds.
     """
-    with Image.open(path, formats=FORMATS) as image:
+    with Image.open(path, formats=FORMATS) as stored:
         # A JPEG is decoded at a half, a quarter or an eighth of its size where that is still large enough.
-        image.draft("RGB", (size, size))
-        image = _rgb(ImageOps.exif_transpose(image))
+        stored.draft("RGB", (size, size))
+        image = _rgb(ImageOps.exif_transpose(stored))
         scale = size / min(image.size)
         width, height = (max(size, round(side * scale)) for side in image.size)
         image = image.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=2.0)

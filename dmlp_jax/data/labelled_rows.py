@@ -26,9 +26,9 @@ class LabelledRows(NamedTuple):
         val_given_labels: [m], int32, or None.
         true_labels: [n], int32, where an npz file holds them; else None.
         class_names: one per class.
-        index: number of each noisy row in its file, [n].
-        ids: the names of all rows in the file, [count] strings, or None.
-        count: rows in the file.
+        row_numbers: of each noisy row in its file, [n].
+        ids: the names of all rows in the file, [file_rows] strings, or None.
+        file_rows: how many the file has.
         left_out: columns of row numbers that are no features.
     """
 
@@ -39,9 +39,9 @@ class LabelledRows(NamedTuple):
     val_given_labels: np.ndarray | None
     true_labels: np.ndarray | None
     class_names: tuple[str, ...]
-    index: np.ndarray
+    row_numbers: np.ndarray
     ids: np.ndarray | None
-    count: int
+    file_rows: int
     left_out: tuple[str, ...]
 
 
@@ -75,9 +75,9 @@ def load(sources: Sources) -> LabelledRows:
         val_given_labels=encoded.get("val given labels"),
         true_labels=encoded["true_labels"][index] if "true_labels" in encoded else None,
         class_names=names,
-        index=index,
+        row_numbers=index,
         ids=own.ids,
-        count=count,
+        file_rows=count,
         left_out=own.left_out,
     )
 
@@ -101,9 +101,9 @@ def _clean_rows(sources: Sources, own: FeatureFile, labels: np.ndarray) -> dict[
     if sources.val_features is not None and sources.val_index is not None:
         raise UserError("give --val-features or --val-index, not both: the clean rows are one set")
     if sources.val_index is not None:
-        found = _among(sources, own, labels)
+        found = _among(sources, sources.val_index, own, labels)
     elif sources.val_features is not None:
-        found = _apart(sources, own)
+        found = _apart(sources, sources.val_features, own)
     elif {"val_features", "val_labels"} <= set(own.others):
         found = _inside(sources, own)
     else:
@@ -132,9 +132,9 @@ def _clean_rows(sources: Sources, own: FeatureFile, labels: np.ndarray) -> dict[
     return found
 
 
-def _among(sources: Sources, own: FeatureFile, labels: np.ndarray) -> dict[str, Any]:
-    """Clean rows that `val_index` picks of the rows themselves."""
-    index = arrays.read_row_index(sources.val_index, len(own.features))
+def _among(sources: Sources, path: Path, own: FeatureFile, labels: np.ndarray) -> dict[str, Any]:
+    """Clean rows that the index in a file picks of the rows themselves."""
+    index = arrays.read_row_index(path, len(own.features))
     if sources.val_given_labels == SAME and sources.val_labels is None:
         raise UserError(
             "--val-given-labels without a file needs --val-labels: the true labels of these rows, to compare"
@@ -144,22 +144,22 @@ def _among(sources: Sources, own: FeatureFile, labels: np.ndarray) -> dict[str, 
         "labels": labels[index],
         "given": labels[index] if sources.val_given_labels == SAME else None,
         "index": index,
-        "name": f"--val-index {sources.val_index}",
+        "name": f"--val-index {path}",
     }
 
 
-def _apart(sources: Sources, own: FeatureFile) -> dict[str, Any]:
+def _apart(sources: Sources, path: Path, own: FeatureFile) -> dict[str, Any]:
     """Clean rows of a file of their own."""
     if sources.val_given_labels == SAME:
         raise UserError("--val-given-labels needs a file, unless --val-index says which rows are clean")
     # The columns of the noisy rows, by their whole names: f1 is not to be found in f10.
-    clean = read_features(sources.val_features, sources, own.columns, exact=True)
+    clean = read_features(path, sources, own.columns, exact=True)
     return {
         "features": clean.features,
         "labels": clean.labels,
         "given": None,
         "index": np.zeros(0, np.int64),
-        "name": str(sources.val_features),
+        "name": str(path),
     }
 
 

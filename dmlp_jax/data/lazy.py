@@ -8,7 +8,7 @@ import os
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -28,7 +28,7 @@ class ImageFiles:
     dtype = np.dtype(np.uint8)
     ndim = 4
 
-    def __init__(self, paths: Sequence[str], size: int, num_workers: int = 0):
+    def __init__(self, paths: Sequence[str] | np.ndarray, size: int, num_workers: int = 0):
         # An array of strings takes a tenth of the memory of a list, and can be indexed by arrays.
         self.paths = np.asarray(paths, dtype=np.str_)
         self.size, self.num_workers = size, num_workers
@@ -85,6 +85,6 @@ def concatenate(parts: Sequence[Images]) -> Images:
     """All rows, one part after the other, without decoding anything."""
     first = parts[0]
     if isinstance(first, ImageFiles):
-        paths = np.concatenate([part.paths for part in parts])
+        paths = np.concatenate([cast(ImageFiles, part).paths for part in parts])
         return ImageFiles(paths, first.size, first.num_workers)
-    return np.concatenate(parts)
+    return np.concatenate(cast(Sequence[np.ndarray], parts))

@@ -17,7 +17,7 @@ class Reviewed(NamedTuple):
 
     Attributes:
         rows: the problem without the decided rows, which stand among its clean rows.
-        index: number of each decided row in the file, [k].
+        row_numbers: of each decided row in the file, [k].
         labels: their decided class indices, [k], int32.
         counts: 'accepted', 'rejected', 'corrected', 'skipped' (by the last file), 'clean' (all but the
             skipped), and of the changed labels that were judged: 'changes', 'right', and their mean
@@ -25,7 +25,7 @@ class Reviewed(NamedTuple):
     """
 
     rows: LabelledRows
-    index: np.ndarray
+    row_numbers: np.ndarray
     labels: np.ndarray
     counts: dict[str, Any]
 
@@ -43,17 +43,17 @@ def fold(rows: LabelledRows, paths: Sequence[Path]) -> Reviewed:
     Raises:
         UserError: see `decisions.read`; or no row is left to purify.
     """
-    index, labels, read = [], [], []
+    row_numbers, labels, read = [], [], []
     for path in paths:
-        found = decisions.read(path, rows.labels, rows.class_names, rows.index)
+        found = decisions.read(path, rows.labels, rows.class_names, rows.row_numbers)
         if len(found.rows) == len(rows.labels):
             raise UserError(f"{path} decides on every row that is left; there is nothing to purify")
-        index.append(rows.index[found.rows])
+        row_numbers.append(rows.row_numbers[found.rows])
         labels.append(found.labels)
         # What the noisy source said, for the judgement of changes.
         read.append((found, rows.labels[found.rows]))
         rows = _move(rows, found)
-    return Reviewed(rows, np.concatenate(index), np.concatenate(labels), _counts(read))
+    return Reviewed(rows, np.concatenate(row_numbers), np.concatenate(labels), _counts(read))
 
 
 def _move(rows: LabelledRows, found: Decisions) -> LabelledRows:
@@ -69,7 +69,7 @@ def _move(rows: LabelledRows, found: Decisions) -> LabelledRows:
         val_labels=np.concatenate([rows.val_labels, found.labels]),
         val_given_labels=None if given is None else np.concatenate([given, rows.labels[found.rows]]),
         true_labels=None if rows.true_labels is None else rows.true_labels[rest],
-        index=rows.index[rest],
+        row_numbers=rows.row_numbers[rest],
     )
 
 

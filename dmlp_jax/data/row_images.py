@@ -51,9 +51,9 @@ def find(folder: Path, count: int, names: np.ndarray | None = None) -> list[Path
 def thumbnail(path: Path) -> np.ndarray | None:
     """An image [h, w, 3] uint8 of at most `SIDE` pixels a side; None where it cannot be read."""
     try:
-        with Image.open(path) as image:
-            image.draft("RGB", (SIDE, SIDE))
-            image = image.convert("RGB")
+        with Image.open(path) as stored:
+            stored.draft("RGB", (SIDE, SIDE))
+            image = stored.convert("RGB")
             image.thumbnail((SIDE, SIDE))
             return np.asarray(image)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):

@@ -32,6 +32,7 @@ def make_split(dataset: Dataset, config: ConfigDict) -> dict[str, np.ndarray]:
     count = len(dataset.inputs)
     test_index = np.arange(0 if dataset.test_inputs is None else len(dataset.test_inputs))
     if dataset.given_labels is not None:
+        assert dataset.val_labels is not None  # Such data sets bring their clean set.
         val_index = draw_share(
             dataset.val_labels, config.val.share, np.random.default_rng([config.seed, _SPLIT])
         )
@@ -49,6 +50,7 @@ def make_split(dataset: Dataset, config: ConfigDict) -> dict[str, np.ndarray]:
                 )
             split["val_given_labels"] = dataset.val_given_labels[val_index]
         return split
+    assert dataset.labels is not None  # All others are clean.
     classes = len(dataset.class_names)
     rng = np.random.default_rng([config.seed, _SPLIT])
     val_index = draw_clean_set(dataset.labels, config.val.size, classes, config.val.stratified, rng)
@@ -94,7 +96,7 @@ def draw_clean_set(
         return np.sort(chosen)
     quota = np.full(num_classes, size // num_classes)
     quota[rng.permutation(num_classes)[: size % num_classes]] += 1
-    chosen = []
+    parts = []
     for label in range(num_classes):
         members = np.flatnonzero(labels == label)
         if len(members) < quota[label]:
@@ -102,8 +104,8 @@ def draw_clean_set(
                 f"class {label} has {len(members)} rows, fewer than the {quota[label]} that val.size {size} "
                 "asks of it"
             )
-        chosen.append(rng.choice(members, quota[label], replace=False))
-    return np.sort(np.concatenate(chosen))
+        parts.append(rng.choice(members, quota[label], replace=False))
+    return np.sort(np.concatenate(parts))
 
 
 def draw_share(labels: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
@@ -138,12 +140,12 @@ def load_split(path: Path) -> dict[str, np.ndarray]:
 
 def make_problem(dataset: Dataset, split: dict[str, np.ndarray]) -> Problem:
     """The arrays that a split selects from its data set."""
-    own_val = dataset.val_inputs is not None
+    clean_pool = dataset.inputs if dataset.val_inputs is None else dataset.val_inputs
     return Problem(
         train_inputs=lazy.take(dataset.inputs, split["train_index"]),
         given_labels=split["given_labels"],
         true_labels=None if dataset.labels is None else dataset.labels[split["train_index"]],
-        val_inputs=lazy.take(dataset.val_inputs if own_val else dataset.inputs, split["val_index"]),
+        val_inputs=lazy.take(clean_pool, split["val_index"]),
         val_labels=split["val_labels"],
         val_given_labels=split.get("val_given_labels"),
         test_inputs=dataset.test_inputs,
@@ -154,6 +156,7 @@ def make_problem(dataset: Dataset, split: dict[str, np.ndarray]) -> Problem:
 
 def _noisy(dataset: Dataset, index: np.ndarray, config: ConfigDict, stream: int) -> np.ndarray:
     """Given labels of the pool's rows `index` under the configured noise."""
+    assert dataset.labels is not None  # Noise is for clean data sets.
     settings = config.noise
     classes = len(dataset.class_names)
     rng = np.random.default_rng([config.seed, stream])

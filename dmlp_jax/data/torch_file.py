@@ -95,7 +95,7 @@ def _unpickle(stream: io.BytesIO) -> object:
             raise _RefusedError(
                 f"its pickle uses {opcode.name}, which arrays do not need; it may be malicious"
             )
-        if opcode.name == "LONG_BINPUT" and argument > size:
+        if opcode.name == "LONG_BINPUT" and int(argument or 0) > size:
             # The unpickler makes room for as many objects.
             raise _RefusedError("its pickle numbers more objects than it can hold; it may be malicious")
     stream.seek(start)

@@ -19,14 +19,14 @@ class Bins(NamedTuple):
         accuracy: share of its labels that are right.
         lower: end of the 95 % Wilson interval of `accuracy`.
         upper: likewise.
-        count: rows.
+        size: rows.
     """
 
     confidence: np.ndarray
     accuracy: np.ndarray
     lower: np.ndarray
     upper: np.ndarray
-    count: np.ndarray
+    size: np.ndarray
 
 
 def histogram(confidence: np.ndarray, changed: np.ndarray) -> str:
@@ -150,4 +150,4 @@ def stored_bins(sums: dict[str, np.ndarray]) -> Bins:
 
 def calibration_error(bins: Bins) -> float:
     """Expected calibration error: mean distance of accuracy from confidence, by rows (Naeini et al. 2015)."""
-    return float(np.average(np.abs(bins.accuracy - bins.confidence), weights=bins.count))
+    return float(np.average(np.abs(bins.accuracy - bins.confidence), weights=bins.size))

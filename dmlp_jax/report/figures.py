@@ -1,5 +1,7 @@
 """What the run did and the noise it found, each figure an SVG document as text."""
 
+from typing import Any
+
 import numpy as np
 
 from dmlp_jax.report import intervals, svg
@@ -141,7 +143,8 @@ def class_noise(
             axes.set_xticks(places, names, rotation=90 if turned else 0)
         axes.grid(axis="x", visible=False)
         # Turned names need the room below.
-        svg.legend(axes, **({"loc": "upper right", "bbox_to_anchor": (1, 1), "ncols": 3} if turned else {}))
+        options: dict[str, Any] = {"loc": "upper right", "bbox_to_anchor": (1, 1), "ncols": 3}
+        svg.legend(axes, **(options if turned else {}))
 
     return svg.draw(draw)
 

@@ -1,7 +1,6 @@
 """The cells of the tables: which run makes each, and the configuration of that run."""
 
 import difflib
-import re
 import zlib
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -151,8 +150,11 @@ def _data(cell: Cell, stand_in: bool) -> ConfigDict:
         config = clothing1m_config()
         config.val.share = share
         return config
-    noise, percent = ("sym", "100") if setting == "semi" else re.fullmatch(r"(a?sym)(\d+)", setting).groups()
-    return with_noise(default_config() if stand_in else cifar_config(data), noise, int(percent))
+    kind, percent = "sym", 100
+    if setting != "semi":
+        kind = setting.rstrip("0123456789")
+        percent = int(setting.removeprefix(kind))
+    return with_noise(default_config() if stand_in else cifar_config(data), kind, percent)
 
 
 def run_name(config: ConfigDict) -> str:

@@ -57,7 +57,9 @@ def run(
         return {"best": accuracy, "last": accuracy, "labels": None, "epochs": config.pretrain.epochs}
     if (first := corrector(cell)) is not None:
         pipeline.run(cells.config_of(first, seed, budget, folders), workdir, stop)
-    accuracies = pipeline.run(config, workdir, stop)["labels"]
+    summary = pipeline.run(config, workdir, stop)
+    assert summary is not None  # The report is among the stages.
+    accuracies = summary["labels"]
     own = f"{arms.CORRECTED}{config.retrain.method}"
     accuracy = accuracies[own if cell.how.labels == "given" and own in accuracies else cell.how.labels]
     labels = None if accuracy is None else 100 * accuracy
@@ -130,6 +132,7 @@ def _link(source: str, target: str) -> None:
 def _probe(config: ConfigDict, workdir: Path) -> float:
     """Test accuracy of a linear probe of the features, trained on the given labels."""
     dataset = datasets.load(config.data, config.seed)
+    assert dataset.test_labels is not None  # Every data set of the tables has them.
     features = files.load_npz(workdir / "features.npz", ("train", "test"))
     given = files.load_npz(workdir / "split.npz", ("given_labels",))["given_labels"]
     return linear_probe(

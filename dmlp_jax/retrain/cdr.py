@@ -1,6 +1,7 @@
 """CDR (Xia et al., ICLR 2021): only parameters that matter follow the labels, all others decay."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -75,15 +76,15 @@ def make_cdr(settings: ConfigDict, task: Task) -> Method:
     """Cross-entropy with `critical_gradients` before the optimiser; the rate is the estimated noise."""
     optimizer = optax.chain(critical_gradients(), make_optimizer(settings, schedule.make(settings)))
     base = plain.one_network(settings, task, losses.cross_entropy, optimizer)
+    # Unlike other steps, it hands what else it is given to the optimiser.
+    learn: Callable[..., Any] = base.train_step
 
     def init(key: jax.Array, train: TrainingSet) -> CDRState:
         rate = known_rate(train.noise_rate, "CDR keeps that share of the weights from following the labels")
         return CDRState(base.init(key, train), jnp.float32(rate))
 
     def train_step(state: CDRState, batch: Batch, *, axis_name: str | None) -> tuple[CDRState, dict]:
-        network, metrics = base.train_step(
-            state.network, batch, axis_name=axis_name, noise_rate=state.noise_rate
-        )
+        network, metrics = learn(state.network, batch, axis_name=axis_name, noise_rate=state.noise_rate)
         return state._replace(network=network), metrics
 
     def predict(state: CDRState, inputs: jax.Array) -> jax.Array:

@@ -58,8 +58,8 @@ def _make(settings: ConfigDict, task: Task, disagreement: bool) -> Method:
 
     def init(key: jax.Array, train: TrainingSet) -> CoTeachingState:
         rate = known_rate(train.noise_rate, "Co-teaching forgets that share of every batch")
-        networks = tuple(network.init(k, train.inputs) for k in jax.random.split(key))
-        return CoTeachingState(networks, jnp.float32(rate))
+        first, second = (network.init(k, train.inputs) for k in jax.random.split(key))
+        return CoTeachingState((first, second), jnp.float32(rate))
 
     def train_step(
         state: CoTeachingState, batch: Batch, *, axis_name: str | None
@@ -87,7 +87,7 @@ def _make(settings: ConfigDict, task: Task, disagreement: bool) -> Method:
 
         params = tuple(one.params for one in state.networks)
         (_, (logits, stats, totals)), grads = jax.value_and_grad(loss_fn, has_aux=True)(params)
-        networks = tuple(
+        first, second = (
             network.step(one, grads[i], stats[i], axis_name, epoch=batch.epoch)
             for i, one in enumerate(state.networks)
         )
@@ -96,11 +96,12 @@ def _make(settings: ConfigDict, task: Task, disagreement: bool) -> Method:
             "train_accuracy": (agreement(logits[0], targets) + agreement(logits[1], targets)) / 2,
             "kept": keep,
         }
-        return CoTeachingState(networks, state.noise_rate), metrics
+        return CoTeachingState((first, second), state.noise_rate), metrics
 
     def predict(state: CoTeachingState, inputs: jax.Array) -> jax.Array:
         # The paper reports either network; their mean needs no choice between them.
-        return sum(jax.nn.softmax(network.logits(one, inputs)) for one in state.networks) / 2
+        first, second = (jax.nn.softmax(network.logits(one, inputs)) for one in state.networks)
+        return (first + second) / 2
 
     return Method(init, train_step, predict)
 
@@ -144,7 +145,7 @@ def small_loss_weights(
         axis_name: pmap axis.
     """
     own = jnp.where(eligible, jax.lax.stop_gradient(costs), jnp.inf)
-    size, devices, first = len(own), 1, 0
+    size, devices, first = len(own), 1, jnp.int32(0)
     everything = own
     if axis_name is not None:
         everything = jax.lax.all_gather(own, axis_name, tiled=True)

@@ -50,8 +50,8 @@ class DivideMixState(NamedTuple):
     """
 
     networks: TrainState
-    clean: jax.Array
-    losses: jax.Array
+    clean: jax.Array | np.ndarray
+    losses: jax.Array | np.ndarray
 
 
 @register("dividemix")

@@ -45,10 +45,10 @@ def make_elr_plus(settings: ConfigDict, task: Task) -> Method:
     policy = augment.make(settings.augment, crop_size=settings.crop_size)
 
     def init(key: jax.Array, train: TrainingSet) -> ELRPlusState:
-        networks = tuple(network.init(k, train.inputs) for k in jax.random.split(key))
-        averages = tuple(Average(state.params, state.batch_stats) for state in networks)
+        first, second = (network.init(k, train.inputs) for k in jax.random.split(key))
+        averages = Average(first.params, first.batch_stats), Average(second.params, second.batch_stats)
         table = jnp.zeros(train.targets.shape, jnp.float32)
-        return ELRPlusState(networks, averages, (table, table))
+        return ELRPlusState((first, second), averages, (table, table))
 
     def train_step(state: ELRPlusState, batch: Batch, *, axis_name: str | None) -> tuple[ELRPlusState, dict]:
         done = batch.epoch / settings.epochs
@@ -80,12 +80,12 @@ def make_elr_plus(settings: ConfigDict, task: Task) -> Method:
             return after, stored, peer_stats, loss, agreement(peer_logits, targets)
 
         networks, tables, peer_stats, values, hits = zip(learn(0), learn(1), strict=True)
-        averages = tuple(
+        first, second = (
             Average(averaged(old.params, new.params, keep), stats)
             for old, new, stats in zip(state.averages, networks, peer_stats[::-1], strict=True)
         )
         metrics = {"loss": sum(values) / 2, "train_accuracy": sum(hits) / 2}
-        return ELRPlusState(networks, averages, tables), metrics
+        return ELRPlusState(networks, (first, second), tables), metrics
 
     def predict(state: ELRPlusState, inputs: jax.Array) -> jax.Array:
         return jax.nn.softmax(sum(network.logits(one, inputs) for one in state.networks) / 2)

@@ -9,6 +9,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from dmlp_jax.config import nearest
+from dmlp_jax.data.lazy import Images
 from dmlp_jax.errors import UserError
 from dmlp_jax.training.dispatch import Step
 from dmlp_jax.training.loop import Planner
@@ -24,7 +25,7 @@ class TrainingSet(NamedTuple):
         num_clean: how many of the rows are clean ones, whose labels are right; they are the last.
     """
 
-    inputs: np.ndarray
+    inputs: Images
     targets: np.ndarray
     noise_rate: float | None
     num_clean: int = 0

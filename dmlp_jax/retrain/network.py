@@ -4,11 +4,12 @@ from typing import Any
 
 import flax.linen as nn
 import jax
-import numpy as np
+import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict
 
 from dmlp_jax.data import augment
+from dmlp_jax.data.lazy import Images
 from dmlp_jax.errors import UserError
 from dmlp_jax.models import registry
 from dmlp_jax.retrain.method import Task
@@ -27,13 +28,13 @@ class Network:
     def __init__(self, settings: ConfigDict, task: Task, optimizer: optax.GradientTransformation):
         self.settings, self.task, self.optimizer = settings, task, optimizer
 
-    def init(self, key: jax.Array, inputs: np.ndarray) -> TrainState:
+    def init(self, key: jax.Array, inputs: Images) -> TrainState:
         """A fresh state for inputs [n, ...], with the pretrained encoder if the task has one.
 
         Raises:
             UserError: the pretrained encoder is another network.
         """
-        example = self._evaluated(jax.numpy.asarray(inputs[:2]))
+        example = self._evaluated(jnp.asarray(inputs[:2]))
         model = self._model(None)
         variables = jax.jit(model.init, static_argnums=2)(key, example, False)
         return init_state(start_from_encoder(variables, self.task.encoder), self.optimizer)
@@ -70,7 +71,8 @@ class Network:
     def logits(self, state: TrainState, inputs: jax.Array) -> jax.Array:
         """Logits [b, c] of inputs [b, ...] as they came, in evaluation mode."""
         variables = {"params": state.params, "batch_stats": state.batch_stats}
-        return self._model(None).apply(variables, self._evaluated(inputs), False)
+        logits: Any = self._model(None).apply(variables, self._evaluated(inputs), False)
+        return logits
 
     def outputs(self, state: TrainState, inputs: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Logits [b, c] and features [b, d] of inputs [b, ...] as they came, in evaluation mode."""
@@ -106,7 +108,7 @@ def start_from_encoder(variables: dict[str, Any], encoder: dict[str, Any] | None
         if not values:
             continue
         fresh = variables.get(part, {}).get("encoder", {})
-        if jax.tree.map(np.shape, fresh) != jax.tree.map(np.shape, values):
+        if jax.tree.map(jnp.shape, fresh) != jax.tree.map(jnp.shape, values):
             raise UserError(
                 "retrain.init is 'encoder', but retrain.model is another network than pretrain.model"
             )

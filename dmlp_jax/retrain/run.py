@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 from dmlp_jax import files, hosts
 from dmlp_jax.data import lazy
+from dmlp_jax.data.lazy import Images
 from dmlp_jax.data.types import Problem
 from dmlp_jax.retrain import arms, method, methods  # noqa: F401  (methods registers them)
 from dmlp_jax.retrain.method import Task, TrainingSet
@@ -129,7 +130,7 @@ def finished(place: Path) -> dict[str, Any] | None:
 
 def _evaluator(
     predict: Callable[[Any, jax.Array], jax.Array],
-    held: dict[str, tuple[np.ndarray, np.ndarray]],
+    held: dict[str, tuple[Images, Any]],
     devices: list[jax.Device],
 ) -> Callable[[Any], dict[str, float]]:
     """Accuracy on every non-empty held set, as a function of the state; one pass over all of them."""
@@ -178,16 +179,13 @@ def _with_label_accuracy(
 
 def _summarize(curve: list[dict[str, float]]) -> dict[str, Any]:
     """Best, last and selected test accuracy of a curve; the latest of equally good epochs is selected."""
-    test = [scores.get("test_accuracy") for scores in curve]
-    select = [scores.get("select_accuracy") for scores in curve]
-    known = bool(test) and test[0] is not None
-    epoch = None
-    if select and select[0] is not None:
-        epoch = max(range(len(select)), key=lambda index: (select[index], index))
+    test = [scores["test_accuracy"] for scores in curve if "test_accuracy" in scores]
+    select = [scores["select_accuracy"] for scores in curve if "select_accuracy" in scores]
+    epoch = max((score, index) for index, score in enumerate(select))[1] if select else None
     return {
-        "best": max(test) if known else None,
-        "last": test[-1] if known else None,
-        "selected": test[epoch] if known and epoch is not None else None,
+        "best": max(test, default=None),
+        "last": test[-1] if test else None,
+        "selected": test[epoch] if test and epoch is not None else None,
         "selected_epoch": None if epoch is None else epoch + 1,
         "curve": curve,
     }

@@ -50,7 +50,7 @@ def over_rows(
     everywhere = NamedSharding(mesh, PartitionSpec())
     spread = NamedSharding(mesh, PartitionSpec(parallel.AXIS))
 
-    placed = [
+    placed: list[Any] = [
         None if streaming.is_source(array) else [jax.device_put(array[rows], spread) for _, rows in batches]
         for array in arrays
     ]
@@ -61,7 +61,8 @@ def over_rows(
 
     def evaluate(state):
         state = jax.device_put(state, everywhere)
-        pending, values = deque(), []
+        pending: deque[jax.Array] = deque()
+        done: list[np.ndarray] = []
         for (number, _), waits in prefetch.ahead(batches, start):
             inputs = [
                 parts[number] if wait is None else jax.device_put(wait(), spread)
@@ -69,8 +70,8 @@ def over_rows(
             ]
             pending.append(compiled(state, *inputs))
             if len(pending) > _PENDING:
-                values.append(np.asarray(pending.popleft()))
-        values = np.concatenate([*values, *map(np.asarray, pending)])[:share]
+                done.append(np.asarray(pending.popleft()))
+        values = np.concatenate([*done, *map(np.asarray, pending)])[:share]
         if processes > 1:
             values = np.asarray(multihost_utils.process_allgather(values, tiled=True))
         return values[:rows]

@@ -25,7 +25,7 @@ class MetricsLog:
             return
         lines = _complete_lines(path)
         files.save_text(path, "".join(lines))
-        self._file = self._open()
+        self._file = _open(path)
         self._board = _tensorboard(path.parent / "tensorboard") if tensorboard else None
 
     def write(self, stage: str, step: int, values: dict[str, Any]) -> None:
@@ -52,7 +52,7 @@ class MetricsLog:
             if record.get("stage") != stage or record.get("step", 0) <= step:
                 kept.append(line)
         files.save_text(self._path, "".join(kept))
-        self._file = self._open()
+        self._file = _open(self._path)
 
     def close(self) -> None:
         """Closes the files."""
@@ -63,10 +63,6 @@ class MetricsLog:
             self._file.close()
         if self._board is not None:
             self._board.close()
-
-    def _open(self) -> TextIO:
-        with files.writing(self._path):
-            return self._path.open("a", encoding="utf-8")
 
 
 class Progress:
@@ -133,6 +129,11 @@ def _complete_lines(path: Path) -> list[str]:
         if whole:
             kept.append(line)
     return kept
+
+
+def _open(path: Path) -> TextIO:
+    with files.writing(path):
+        return path.open("a", encoding="utf-8")
 
 
 def _tensorboard(folder: Path) -> Any:

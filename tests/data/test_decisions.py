@@ -23,9 +23,9 @@ def make_rows(features=None):
         val_given_labels=np.array([1, 2], np.int32),
         true_labels=np.array([1, 1, 2, 0, 0], np.int32),
         class_names=NAMES,
-        index=INDEX,
+        row_numbers=INDEX,
         ids=np.array(list("abcdefg")),
-        count=7,
+        file_rows=7,
         left_out=(),
     )
 
@@ -139,14 +139,14 @@ def test_decided_rows_join_the_clean_ones(tmp_path):
     )
     found = reviewed_rows.fold(make_rows(), [path])
     rows = found.rows
-    assert rows.index.tolist() == [1, 2]
+    assert rows.row_numbers.tolist() == [1, 2]
     assert rows.labels.tolist() == [1, 2]
     assert rows.true_labels.tolist() == [1, 2]
     np.testing.assert_array_equal(rows.features, [[2, 3], [4, 5]])
     np.testing.assert_array_equal(rows.val_features, [[-1, -1], [-2, -2], [8, 9], [0, 1], [6, 7]])
     assert rows.val_labels.tolist() == [3, 2, 2, 0, 0]
     assert rows.val_given_labels.tolist() == [1, 2, 0, 0, 3]
-    assert found.index.tolist() == [6, 0, 4]
+    assert found.row_numbers.tolist() == [6, 0, 4]
     assert found.labels.tolist() == [2, 0, 0]
     assert found.counts == {
         "accepted": 1, "rejected": 1, "corrected": 1, "skipped": 0, "clean": 3,
@@ -157,10 +157,10 @@ def test_decided_rows_join_the_clean_ones(tmp_path):
 def test_a_second_file_is_of_what_the_first_left(tmp_path):
     first = write(tmp_path / "1.csv", row(6, 0, 2, "accept"), row(1, 1, 1, "accept"))
     left = reviewed_rows.fold(make_rows(), [first]).rows
-    run = decisions.fingerprint(left.labels, NAMES, left.index)
+    run = decisions.fingerprint(left.labels, NAMES, left.row_numbers)
     second = write(tmp_path / "2.csv", row(0, 0, 1, "accept", run=run), row(2, 2, 0, "skip", run=run))
     found = reviewed_rows.fold(make_rows(), [first, second])
-    assert found.rows.index.tolist() == [2, 4]
+    assert found.rows.row_numbers.tolist() == [2, 4]
     assert found.rows.val_labels.tolist() == [3, 2, 2, 1, 1]
     # Row 1 was accepted as it is: no change was judged.
     assert (found.counts["changes"], found.counts["right"], found.counts["skipped"]) == (2, 2, 1)

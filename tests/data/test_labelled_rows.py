@@ -45,7 +45,7 @@ def test_clean_rows_of_a_file_of_their_own(folder):
     assert rows.class_names == ("ant", "cat", "dog")
     assert rows.labels.tolist() == [1, 2, 0] * 4
     assert rows.val_labels.tolist() == [0, 1, 2]
-    assert rows.index.tolist() == list(range(12))
+    assert rows.row_numbers.tolist() == list(range(12))
     assert rows.val_given_labels is None
 
 
@@ -56,9 +56,9 @@ def test_clean_rows_are_taken_out_of_the_noisy_ones(folder):
     assert rows.val_labels.tolist() == [0, 1, 2]
     # What the file says of rows 11, 0 and 4: ant, cat, dog.
     assert rows.val_given_labels.tolist() == [0, 1, 2]
-    assert rows.index.tolist() == [1, 2, 3, 5, 6, 7, 8, 9, 10]
-    np.testing.assert_array_equal(rows.features, features[rows.index])
-    assert rows.labels.tolist() == np.array([1, 2, 0] * 4)[rows.index].tolist()
+    assert rows.row_numbers.tolist() == [1, 2, 3, 5, 6, 7, 8, 9, 10]
+    np.testing.assert_array_equal(rows.features, features[rows.row_numbers])
+    assert rows.labels.tolist() == np.array([1, 2, 0] * 4)[rows.row_numbers].tolist()
 
 
 def test_npz_with_names_truth_and_clean_rows(tmp_path):
