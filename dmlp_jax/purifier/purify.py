@@ -58,28 +58,41 @@ def purify(
     """
     config = PurifyConfig() if config is None else config
     key = jax.random.key(0) if key is None else key
-    rows_or_reader, inputs, num_classes = _check(
+    matrix, inputs, num_classes = _check(
         features, labels, val, num_classes, val_given_labels, sample_weight, config, key
     )
-    if isinstance(rows_or_reader, Reader):
-        # A program of its own, forgotten with the reader.
-        result = jax.jit(partial(program.run, rows_or_reader, num_classes=num_classes))(inputs)
-        if not checks.is_traced(result):
-            # The caller may close the file.
-            jax.block_until_ready(result)
-            rows_or_reader.finish()
-        return result
-    placement = spread.placement(rows_or_reader)
+    if reader.is_on_disk(matrix):
+        return _from_disk(matrix, inputs, num_classes)
+    placement = spread.placement(matrix)
     if placement is not None:
         if checks.is_traced(inputs):
             raise checks.InputError(
                 "features are spread over devices: call purify outside jax.jit and jax.vmap, it is compiled "
                 "for the devices as it is"
             )
-        return spread.run(placement, rows_or_reader, inputs, num_classes)
-    leaves, structure = jax.tree.flatten((rows_or_reader, inputs))
-    kinds = tuple((leaf.shape, leaf.dtype) for leaf in leaves)
-    return _program(num_classes, structure, kinds)(rows_or_reader, inputs)
+        return spread.run(placement, matrix, inputs, num_classes)
+    return _program(num_classes, *_kinds((matrix, inputs)))(matrix, inputs)
+
+
+def _from_disk(features: Any, inputs: Inputs, num_classes: int) -> PurifyResult:
+    """`program.run` on features [n, d] in a file."""
+    shape = tuple(features.shape)
+    size = reader.chunk_rows(
+        shape, rows.chunk_rows(shape[0], program.entries_per_row(inputs.config, num_classes))
+    )
+    # Inside a caller's jit even a constant is traced.
+    if checks.is_traced((inputs, jnp.zeros(()))):
+        # The caller's program reads the file whenever it runs.
+        return jax.jit(partial(program.run, Reader(shape, size, features), num_classes=num_classes))(inputs)
+    compiled, source = _disk_program(num_classes, *_kinds(inputs), shape, size)
+    with source.reading(features):
+        return jax.block_until_ready(compiled(inputs))
+
+
+def _kinds(arguments: Any) -> tuple[Any, tuple]:
+    """What tells one program from another: the tree of its arguments, and shapes and types of its arrays."""
+    leaves, structure = jax.tree.flatten(arguments)
+    return structure, tuple((leaf.shape, leaf.dtype) for leaf in leaves)
 
 
 # Programs that are kept, each for arguments of other shapes, types or static settings. JAX would keep them
@@ -93,12 +106,22 @@ def _program(num_classes: int, structure: Any, kinds: tuple) -> Callable[[Any, I
 
     Args:
         num_classes: c.
-        structure: tree of the arguments, with the static settings.
-        kinds: shape and type of each array.
+        structure: see `_kinds`.
+        kinds: see `_kinds`.
     """
     del structure, kinds  # What tells one program from another.
     # JAX forgets a program with its function, so each has a function of its own.
     return jax.jit(partial(program.run, num_classes=num_classes))
+
+
+@lru_cache(maxsize=PROGRAMS)
+def _disk_program(
+    num_classes: int, structure: Any, kinds: tuple, shape: tuple[int, int], size: int
+) -> tuple[Callable[[Inputs], PurifyResult], Reader]:
+    """As `_program`, for features on disk [n, d] in chunks of `size`, and what reads them for it."""
+    del structure, kinds
+    source = Reader(shape, size)
+    return jax.jit(partial(program.run, source, num_classes=num_classes)), source
 
 
 def _as_float32(value: Any) -> ArrayLike:
@@ -142,8 +165,6 @@ def _check(
                 raise checks.InputError("val_given_labels must be class indices [m]")
         if sample_weight is not None:
             sample_weight = checks.check_weight("sample_weight", sample_weight, matrix.shape[0])
-    if reader.is_on_disk(matrix):
-        matrix = Reader(matrix, rows.chunk_rows(len(labels), program.entries_per_row(config, num_classes)))
     # Numbers of one type, so that a new value is never a new program.
     config = jax.tree.map(_as_float32, config)
     inputs = Inputs(labels, sample_weight, val_features, val_labels, val_given_labels, config, key)

@@ -1,6 +1,8 @@
 """Features on disk, read chunk by chunk from inside a compiled program."""
 
+import contextlib
 import threading
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -32,6 +34,16 @@ def is_on_disk(features: Any) -> bool:
     return hasattr(features, "__getitem__")
 
 
+def chunk_rows(shape: tuple[int, int], rows: int) -> int:
+    """Rows of a chunk: those wanted, or fewer where `CHUNK_BYTES` does not allow them.
+
+    Args:
+        shape: (n, d).
+        rows: how many are wanted.
+    """
+    return max(1, min(rows, shape[0], CHUNK_BYTES // (4 * shape[1])))
+
+
 class Reader:
     """Reads chunks of rows, the next one ahead of its time.
 
@@ -40,19 +52,33 @@ class Reader:
         rows: rows of a chunk, b.
     """
 
-    def __init__(self, features: Any, rows: int) -> None:
-        """A reader of an array-like [n, d] on disk.
+    def __init__(self, shape: tuple[int, int], rows: int, features: Any = None) -> None:
+        """A reader of array-likes on disk.
 
         Args:
-            features: has shape, dtype, and gives rows by slices.
-            rows: rows of a chunk that are wanted; it gets fewer where `CHUNK_BYTES` does not allow them.
+            shape: (n, d).
+            rows: rows of a chunk; see `chunk_rows`.
+            features: what is read, [n, d]; gives rows by slices. None until `reading` tells.
         """
-        self.shape = tuple(features.shape)
-        self.rows = max(1, min(rows, self.shape[0], CHUNK_BYTES // (4 * self.shape[1])))
+        self.shape, self.rows = shape, rows
         self._features = features
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="purify-reader")
-        self._lock = threading.Lock()
+        self._turn, self._lock = threading.Lock(), threading.Lock()
         self._ahead: tuple[int, Future[np.ndarray]] | None = None
+
+    @contextlib.contextmanager
+    def reading(self, features: Any) -> Iterator[None]:
+        """Reads these features [n, d] while the block runs; other threads wait for their turn.
+
+        So one compiled program serves all files of a shape. At the end the file may be closed.
+        """
+        with self._turn:
+            self._features = features
+            try:
+                yield
+            finally:
+                self._finish()
+                self._features = None
 
     @property
     def chunks(self) -> int:
@@ -71,8 +97,8 @@ class Reader:
         padded[: len(rows)] = rows
         return padded
 
-    def finish(self) -> None:
-        """Waits for what is being read ahead, so that the file may be closed."""
+    def _finish(self) -> None:
+        """Waits for what is being read ahead."""
         with self._lock:
             if self._ahead is not None:
                 # Nobody waits for these rows: if they cannot be read, that is no error.

@@ -5,7 +5,7 @@ import pytest
 import scipy.sparse
 
 from dmlp_jax.purifier import rows, scaling
-from dmlp_jax.purifier.reader import Reader, is_on_disk
+from dmlp_jax.purifier.reader import Reader, chunk_rows, is_on_disk
 
 N, D, C = 37, 6, 3
 
@@ -58,7 +58,8 @@ def test_many_classes_leave_rows_in_a_chunk():
 def test_chunks_from_disk(arrays, size, tmp_path):
     features, given, weight = arrays
     np.save(tmp_path / "features.npy", features)
-    reader = Reader(np.load(tmp_path / "features.npy", mmap_mode="r"), size)
+    size = chunk_rows(features.shape, size)
+    reader = Reader(features.shape, size, np.load(tmp_path / "features.npy", mmap_mode="r"))
     train = rows.load(reader, jnp.asarray(given), jnp.asarray(weight), C, 6)
     assert train.features is None
     check(train, arrays)
@@ -84,7 +85,7 @@ def test_padding_of_distributions_is_a_distribution(arrays, monkeypatch):
 
 
 def test_reader_reads_chunks_in_any_order(arrays):
-    reader = Reader(arrays[0], 10)
+    reader = Reader(arrays[0].shape, 10, arrays[0])
     assert reader.chunks == 4
     for index in (0, 1, 3, 0, 2, 2):
         found = reader._next(index)
