@@ -7,7 +7,7 @@ import argparse
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from dmlp_jax import files, streams
@@ -57,9 +57,7 @@ def _main(arguments: argparse.Namespace) -> int:
             raise UserError(
                 "name a --table, 1 to 9, or a --figure, 2 or 4, and a --workdir; --list shows the cells"
             )
-        if arguments.figure is not None:
-            return _draw(arguments, budget)
-        return _run(arguments, wanted, budget)
+        return _make(arguments, wanted, budget)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -101,33 +99,40 @@ def _folders(arguments: argparse.Namespace) -> dict[str, str]:
     }
 
 
-def _draw(arguments: argparse.Namespace, budget: budgets.Budget) -> int:
-    from dmlp_jax.purifier import InputError
-    from dmlp_jax.reproduce import curves
+def _make(arguments: argparse.Namespace, wanted: list[str], budget: budgets.Budget) -> int:
+    # Imported late, so that --list and mistakes do not wait for jax.
     from dmlp_jax.training.session import Stopped
 
     terminated = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: terminated.set())
-    root = arguments.workdir / arguments.budget
     try:
-        picture = curves.make(arguments.figure, 0, budget, root, _folders(arguments), terminated.is_set)
-    except InputError as error:
-        raise UserError(str(error)) from error
+        if arguments.figure is not None:
+            return _draw(arguments, budget, terminated.is_set)
+        return _run(arguments, wanted, budget, terminated.is_set)
     except Stopped:
         print("error: terminated; the same command resumes", file=sys.stderr)
         return RETRY
+
+
+def _draw(arguments: argparse.Namespace, budget: budgets.Budget, stop: Callable[[], bool]) -> int:
+    from dmlp_jax.purifier import InputError
+    from dmlp_jax.reproduce import curves
+
+    root = arguments.workdir / arguments.budget
+    try:
+        picture = curves.make(arguments.figure, 0, budget, root, _folders(arguments), stop)
+    except InputError as error:
+        raise UserError(str(error)) from error
     print(f"\nBudget {arguments.budget}: {budget.about}. {picture} and {picture.with_suffix('.csv')}")
     return 0
 
 
-def _run(arguments: argparse.Namespace, wanted: list[str], budget: budgets.Budget) -> int:
-    # Imported late, so that --list and mistakes do not wait for jax.
+def _run(
+    arguments: argparse.Namespace, wanted: list[str], budget: budgets.Budget, stop: Callable[[], bool]
+) -> int:
     from dmlp_jax.purifier import InputError
     from dmlp_jax.reproduce import results, runner
-    from dmlp_jax.training.session import Stopped
 
-    terminated = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: terminated.set())
     table, every = published.table(arguments.table), cells.of_table(arguments.table)
     chosen = cells.of_table(arguments.table, wanted)
     folders = _folders(arguments)
@@ -150,14 +155,11 @@ def _run(arguments: argparse.Namespace, wanted: list[str], budget: budgets.Budge
                 continue
             print(f"\n{cell.name}, seed {seed}", flush=True)
             try:
-                result = runner.run(cell, seed, budget, root, folders, terminated.is_set)
+                result = runner.run(cell, seed, budget, root, folders, stop)
             except (UserError, InputError) as error:
                 failed[cell.name] = str(error)
                 print(f"failed: {cell.name}: {error}", file=sys.stderr, flush=True)
                 continue
-            except Stopped:
-                print("error: terminated; the same command resumes", file=sys.stderr)
-                return RETRY
             results.add(kept, cell.name, seed, result)
     about = f"Budget {arguments.budget}: {budget.about}."
     with results.alone(kept):
