@@ -83,8 +83,10 @@ def _from_disk(features: Any, inputs: Inputs, num_classes: int) -> PurifyResult:
     # Inside a caller's jit even a constant is traced.
     if checks.is_traced((inputs, jnp.zeros(()))):
         # The caller's program reads the file whenever it runs.
-        return jax.jit(partial(program.run, Reader(shape, size, features), num_classes=num_classes))(inputs)
-    compiled, source = _disk_program(num_classes, *_kinds(inputs), shape, size)
+        return jax.jit(
+            partial(program.run, Reader(shape, size, features.dtype, features), num_classes=num_classes)
+        )(inputs)
+    compiled, source = _disk_program(num_classes, *_kinds(inputs), shape, size, np.dtype(features.dtype))
     with source.reading(features):
         return jax.block_until_ready(compiled(inputs))
 
@@ -116,11 +118,11 @@ def _program(num_classes: int, structure: Any, kinds: tuple) -> Callable[[Any, I
 
 @lru_cache(maxsize=PROGRAMS)
 def _disk_program(
-    num_classes: int, structure: Any, kinds: tuple, shape: tuple[int, int], size: int
+    num_classes: int, structure: Any, kinds: tuple, shape: tuple[int, int], size: int, dtype: np.dtype
 ) -> tuple[Callable[[Inputs], PurifyResult], Reader]:
     """As `_program`, for features on disk [n, d] in chunks of `size`, and what reads them for it."""
     del structure, kinds
-    source = Reader(shape, size)
+    source = Reader(shape, size, dtype)
     return jax.jit(partial(program.run, source, num_classes=num_classes)), source
 
 

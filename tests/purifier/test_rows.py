@@ -54,12 +54,15 @@ def test_many_classes_leave_rows_in_a_chunk():
     assert rows.chunk_rows(100, entries_per_row=16 * 1000) == 100
 
 
+@pytest.mark.parametrize("dtype", ["<f4", "<f2", ">f2", "<f8", "<i2"])
 @pytest.mark.parametrize("size", [1, 8, N, 100])
-def test_chunks_from_disk(arrays, size, tmp_path):
+def test_chunks_from_disk(arrays, size, dtype, tmp_path):
     features, given, weight = arrays
+    features = (4 * features).astype(dtype)
+    arrays = features.astype(np.float32), given, weight
     np.save(tmp_path / "features.npy", features)
     size = chunk_rows(features.shape, size)
-    reader = Reader(features.shape, size, np.load(tmp_path / "features.npy", mmap_mode="r"))
+    reader = Reader(features.shape, size, features.dtype, np.load(tmp_path / "features.npy", mmap_mode="r"))
     train = rows.load(reader, jnp.asarray(given), jnp.asarray(weight), C, 6)
     assert train.features is None
     check(train, arrays)
@@ -85,7 +88,7 @@ def test_padding_of_distributions_is_a_distribution(arrays, monkeypatch):
 
 
 def test_reader_reads_chunks_in_any_order(arrays):
-    reader = Reader(arrays[0].shape, 10, arrays[0])
+    reader = Reader(arrays[0].shape, 10, arrays[0].dtype, arrays[0])
     assert reader.chunks == 4
     for index in (0, 1, 3, 0, 2, 2):
         found = reader._next(index)
