@@ -77,12 +77,11 @@ class Reader:
         So one compiled program serves all files of a shape. At the end the file may be closed.
         """
         with self._turn:
-            self._features = features
+            self._exchange(features)
             try:
                 yield
             finally:
-                self._finish()
-                self._features = None
+                self._exchange(None)
 
     @property
     def chunks(self) -> int:
@@ -102,13 +101,14 @@ class Reader:
         padded[len(rows) :] = 0
         return padded
 
-    def _finish(self) -> None:
-        """Waits for what is being read ahead."""
+    def _exchange(self, features: Any) -> None:
+        """Reads these features from now on, and nothing of the ones before, also for a call cut short."""
         with self._lock:
             if self._ahead is not None:
                 # Nobody waits for these rows: if they cannot be read, that is no error.
                 self._ahead[1].exception()
                 self._ahead = None
+            self._features = features
 
     def _wait(self) -> tuple[int, np.ndarray] | tuple[None, None]:
         """Number and rows of the chunk that was read ahead; two are never read at once."""
