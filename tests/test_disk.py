@@ -21,7 +21,7 @@ from dmlp_jax.errors import UserError
 from dmlp_jax.training.checkpoint import Checkpoints
 from dmlp_jax.training.metrics import MetricsLog
 from dmlp_jax.workdir import Workdir
-from tests.test_pipeline import own_config, write_own_features
+from tests.test_own_features import own_config, write_own_features
 
 
 @contextlib.contextmanager

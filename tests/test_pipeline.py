@@ -1,9 +1,6 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,9 +8,7 @@ import pytest
 from dmlp_jax import files, pipeline
 from dmlp_jax.config import default_config
 from dmlp_jax.errors import UserError
-from tests.conftest import make_blobs
 
-REPOSITORY = Path(__file__).parents[1]
 SOURCES = {"given", "val_only_probe", "noisy_probe", "noisy_plus_val_probe", "purified"}
 
 
@@ -230,110 +225,6 @@ def test_workdirs_from_before_the_checksums_go_on(copy, capsys):
     (copy / "stages.json").write_text(json.dumps(records))
     pipeline.run(tiny_config(), copy)
     assert capsys.readouterr().out.count("done before") == 4
-
-
-def write_own_features(path, **changes):
-    features, given, (val_features, val_labels), true = make_blobs(0, noise=0.5)
-    arrays = {
-        "features": features[:250],
-        "labels": given[:250],
-        "val_features": val_features,
-        "val_labels": val_labels,
-        "true_labels": true[:250],
-        "test_features": features[250:],
-        "test_labels": true[250:],
-        **changes,
-    }
-    np.savez(path, **{name: value for name, value in arrays.items() if value is not None})
-
-
-def own_config(path, **changes):
-    changes = {"data.name": "npz", "data.path": str(path), "stages": "purify,retrain,report", **changes}
-    return tiny_config(**changes)
-
-
-def test_features_of_ones_own(tmp_path, capsys):
-    write_own_features(tmp_path / "own.npz")
-    summary = pipeline.run(own_config(tmp_path / "own.npz", **{"purify.steps": 30}), tmp_path / "w")
-    assert summary["labels"]["purified"] > summary["labels"]["given"] + 0.1
-    assert summary["retrain"]["model"] == "mlp"
-    assert summary["noise"] == {
-        "name": "given",
-        "rate": None,
-        "measured_flip_rate": pytest.approx(1 - summary["labels"]["given"]),
-    }
-    assert "noise.* is not applied" in capsys.readouterr().out
-
-
-def test_features_without_truth_or_test_set(tmp_path, capsys):
-    write_own_features(tmp_path / "own.npz", true_labels=None, test_features=None, test_labels=None)
-    config = own_config(tmp_path / "own.npz", **{"retrain.labels": "purified,true"})
-    summary = pipeline.run(config, tmp_path / "w")
-    assert set(summary["labels"].values()) == {None}
-    assert summary["test"] == {"purified": {"best": None, "last": None, "selected": None}}
-    assert summary["held_out"]["purified"] is not None
-    assert "nobody knows them" in capsys.readouterr().out
-
-
-def test_changed_data_are_noticed(tmp_path):
-    write_own_features(tmp_path / "own.npz")
-    config = own_config(tmp_path / "own.npz", stages="purify,report")
-    pipeline.run(config, tmp_path / "w")
-    os.replace(tmp_path / "own.npz", tmp_path / "moved.npz")
-    pipeline.run(own_config(tmp_path / "moved.npz", stages="purify,report"), tmp_path / "w")
-    write_own_features(tmp_path / "moved.npz", labels=make_blobs(1)[1][:250])
-    with pytest.raises(UserError, match="not those that"):
-        pipeline.run(own_config(tmp_path / "moved.npz", stages="purify,report"), tmp_path / "w")
-
-
-def test_encoder_settings_do_not_concern_own_features(tmp_path):
-    write_own_features(tmp_path / "own.npz")
-    pipeline.run(own_config(tmp_path / "own.npz", stages="purify"), tmp_path / "w")
-    pipeline.run(
-        own_config(tmp_path / "own.npz", stages="purify", **{"pretrain.temperature": 0.9}), tmp_path / "w"
-    )
-
-
-def command_line(*arguments, cwd=REPOSITORY):
-    command = [sys.executable, "-m", "dmlp_jax.main", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=cwd)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["--config.noise.rat=0.5"], ["unknown setting 'noise.rat'", "did you mean 'noise.rate'"]),
-        (["--config.epochs=3"], ["unknown setting 'epochs'", "did you mean 'retrain.epochs'"]),
-        (["--config.noise.rate=much"], ["could not convert"]),
-        (["--config=configs/cifar10_sym91.py"], ["no file", "configs/"]),
-        (["--config.stages=purfy"], ["did you mean 'purify'"]),
-        (["--config=configs/cifar10_sym90.py", "--config.data.dir=/nowhere"], ["no copy of cifar10"]),
-        (["--workdri=w"], ["Unknown command line flag", "workdir"]),
-        (["purify"], ["unexpected argument 'purify'"]),
-        (["--workdir=/proc/none"], ["workdir /proc/none"]),
-    ],
-)
-def test_mistakes_on_the_command_line(arguments, words, tmp_path):
-    if not any(argument.startswith("--workdir") for argument in arguments):
-        arguments = [*arguments, f"--workdir={tmp_path / 'w'}"]
-    done = command_line(*arguments)
-    assert done.returncode == 2
-    for word in words:
-        assert word in done.stderr
-    assert "Traceback" not in done.stderr
-    assert not (tmp_path / "w" / "pretrain").exists()
-
-
-def test_command_line_runs_from_any_folder(tmp_path):
-    write_own_features(tmp_path / "own.npz")
-    done = command_line(
-        f"--config={REPOSITORY / 'configs' / 'features.py'}", "--config.data.path=own.npz",
-        "--config.stages=purify,report", "--config.purify.steps=5", cwd=tmp_path,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert "noisy_plus_val_probe" in done.stdout
-    assert (tmp_path / "runs" / "features" / "report.html").exists()
-    assert "I0" not in done.stderr
 
 
 def test_method_without_given_labels_trains_one_network_and_says_so(copy, capsys):

@@ -97,8 +97,9 @@ def _kinds(arguments: Any) -> tuple[Any, tuple]:
     return structure, tuple((leaf.shape, leaf.dtype) for leaf in leaves)
 
 
-# Programs that are kept, each for arguments of other shapes, types or static settings. JAX would keep them
-# all; compiled for a CPU one takes a thousand memory maps, of which Linux allows a process 65,530.
+# Programs that are kept, and as many that read files, each for arguments of other shapes, types or static
+# settings. JAX would keep them all; compiled for a CPU one takes a thousand memory maps, of which Linux allows
+# a process 65,530.
 PROGRAMS = 16
 
 
@@ -120,7 +121,16 @@ def _program(num_classes: int, structure: Any, kinds: tuple) -> Callable[[Any, I
 def _disk_program(
     num_classes: int, structure: Any, kinds: tuple, shape: tuple[int, int], size: int, dtype: np.dtype
 ) -> tuple[Callable[[Inputs], PurifyResult], Reader]:
-    """As `_program`, for features on disk [n, d] in chunks of `size`, and what reads them for it."""
+    """As `_program`, for features on disk, and the reader that hands it their chunks.
+
+    Args:
+        num_classes: c.
+        structure: see `_kinds`, of all but the features.
+        kinds: likewise.
+        shape: of the features, (n, d).
+        size: rows of a chunk.
+        dtype: of the features.
+    """
     del structure, kinds
     source = Reader(shape, size, dtype)
     return jax.jit(partial(program.run, source, num_classes=num_classes)), source
