@@ -98,8 +98,8 @@ def _kinds(arguments: Any) -> tuple[Any, tuple]:
 
 
 # Programs that are kept, and as many that read files, each for arguments of other shapes, types or static
-# settings. JAX would keep them all; compiled for a CPU one takes a thousand memory maps, of which Linux allows
-# a process 65,530.
+# settings. JAX would keep them all; compiled for a CPU one takes a thousand memory maps, of which Linux
+# allows a process 65,530.
 PROGRAMS = 16
 
 
