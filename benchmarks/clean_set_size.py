@@ -88,7 +88,7 @@ def line(noise: str, size: int, runs: list[dict[str, float]]) -> list[str]:
     cells = [mean_and_spread([run[name] for run in runs]) for name in names]
     gains = [100 * (run["purified"] - max(run[name] for name in PROBES)) for run in runs]
     above = sum(run["purified"] >= max(run[name] for name in names[:-1]) for run in runs)
-    gain = f"{np.mean(gains):+.1f} ± {np.std(gains, ddof=1) if len(gains) > 1 else 0:.1f}"
+    gain = f"{np.mean(gains):+.1f}" + (f" ± {np.std(gains, ddof=1):.1f}" if len(gains) > 1 else "")
     return [noise, str(size), *cells, gain, f"{above} of {len(runs)}"]
 
 

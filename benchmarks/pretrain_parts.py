@@ -176,17 +176,17 @@ def whole(task: Task, devices: list[jax.Device]) -> tuple[float, float]:
     """Seconds of one step inside the training loop's dispatch, and of compiling it."""
     method = METHODS[task.settings.method](task.settings)
     update = dispatch.mapped(method.step, devices)
-    steps = 1 if devices[0].platform == "cpu" else dispatch.STEPS_PER_CALL
+    steps = dispatch.steps_per_call(devices[0].platform, streamed=False)
     rng = np.random.default_rng(0)
     rows = np.stack([rng.permutation(len(task.images))[: task.settings.batch_size] for _ in range(steps)])
-    ((indices, shared),) = dispatch.pieces(Plan(rows), 0, KEY(3), devices[0].platform)
-    indices = parallel.shard(indices, devices)
+    ((indices, shared),) = dispatch.pieces(Plan(rows), 0, KEY(3), steps)
+    chosen = parallel.shard((indices, None), devices)  # No rows are fetched: all images are on the device.
     data = parallel.replicate(task.images, devices)
     state = parallel.replicate(jax.tree.map(np.asarray, method.init(KEY(0), task.images)), devices)
 
     def call():
         nonlocal state
-        state, _ = update(state, data, indices, shared)
+        state, _ = update(state, data, chosen, shared)
         return state
 
     with timing.stopwatch() as spent:

@@ -49,7 +49,8 @@ def main() -> None:
             cells = [mean_and_spread(best), mean_and_spread(first)]
             for name in VARIANTS[arguments.preset]:
                 gains = 100 * np.asarray([result[name] - result["preset"] for result in found])
-                cells.append(f"{gains.mean():+.2f} ± {gains.std(ddof=1) / np.sqrt(len(gains)):.2f}")
+                error = f" ± {gains.std(ddof=1) / np.sqrt(len(gains)):.2f}" if len(gains) > 1 else ""
+                cells.append(f"{gains.mean():+.2f}{error}")
             rows.append([str(clean), noise, *cells])
             print(" | ".join(rows[-1]), flush=True)
     header = ["clean rows", "noise", "best baseline", arguments.preset, *VARIANTS[arguments.preset]]

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import optax
 
 from dmlp_jax.purifier import ridge as ridge_lib
-from dmlp_jax.purifier.ridge import HIGHEST, RidgeFactor, matmul
+from dmlp_jax.purifier.ridge import RidgeFactor, matmul
 
 
 class NesterovState(NamedTuple):
@@ -87,8 +87,7 @@ def cross_entropy_gradient(
 
 
 def classifier_loss(
-    weights: jax.Array,
-    features: jax.Array,
+    logits: jax.Array,
     labels: jax.Array,
     row_weight: jax.Array,
     entropy_weight: jax.Array | float,
@@ -96,13 +95,11 @@ def classifier_loss(
     """Cross-entropy to the current labels plus entropy of the predictions (Eq. 8), a scalar mean.
 
     Args:
-        weights: [d, c].
-        features: [n, d].
+        logits: F W of the classifier, class-major [c, n].
         labels: soft labels, class-major [c, n].
         row_weight: [n]; rows of weight 0 are padding.
         entropy_weight: weight of the entropy; the paper's is 1.
     """
-    logits = jnp.einsum("dc,nd->cn", weights, features, precision=HIGHEST)
     log_probs = jax.nn.log_softmax(logits, axis=0)
     cross_entropy = -jnp.sum(labels * log_probs, axis=0)
     entropy = -jnp.sum(jnp.exp(log_probs) * log_probs, axis=0)
@@ -118,14 +115,10 @@ def adam() -> optax.GradientTransformation:
 def adam_step(
     weights: jax.Array,
     optimizer_state: optax.OptState,
-    features: jax.Array,
-    labels: jax.Array,
-    row_weight: jax.Array,
+    gradient: jax.Array,
     learning_rate: jax.Array | float,
-    entropy_weight: jax.Array | float,
 ) -> tuple[jax.Array, optax.OptState]:
-    """One Adam step on `classifier_loss`; arguments as there. Returns weights [d, c] and Adam's state."""
-    gradient = jax.grad(classifier_loss)(weights, features, labels, row_weight, entropy_weight)
+    """One Adam step down `gradient` from `weights`, both [d, c]. Returns weights and Adam's state."""
     direction, optimizer_state = adam().update(gradient, optimizer_state)
     return weights - learning_rate * direction, optimizer_state
 

@@ -1,0 +1,78 @@
+"""Every benchmark in its smallest form: that it runs and writes its table, not what the table says."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+PRETRAIN = "pretrain.py --image-size=8 --dtype=float32 --repeats=1 --epochs=1 --no-torch --name=x"
+CALLS = [
+    "clean_set_size.py --features=features.npz --sizes=2,5 --noises=sym50 --seeds=1 --name=x",
+    "coupled_digits.py --seeds=1 --methods=l2r --name=x",
+    "digits_demo.py --seeds=1 --labels-only --name=x",
+    "plan.py --rows=1e6 --sizes=500,2000 --width=16 --name=x",
+    f"{PRETRAIN} --batch-size=4 --rows=8",
+    f"{PRETRAIN} --batch-size=16 --rows=16 --method=moco --model=small_cnn",
+    "purify_ablation.py --features=features.npz --noises=sym50 --splits=0 --clean-sizes=50 --name=x",
+    "purify_accuracy.py --features=features.npz --noises=sym50 --splits=0 --clean-sizes=50 --paper --name=x",
+    "purify_scale.py --cases=300x8 --clean=50 --name=x",
+    "purify_speed.py --rows=2000 --width=16 --clean=50 --repeats=1 --peer-epochs=1 --name=x",
+    "reliability.py --trials=2 --minutes=1 --name=x",
+    "retrain.py --rows=128 --epochs=1 --name=x",
+    "retrain_boost.py --features=features.npz --rows=200 --val=50 --seeds=1 --rates=0.5 --methods=naive "
+    "--sources=given,purified --name=x",
+]
+# What makes features has no table; semi_digits.py has no form of less than minutes; the others are modules.
+WITHOUT = {
+    "accuracy_peers", "bad_input", "common", "digits_features", "flops", "kill_at_write", "patch_features",
+    "peers", "pretrain_parts", "semi_digits", "tasks", "torch_simclr",
+}  # fmt: skip
+
+
+def test_no_benchmark_is_forgotten():
+    named = {call.split(".py")[0] for call in CALLS}
+    assert named | WITHOUT == {path.stem for path in BENCHMARKS.glob("*.py")}
+    assert not named & WITHOUT
+
+
+def run(folder, call):
+    script, *options = call.split()
+    command = [sys.executable, f"benchmarks/{script}", *options]
+    environment = {**os.environ, "PYTHONPATH": str(BENCHMARKS.parent)}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """The scripts, so that no result of the repository is written over, beside features they made."""
+    root = tmp_path_factory.mktemp("benchmarks")
+    shutil.copytree(BENCHMARKS, root / "benchmarks", ignore=shutil.ignore_patterns("*.md", "__pycache__"))
+    rng = np.random.default_rng(0)
+    arrays = {}
+    for split, rows in (("train", 600), ("test", 100)):
+        labels = rng.integers(10, size=rows)
+        noise = rng.integers(0, 128, (rows, 32, 32, 3))
+        arrays[f"x_{split}"] = (noise + 12 * labels[:, None, None, None]).astype(np.uint8)
+        arrays[f"y_{split}"] = labels
+    np.savez(root / "cifar.npz", **arrays)
+    run(root, "patch_features.py --cifar=cifar.npz --out=features.npz --centroids=20 --components=16")
+    return root
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("call", CALLS, ids=lambda call: re.sub(r"\.py.*?(--method=moco)?$", r"\1", call))
+def test_it_writes_its_table(folder, call):
+    result = folder / "benchmarks" / "results" / "x.md"
+    result.unlink(missing_ok=True)
+    run(folder, call)
+    text = result.read_text()
+    assert re.search(r"^\| [^-]+ \|.*\d", text, re.MULTILINE)
+    assert f"python benchmarks/{call}"[:40] in text
+    assert "nan" not in text
