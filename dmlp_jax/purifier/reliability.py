@@ -1,5 +1,7 @@
 """How far confidence can be relied on: held-out clean rows by confidence, and how many of them are right."""
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 
@@ -7,6 +9,8 @@ from dmlp_jax.purifier.ridge import matmul
 
 # Bins of equal width over [0, 1], as Guo et al. (2017) draw them.
 BINS = 15
+# Entries of the largest intermediate result of `expected`, which takes rows in chunks to stay below.
+ENTRIES = 2**22
 
 
 def binned(confidence: jax.Array, right: jax.Array, weight: jax.Array | None = None) -> dict[str, jax.Array]:
@@ -21,46 +25,56 @@ def binned(confidence: jax.Array, right: jax.Array, weight: jax.Array | None = N
     """
     weight = jnp.ones_like(confidence) if weight is None else weight
     place = jnp.clip((confidence * BINS).astype(jnp.int32), 0, BINS - 1)
-    sums = {"rows": weight, "confidence": weight * confidence, "right": weight * right}
-    return {name: jnp.zeros(BINS, jnp.float32).at[place].add(values) for name, values in sums.items()}
+    sums = jnp.stack([weight, weight * confidence, weight * right]).reshape(3, -1)
+    # A product with indicators: a scatter would add label by label.
+    found = matmul(sums.astype(jnp.float32), jax.nn.one_hot(place.reshape(-1), BINS, dtype=jnp.float32))
+    return dict(zip(("rows", "confidence", "right"), found, strict=True))
 
 
-def outcomes(
-    logits: jax.Array, target: jax.Array, transition: jax.Array, trusted: jax.Array
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """What may become of a clean row that meets a given label: for each, confidence, right and chance, [c].
+class Expected(NamedTuple):
+    """What becomes of clean rows in expectation over the given label that each may meet.
 
-    The label g is drawn from T[y], y the true class; p(y | x, g) ∝ p(y | x) T'[y, g] then labels the row.
-
-    Args:
-        logits: held-out logits of the row at their temperature, [c].
-        target: one-hot [c].
-        transition: T, [c, c].
-        trusted: T', the matrix of p(y | x, g), [c, c].
+    Attributes:
+        hits: probability that the label written on each row is right, [m].
+        bins: `binned` over rows and given labels.
     """
-    joint = jax.nn.softmax(logits)[:, None] * trusted
-    total = jnp.maximum(jnp.sum(joint, axis=0), jnp.finfo(joint.dtype).tiny)
-    right = jnp.argmax(joint, axis=0) == jnp.argmax(target)
-    return jnp.max(joint, axis=0) / total, right.astype(joint.dtype), matmul(target, transition)
+
+    hits: jax.Array
+    bins: dict[str, jax.Array]
 
 
-def expected(
-    logits: jax.Array, targets: jax.Array, transition: jax.Array, trusted: jax.Array
-) -> dict[str, jax.Array]:
-    """`binned` in expectation over the given labels that T would have drawn for the clean rows.
+def expected(logits: jax.Array, targets: jax.Array, transition: jax.Array, trusted: jax.Array) -> Expected:
+    """Clean rows in expectation over the given labels that T would have drawn for them.
+
+    The label g of a row of true class y is drawn from T[y]; p(y | x, g) ∝ p(y | x) T'[y, g] then labels it.
+    Classes that are equally probable share the hit. Takes c^2 per row.
 
     Args:
         logits: held-out logits [m, c] at their temperature.
         targets: one-hot [m, c].
         transition: T, [c, c].
-        trusted: the matrix to write labels with, [c, c].
+        trusted: T', the matrix to write labels with, [c, c].
     """
+    count, classes = logits.shape
+    size = min(count, max(1, ENTRIES // (classes * max(classes, BINS))))
+    chunks = -(-count // size)
 
-    def of_row(row):
-        return binned(*outcomes(row[0], row[1], transition, trusted))
+    def split(values):
+        values = jnp.pad(values, ((0, chunks * size - count), (0, 0)))
+        return values.reshape(chunks, size, classes)
 
-    by_row = jax.lax.map(of_row, (logits, targets), batch_size=64)
-    return jax.tree.map(lambda values: jnp.sum(values, axis=0), by_row)
+    def of_chunk(rows):
+        logits, targets = rows
+        joint = jax.nn.softmax(logits)[:, :, None] * trusted
+        largest = jnp.max(joint, axis=1, keepdims=True)
+        first = (joint == largest).astype(joint.dtype)
+        right = jnp.sum(first * targets[:, :, None], axis=1) / jnp.maximum(jnp.sum(first, axis=1), 1.0)
+        total = jnp.maximum(jnp.sum(joint, axis=1), jnp.finfo(joint.dtype).tiny)
+        chance = matmul(targets, transition)  # 0 for padding
+        return jnp.sum(chance * right, axis=1), binned(largest[:, 0] / total, right, chance)
+
+    hits, bins = jax.lax.map(of_chunk, (split(logits), split(targets)))
+    return Expected(hits.reshape(-1)[:count], jax.tree.map(lambda values: jnp.sum(values, axis=0), bins))
 
 
 def of_predictions(logits: jax.Array, targets: jax.Array) -> dict[str, jax.Array]:

@@ -9,9 +9,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dmlp_jax.purifier.reliability import outcomes
 from dmlp_jax.purifier.ridge import matmul
-from dmlp_jax.purifier.search import bisect
+from dmlp_jax.purifier.search import falling_root
 
 
 class HeldOutScore(NamedTuple):
@@ -75,30 +74,42 @@ def cross_entropy(logits: jax.Array, targets: jax.Array) -> jax.Array:
     return jnp.mean(cross_entropies(logits, targets))
 
 
-def fit_temperature(logits: jax.Array, targets: jax.Array, steps: int = 30) -> jax.Array:
+def fit_temperature(logits: jax.Array, targets: jax.Array) -> jax.Array:
     """Temperature that minimises the cross-entropy of held-out logits (Guo et al. 2017), a scalar.
 
-    Cross-entropy is convex in the inverse temperature b; its slope, mean_i sum_y (p_b(y) - target_y) z_y, is
-    bisected. (Searching for the least loss itself would find b no better than to the root of the rounding
-    error.) The scale of the logits sets the bracket, e^-7 to e^7 times their root mean square.
+    Cross-entropy is convex in the inverse temperature b; the root of its slope, mean_i sum_y (p_b(y) -
+    target_y) z_y, is found. (Searching for the least loss itself would find b no better than to the root of
+    the rounding error.) The scale of the logits sets the bracket, e^-7 to e^7 times their root mean square.
 
     Args:
         logits: held-out logits z, [m, c].
         targets: one-hot [m, c], smoothed here.
-        steps: bisections of the bracket's logarithm; thirty leave 10^-8 of it.
     """
     centred = logits - jnp.mean(logits, axis=-1, keepdims=True)
     spread = jnp.sqrt(jnp.mean(centred**2))
     unit = jnp.maximum(spread, jnp.finfo(logits.dtype).tiny)
-    scaled = centred / unit
-    wanted = jnp.sum(smoothed(targets) * scaled)
+    # At most 0, so that rows that are sure add no rounding; class-major, as in `posterior.py`.
+    scaled = (logits - jnp.max(logits, axis=-1, keepdims=True)).T / unit
+    wanted = jnp.sum(smoothed(targets).T * scaled, axis=0)
+    zero = jnp.zeros((), scaled.dtype)
 
-    def too_sure(log_temperature):
-        return jnp.sum(jax.nn.softmax(scaled * jnp.exp(-log_temperature)) * scaled) > wanted
+    def excess(log_temperature):
+        sharpness = jnp.exp(-log_temperature)
+        scores = jnp.exp(scaled * sharpness)
+        # Together: on a CPU three sums along so short an axis cost many times the exponentials.
+        total, first, second = jax.lax.reduce(
+            (scores, scores * scaled, scores * scaled**2), (zero,) * 3, _add, dimensions=(0,)
+        )
+        mean = first / total
+        return jnp.sum(mean - wanted), -sharpness * jnp.sum(second / total - mean**2)
 
-    log_temperature = bisect(too_sure, jnp.float32(-7.0), jnp.float32(7.0), steps)
+    log_temperature = falling_root(excess, jnp.float32(-7.0), jnp.float32(7.0))
     # Logits that are all equal have no scale.
     return jnp.where(spread > 0, unit * jnp.exp(log_temperature), 1.0)
+
+
+def _add(left: tuple[jax.Array, ...], right: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+    return tuple(a + b for a, b in zip(left, right, strict=True))
 
 
 def score(logits: jax.Array, targets: jax.Array) -> HeldOutScore:
@@ -138,22 +149,6 @@ def expected_score(
     posterior = joint / jnp.maximum(matmul(probs, trusted), jnp.finfo(probs.dtype).tiny)
     floor = jnp.finfo(probs.dtype).eps
     return jnp.mean(jnp.sum(drawn * jnp.log(jnp.maximum(posterior, floor)), axis=-1))
-
-
-def expected_hits(
-    logits: jax.Array, transition: jax.Array, targets: jax.Array, trusted: jax.Array | None = None
-) -> jax.Array:
-    """Probability that each clean row's label is right after meeting a given label, [m].
-
-    As `expected_score`, for the most probable class instead of its logarithm. Takes c^2 per row.
-    """
-    trusted = transition if trusted is None else trusted
-
-    def hit(row):
-        _, right, chance = outcomes(row[0], row[1], transition, trusted)
-        return jnp.sum(chance * right)
-
-    return jax.lax.map(hit, (logits, targets), batch_size=64)
 
 
 def clearly_better(others: jax.Array, hits: jax.Array, standard_errors: float = 3.0) -> jax.Array:

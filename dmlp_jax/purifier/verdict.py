@@ -94,9 +94,8 @@ def of_default(
         config: the settings.
     """
     best, candidate, history = schedule.run(train, clean, probes[-1], shared, config)
-    noise, trusted = best.head.transition, best.head.transition
-    if config.posterior:
-        trusted = _cautious(noise, best.held_out, clean.targets)
+    noise = best.head.transition
+    trusted, expected = _cautious(noise, best.held_out, clean.targets, config)
     head = best.head._replace(transition=trusted)
 
     truth = jnp.argmax(clean.targets, axis=-1)
@@ -104,10 +103,9 @@ def of_default(
     scores = [probe.score for probe in probes]
     bins = [reliability.of_predictions(probe.held_out, clean.targets) for probe in probes]
     if val_given_labels is None:
-        hits = selection.expected_hits(best.held_out, noise, clean.targets, trusted)
+        hits, own_bins = expected
         loss = -selection.expected_score(best.held_out, noise, clean.targets, trusted)
         own = HeldOutScore(loss, jnp.mean(hits))
-        own_bins = reliability.expected(best.held_out, clean.targets, noise, trusted)
     else:
         held_out = best.held_out + jnp.log(trusted).T[val_given_labels]
         hits = jnp.argmax(held_out, axis=-1) == truth
@@ -138,17 +136,27 @@ def of_default(
     return Verdict(labels, totals, classifier, score, in_bins, history, chosen)
 
 
-def _cautious(noise: jax.Array, held_out: jax.Array, targets: jax.Array) -> jax.Array:
+def _cautious(
+    noise: jax.Array, held_out: jax.Array, targets: jax.Array, config: PurifyConfig
+) -> tuple[jax.Array, reliability.Expected]:
     """T to write labels with: `transition.discount` of `noise`, where that gives up no more than `CAUTION`.
 
     Args:
         noise: T as estimated, [c, c].
         held_out: calibrated logits of the clean rows [m, c].
         targets: one-hot [m, c].
+        config: the settings; without `posterior` T stays as it is.
+
+    Returns:
+        The matrix, and what may be expected of labels written with it.
     """
+    found = reliability.expected(held_out, targets, noise, noise)
+    if not config.posterior:
+        return noise, found
     less = transition.discount(noise, jax.nn.softmax(held_out), targets)
-    hits = [jnp.mean(selection.expected_hits(held_out, noise, targets, matrix)) for matrix in (noise, less)]
-    return jnp.where(hits[0] - hits[1] > CAUTION, noise, less)
+    careful = reliability.expected(held_out, targets, noise, less)
+    costly = jnp.mean(found.hits) - jnp.mean(careful.hits) > CAUTION
+    return jax.tree.map(lambda a, b: jnp.where(costly, a, b), (noise, found), (less, careful))
 
 
 def _settle(option: jax.Array, head: Head, probe_weights: jax.Array, chunk: Chunk) -> tuple[Labels, Totals]:

@@ -24,7 +24,9 @@ def test_labels_are_counted_by_confidence():
         np.testing.assert_allclose(found[name], values, atol=1e-4)
 
 
-def test_expectation_is_over_every_label_that_the_noise_may_give():
+@pytest.mark.parametrize("entries", [1, 1000, 2**22], ids="{} at once".format)
+def test_expectation_is_over_every_label_that_the_noise_may_give(entries, monkeypatch):
+    monkeypatch.setattr(reliability, "ENTRIES", entries)
     rng = np.random.default_rng(1)
     logits, labels = 2 * rng.normal(size=(70, 4)), rng.integers(4, size=70)
     noise, trusted = (rng.dirichlet(np.ones(4), size=4) for _ in range(2))
@@ -34,9 +36,16 @@ def test_expectation_is_over_every_label_that_the_noise_may_give():
     right = posterior.argmax(axis=1) == labels[:, None]
     wanted = binned_by_hand(*(values.ravel() for values in (posterior.max(axis=1), right, noise[labels])))
     arrays = (jnp.asarray(values, jnp.float32) for values in (logits, np.eye(4)[labels], noise, trusted))
-    found = reliability.expected(*arrays)
+    hits, bins = reliability.expected(*arrays)
+    np.testing.assert_allclose(hits, (noise[labels] * right).sum(axis=1), atol=1e-5)
     for name, values in wanted.items():
-        np.testing.assert_allclose(found[name], values, atol=1e-4)
+        np.testing.assert_allclose(bins[name], values, atol=1e-4)
+
+
+def test_classes_that_are_equally_probable_share_the_hit():
+    noise = jnp.full((4, 4), 0.25)
+    hits, _ = reliability.expected(jnp.zeros((3, 4)), jnp.eye(4)[jnp.array([0, 1, 3])], noise, noise)
+    np.testing.assert_allclose(hits, 0.25)
 
 
 @pytest.mark.parametrize("known", [False, True], ids=["expected", "given labels known"])
