@@ -13,7 +13,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from dmlp_jax.purifier import clean as clean_lib
 from dmlp_jax.purifier import eac, ridge, selection
+from dmlp_jax.purifier.clean import CleanSet
 from dmlp_jax.purifier.ridge import matmul
 from dmlp_jax.purifier.selection import HeldOutScore
 
@@ -43,31 +45,6 @@ class Probe(NamedTuple):
     memory: jax.Array
 
 
-class CleanSet(NamedTuple):
-    """The clean rows, ready for held-out scoring.
-
-    Attributes:
-        features: standardised, [m, d].
-        targets: one-hot [m, c].
-        folds: [m], see `selection.stratified_folds`.
-        masks: [k + 1, m], see `selection.train_masks`.
-    """
-
-    features: jax.Array
-    targets: jax.Array
-    folds: jax.Array
-    masks: jax.Array
-
-
-def clean_set(
-    features: jax.Array, labels: jax.Array, num_classes: int, num_folds: int, key: jax.Array
-) -> CleanSet:
-    """Clean rows of standardised features [m, d] and labels [m], dealt into `num_folds` folds by `key`."""
-    folds = selection.stratified_folds(key, labels, num_folds)
-    targets = jax.nn.one_hot(labels, num_classes, dtype=features.dtype)
-    return CleanSet(features, targets, folds, selection.train_masks(folds, num_folds))
-
-
 def val_only_probe(clean: CleanSet, steps: int = 20) -> Probe:
     """Softmax regression on the clean rows, its L2 strength chosen by held-out cross-entropy.
 
@@ -84,9 +61,7 @@ def val_only_probe(clean: CleanSet, steps: int = 20) -> Probe:
         bound = ridge.factor(0.5 * gram, penalty * unit)
 
         def body(_, state):
-            logits = jnp.einsum("kdc,md->kcm", state.lookahead, clean.features, precision=ridge.HIGHEST)
-            pull = clean.masks[:, None] * (jax.nn.softmax(logits, axis=1) - clean.targets.T)
-            gradient = jnp.einsum("kcm,md->kdc", pull, clean.features, precision=ridge.HIGHEST)
+            gradient = clean_lib.ask(state.lookahead, clean).pull
             gradient += share * penalty * unit * state.lookahead
             return jax.vmap(eac.nesterov_step, in_axes=(0, 0, None))(state, gradient, bound)
 
@@ -96,10 +71,10 @@ def val_only_probe(clean: CleanSet, steps: int = 20) -> Probe:
 
     zeros = jnp.zeros((len(clean.masks), clean.features.shape[1], clean.targets.shape[1]), jnp.float32)
     weights = jax.lax.scan(fit, zeros, jnp.asarray(SOFTMAX_PENALTIES, jnp.float32))[1]
-    logits, scores = jax.lax.map(lambda members: _evaluate(members[:-1], clean), weights)
+    scores = jax.lax.map(lambda members: _evaluate(members[:-1], clean), weights)
     best = _best(scores)
     unseen = jnp.zeros(clean.features.shape[1], jnp.float32)
-    return _probe(weights[best], logits[best], _at(scores, best), unseen, clean)
+    return _probe(weights[best], _at(scores, best), unseen, clean)
 
 
 def ridge_probes(
@@ -135,24 +110,23 @@ def ridge_probes(
         return jnp.broadcast_to(weights, (members, *weights.shape))
 
     def tuned(fit, settings):
-        logits, scores = jax.lax.map(lambda setting: _evaluate(fit(setting, folds), clean), settings)
+        scores = jax.lax.map(lambda setting: _evaluate(fit(setting, folds), clean), settings)
         best = _best(scores)
         setting = _at(settings, best)
-        return setting, fit(setting, folds + 1), logits[best], _at(scores, best)
+        return setting, fit(setting, folds + 1), _at(scores, best)
 
     grid = [(p, s) for p in RIDGE_PENALTIES for s in VAL_SHARES]
-    penalty, weights, logits, score = tuned(noisy, jnp.asarray(RIDGE_PENALTIES, jnp.float32))
-    of_noisy = _probe(weights, logits, score, 1.0 / (spectrum + penalty * unit), clean)
-    (penalty, share), weights, logits, score = tuned(both, tuple(jnp.asarray(grid, jnp.float32).T))
+    penalty, weights, score = tuned(noisy, jnp.asarray(RIDGE_PENALTIES, jnp.float32))
+    of_noisy = _probe(weights, score, 1.0 / (spectrum + penalty * unit), clean)
+    (penalty, share), weights, score = tuned(both, tuple(jnp.asarray(grid, jnp.float32).T))
     # The clean rows look like the training rows: with their weight the Gram matrix is 1 + share as large.
     unseen = 1.0 / ((1.0 + share) * spectrum + penalty * unit)
-    return of_noisy, _probe(weights, logits, score, unseen, clean)
+    return of_noisy, _probe(weights, score, unseen, clean)
 
 
-def _evaluate(members: jax.Array, clean: CleanSet) -> tuple[jax.Array, HeldOutScore]:
-    """Held-out logits [m, c] of the members without a fold, weights [k, d, c], and their score."""
-    logits = selection.held_out_logits(matmul(clean.features, members), clean.folds)
-    return logits, selection.score(logits, clean.targets)
+def _evaluate(members: jax.Array, clean: CleanSet) -> HeldOutScore:
+    """Score on the clean rows that the members without a fold, weights [k, d, c], did not see."""
+    return selection.score(clean_lib.held_out(members, clean), clean.targets)
 
 
 def _best(scores: HeldOutScore) -> jax.Array:
@@ -164,9 +138,8 @@ def _at(tree: Any, index: jax.Array) -> Any:
     return jax.tree.map(lambda values: values[index], tree)
 
 
-def _probe(
-    weights: jax.Array, held_out: jax.Array, score: HeldOutScore, memory: jax.Array, clean: CleanSet
-) -> Probe:
+def _probe(weights: jax.Array, score: HeldOutScore, memory: jax.Array, clean: CleanSet) -> Probe:
     """A probe at the temperature that calibrates it; arguments as the fields of `Probe`."""
+    held_out = clean_lib.held_out(weights[:-1], clean)
     temperature = selection.fit_temperature(held_out, clean.targets)
     return Probe(weights / temperature, held_out / temperature, score, memory / temperature)

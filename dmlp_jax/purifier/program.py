@@ -6,8 +6,10 @@ import jax
 import jax.numpy as jnp
 
 from dmlp_jax.purifier import baselines, paper, rows, scaling, schedule, transition
+from dmlp_jax.purifier import clean as clean_lib
 from dmlp_jax.purifier import verdict as verdict_lib
 from dmlp_jax.purifier.baselines import PROBES
+from dmlp_jax.purifier.clean import CleanSet
 from dmlp_jax.purifier.config import PurifyConfig
 from dmlp_jax.purifier.reader import Reader
 from dmlp_jax.purifier.result import PurifyResult
@@ -59,7 +61,8 @@ def run(
     entries = entries_per_row(config, num_classes)
     train = rows.load(features, given, weight, num_classes, entries, axis)
     val_rows = scaling.standardize(val_features, train.mean)
-    clean = baselines.clean_set(val_rows, val_labels, num_classes, config.num_folds, fold_key)
+    candidates = len(config.weight_decay)
+    clean = clean_lib.make(val_rows, val_labels, num_classes, config.num_folds, fold_key, candidates)
     gram, moment, total = rows.sum_over(_moments, train)
     shared = schedule.share(gram, total, clean, config)
     probes = (
@@ -100,7 +103,7 @@ def run(
     )
 
 
-def _single_row_classes(clean: baselines.CleanSet) -> jax.Array:
+def _single_row_classes(clean: CleanSet) -> jax.Array:
     """How many classes have one clean row only: while it is held out, its class has none."""
     return jnp.sum(jnp.sum(clean.targets, axis=0) < 2, dtype=jnp.int32)
 

@@ -24,11 +24,12 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
+from dmlp_jax.purifier import clean as clean_lib
 from dmlp_jax.purifier import eac, ipc, leverage, posterior, ridge, rows, selection, transition
-from dmlp_jax.purifier.baselines import CleanSet, Probe
+from dmlp_jax.purifier.baselines import Probe
+from dmlp_jax.purifier.clean import CleanSet, Seen
 from dmlp_jax.purifier.config import PurifyConfig
 from dmlp_jax.purifier.posterior import Head
-from dmlp_jax.purifier.ridge import matmul
 from dmlp_jax.purifier.rows import Chunk, Training
 from dmlp_jax.purifier.state import Candidate, Members, Shared, Snapshot
 
@@ -123,7 +124,9 @@ def _start(
 
     def candidate(decay):
         bound = eac.preconditioner(shared.gram, shared.gram_val, config.val_weight, decay)
-        return Candidate(decay, bound, state, best, jnp.float32(-jnp.inf), jnp.float32(jnp.inf))
+        return Candidate(
+            decay, bound, state, jnp.float32(1), best, jnp.float32(-jnp.inf), jnp.float32(jnp.inf)
+        )
 
     return jax.vmap(candidate)(decays)
 
@@ -138,21 +141,22 @@ def _round(
 ) -> tuple[Candidate, History]:
     """One round of every candidate (leaves [s, ...]); returns their history of it too, arrays [s]."""
     look = partial(_look, step=step, clean=clean, shared=shared, config=config)
-    heads, logits, held_out = jax.vmap(look)(candidates.members)
+    heads, seen = jax.vmap(look)(candidates.members, candidates.temperature)
     sums = rows.sum_over(partial(_sums, heads), train)
     history = {}
     if config.keep_label_history:
         last = jax.tree.map(lambda leaf: leaf[:, -1], heads)
         history["labels"] = _hard_labels(last, train)
 
-    def finish(candidate, head, logits, held_out, sums):
+    def finish(candidate, head, seen, sums):
         # The held-out members' part: they alone have not seen the clean rows that they are asked about.
+        held_out = seen.held_out
         losses = selection.cross_entropies(held_out, selection.smoothed(clean.targets))
         loss = jnp.mean(losses)
         bound = loss + jnp.std(losses) / losses.shape[0] ** 0.5
         tolerated = jnp.minimum(candidate.tolerated, jnp.where(jnp.isfinite(bound), bound, jnp.inf))
         evidence = jnp.mean(sums.log_likelihood[:-1]) - loss * clean.targets.shape[0]
-        score = selection.expected_score(held_out, head.transition[-1], clean.targets)
+        score = selection.expected_score(held_out, head.transition[-1], clean.labels)
         current = Snapshot(score, loss, step + 1, jax.tree.map(lambda leaf: leaf[-1], head), held_out)
         better = True
         if config.selection:
@@ -160,38 +164,52 @@ def _round(
             improves = (score > best.score) | (best.loss > tolerated)
             better = jnp.isfinite(score) & ((step < config.race_steps) | ((loss <= tolerated) & improves))
         best = jax.tree.map(lambda a, b: jnp.where(better, a, b), current, candidate.best)
-        members = _update(candidate, head, sums, logits, clean, shared, config)
+        members = _update(candidate, head, sums, seen.pull, shared, config)
         found = (
             1.0 - jnp.trace(sums.counts[-1]) / shared.total,
             evidence,
             score,
             loss,
             selection.accuracy(held_out, clean.targets),
-            selection.cross_entropy(logits[-1], clean.targets),
+            seen.loss,
         )
         scores = dict(zip(HISTORY, found, strict=True))
         evidence = jnp.maximum(candidate.evidence, jnp.where(jnp.isfinite(evidence), evidence, -jnp.inf))
-        candidate = Candidate(candidate.decay, candidate.bound, members, best, evidence, tolerated)
+        candidate = Candidate(
+            candidate.decay, candidate.bound, members, head.temperature[-1], best, evidence, tolerated
+        )
         return candidate, scores
 
     heads = heads._replace(direction=None)
-    candidates, scores = jax.vmap(finish)(candidates, heads, logits, held_out, sums)
+    candidates, scores = jax.vmap(finish)(candidates, heads, seen, sums)
     return candidates, history | scores
 
 
 def _look(
-    members: Members, step: jax.Array, clean: CleanSet, shared: Shared, config: PurifyConfig
-) -> tuple[Head, jax.Array, jax.Array]:
+    members: Members,
+    temperature: jax.Array,
+    step: jax.Array,
+    clean: CleanSet,
+    shared: Shared,
+    config: PurifyConfig,
+) -> tuple[Head, Seen]:
     """What a candidate's members write with, at their lookahead; and what they say about the clean rows.
 
+    Args:
+        members: the classifiers.
+        temperature: that calibrated them in the round before.
+        step: the round.
+        clean: the clean rows.
+        shared: see `share`.
+        config: the settings.
+
     Returns:
-        Their heads, leaves [k + 1, ...]; logits of the clean rows [k + 1, m, c]; held-out logits [m, c] over
-        the temperature that calibrates them.
+        Their heads, leaves [k + 1, ...]; what they say, held-out logits over the temperature that calibrates
+        them now.
     """
     weights = members.optimizer.lookahead
-    logits = matmul(clean.features, weights)
-    held_out = selection.held_out_logits(logits[:-1], clean.folds)
-    temperature = selection.fit_temperature(held_out, clean.targets)
+    seen = clean_lib.ask(weights, clean)
+    temperature = selection.fit_temperature(seen.held_out, clean.targets, temperature)
     left = jax.vmap(leverage.of, in_axes=(0, 0, None, None))
     head = Head(
         weights,
@@ -201,7 +219,7 @@ def _look(
         jnp.broadcast_to(temperature, members.information.shape),
         _label_step(members, step, clean, shared, config) if config.ipc else None,
     )
-    return head, logits, held_out / temperature
+    return head, seen._replace(held_out=seen.held_out / temperature)
 
 
 def _label_step(
@@ -240,19 +258,16 @@ def _update(
     candidate: Candidate,
     heads: Head,
     sums: posterior.Sums,
-    logits: jax.Array,
-    clean: CleanSet,
+    clean_pull: jax.Array,
     shared: Shared,
     config: PurifyConfig,
 ) -> Members:
-    """The members of one candidate after their step."""
+    """The members of one candidate after their step; `clean_pull` [k + 1, d, c] is `Seen.pull`."""
     decay, bound = candidate.decay, candidate.bound
     classes = sums.pull.shape[-1]
 
-    def update(member, weights, mask, sums, logits):
-        probs = jax.nn.softmax(logits)
-        gradient = sums.pull + decay * weights
-        gradient += config.val_weight * eac.cross_entropy_gradient(clean.features, probs, clean.targets, mask)
+    def update(member, weights, sums, clean_pull):
+        gradient = sums.pull + decay * weights + config.val_weight * clean_pull
         information = leverage.fisher(sums.squares, shared.total, classes)
         follow = partial(leverage.respond, information=information, spectrum=shared.spectrum, decay=decay)
         return Members(
@@ -264,7 +279,7 @@ def _update(
             sums.moment,
         )
 
-    return jax.vmap(update)(candidate.members, heads.weights, clean.masks, sums, logits)
+    return jax.vmap(update)(candidate.members, heads.weights, sums, clean_pull)
 
 
 def _transitions(counts: jax.Array, config: PurifyConfig) -> jax.Array:

@@ -30,6 +30,7 @@ def falling_root(
     function: Callable[[jax.Array], tuple[jax.Array, jax.Array]],
     low: jax.Array,
     high: jax.Array,
+    start: jax.Array | None = None,
     tolerance: float = 1e-6,
     steps: int = 30,
 ) -> jax.Array:
@@ -39,6 +40,7 @@ def falling_root(
         function: value and derivative at a scalar.
         low: scalar; the answer if the function is nowhere above zero.
         high: scalar, not below `low`; the answer if it is nowhere below zero.
+        start: where to look first, the middle by default.
         tolerance: of the answer, taken from the last step: a halving's length, the square of Newton's, whose
             error falls quadratically.
         steps: most evaluations.
@@ -58,5 +60,6 @@ def falling_root(
     def unfinished(state):
         return (state[3] > tolerance) & (state[4] < steps)
 
-    start = (0.5 * (low + high), low, high, jnp.full_like(low, jnp.inf), jnp.int32(0))
-    return jax.lax.while_loop(unfinished, body, start)[0]
+    first = 0.5 * (low + high) if start is None else jnp.clip(start, low, high)
+    state = (first, low, high, jnp.full_like(low, jnp.inf), jnp.int32(0))
+    return jax.lax.while_loop(unfinished, body, state)[0]

@@ -12,6 +12,9 @@ import jax.numpy as jnp
 from dmlp_jax.purifier.ridge import matmul
 from dmlp_jax.purifier.search import falling_root
 
+# Rows that `fit_temperature` takes at once.
+BLOCK_ROWS = 1024
+
 
 class HeldOutScore(NamedTuple):
     """Score on clean rows that were held out.
@@ -50,11 +53,6 @@ def train_masks(folds: jax.Array, num_folds: int) -> jax.Array:
     return kept.astype(jnp.float32)
 
 
-def held_out_logits(logits: jax.Array, folds: jax.Array) -> jax.Array:
-    """Logits [m, c] of each row from the member that did not train on it, out of logits [k, m, c]."""
-    return jnp.take_along_axis(logits, folds[None, :, None], axis=0)[0]
-
-
 def smoothed(targets: jax.Array) -> jax.Array:
     """One-hot targets [m, c] with one uniform pseudo-observation spread over them (after Platt 1999).
 
@@ -74,7 +72,7 @@ def cross_entropy(logits: jax.Array, targets: jax.Array) -> jax.Array:
     return jnp.mean(cross_entropies(logits, targets))
 
 
-def fit_temperature(logits: jax.Array, targets: jax.Array) -> jax.Array:
+def fit_temperature(logits: jax.Array, targets: jax.Array, guess: jax.Array | None = None) -> jax.Array:
     """Temperature that minimises the cross-entropy of held-out logits (Guo et al. 2017), a scalar.
 
     Cross-entropy is convex in the inverse temperature b; the root of its slope, mean_i sum_y (p_b(y) -
@@ -84,32 +82,44 @@ def fit_temperature(logits: jax.Array, targets: jax.Array) -> jax.Array:
     Args:
         logits: held-out logits z, [m, c].
         targets: one-hot [m, c], smoothed here.
+        guess: a temperature to look at first; it saves time where it is near.
     """
     centred = logits - jnp.mean(logits, axis=-1, keepdims=True)
     spread = jnp.sqrt(jnp.mean(centred**2))
     unit = jnp.maximum(spread, jnp.finfo(logits.dtype).tiny)
-    # At most 0, so that rows that are sure add no rounding; class-major, as in `posterior.py`.
-    scaled = (logits - jnp.max(logits, axis=-1, keepdims=True)).T / unit
-    wanted = jnp.sum(smoothed(targets).T * scaled, axis=0)
-    zero = jnp.zeros((), scaled.dtype)
+    # At most 0, so that rows that are sure add no rounding.
+    scaled = (logits - jnp.max(logits, axis=-1, keepdims=True)) / unit
+    wanted = jnp.sum(smoothed(targets) * scaled, axis=-1)
+    blocks = _blocks(scaled), _blocks(wanted[:, None])
 
     def excess(log_temperature):
         sharpness = jnp.exp(-log_temperature)
-        scores = jnp.exp(scaled * sharpness)
-        # Together: on a CPU three sums along so short an axis cost many times the exponentials.
-        total, first, second = jax.lax.reduce(
-            (scores, scores * scaled, scores * scaled**2), (zero,) * 3, _add, dimensions=(0,)
-        )
-        mean = first / total
-        return jnp.sum(mean - wanted), -sharpness * jnp.sum(second / total - mean**2)
 
-    log_temperature = falling_root(excess, jnp.float32(-7.0), jnp.float32(7.0))
+        def add(sums, block):
+            scaled, wanted = block
+            scores = jnp.exp(scaled * sharpness)
+            share = 1.0 / jnp.sum(scores, axis=0)
+            mean = share * jnp.sum(scores * scaled, axis=0)
+            variance = share * jnp.sum(scores * scaled**2, axis=0) - mean**2
+            return (sums[0] + jnp.sum(mean - wanted[0]), sums[1] + jnp.sum(variance)), None
+
+        zero = jnp.zeros((), scaled.dtype)
+        value, variance = jax.lax.scan(add, (zero, zero), blocks)[0]
+        return value, -sharpness * variance
+
+    start = None if guess is None else jnp.log(guess / unit)
+    log_temperature = falling_root(excess, jnp.float32(-7.0), jnp.float32(7.0), start)
     # Logits that are all equal have no scale.
     return jnp.where(spread > 0, unit * jnp.exp(log_temperature), 1.0)
 
 
-def _add(left: tuple[jax.Array, ...], right: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
-    return tuple(a + b for a, b in zip(left, right, strict=True))
+def _blocks(values: jax.Array) -> jax.Array:
+    """Rows [m, c] as class-major blocks [q, c, b] of a processor's cache; zeros fill up the last."""
+    count = values.shape[0]
+    blocks = -(-count // BLOCK_ROWS)
+    size = -(-count // blocks)
+    values = jnp.pad(values, ((0, blocks * size - count), (0, 0)))
+    return jnp.moveaxis(values.reshape(blocks, size, -1), 2, 1)
 
 
 def score(logits: jax.Array, targets: jax.Array) -> HeldOutScore:
@@ -129,7 +139,7 @@ def accuracy(logits: jax.Array, targets: jax.Array) -> jax.Array:
 
 
 def expected_score(
-    logits: jax.Array, transition: jax.Array, targets: jax.Array, trusted: jax.Array | None = None
+    logits: jax.Array, transition: jax.Array, labels: jax.Array, trusted: jax.Array | None = None
 ) -> jax.Array:
     """Mean log-probability of the true class after meeting a given label, in nats, a scalar.
 
@@ -139,16 +149,15 @@ def expected_score(
     Args:
         logits: held-out logits [m, c] at their temperature.
         transition: T, [c, c].
-        targets: one-hot [m, c].
+        labels: true classes [m].
         trusted: the matrix of p(y | x, g), if another than T.
     """
     trusted = transition if trusted is None else trusted
     probs = jax.nn.softmax(logits)
-    drawn = matmul(targets, transition)
-    joint = jnp.sum(probs * targets, axis=-1, keepdims=True) * matmul(targets, trusted)
+    joint = jnp.take_along_axis(probs, labels[:, None], axis=1) * trusted[labels]
     posterior = joint / jnp.maximum(matmul(probs, trusted), jnp.finfo(probs.dtype).tiny)
     floor = jnp.finfo(probs.dtype).eps
-    return jnp.mean(jnp.sum(drawn * jnp.log(jnp.maximum(posterior, floor)), axis=-1))
+    return jnp.mean(jnp.sum(transition[labels] * jnp.log(jnp.maximum(posterior, floor)), axis=-1))
 
 
 def clearly_better(others: jax.Array, hits: jax.Array, standard_errors: float = 3.0) -> jax.Array:

@@ -74,6 +74,7 @@ class Candidate(NamedTuple):
         decay: absolute L2 strength of its classifiers, scalar.
         bound: factor for their steps, see `eac.preconditioner`.
         members: its classifiers.
+        temperature: that calibrated them in the round before, scalar.
         best: at its best round so far.
         evidence: the largest so far, see `schedule.py`.
         tolerated: held-out loss above which a round is not picked: the least so far, plus a standard error.
@@ -82,6 +83,7 @@ class Candidate(NamedTuple):
     decay: jax.Array
     bound: RidgeFactor
     members: Members
+    temperature: jax.Array
     best: Snapshot
     evidence: jax.Array
     tolerated: jax.Array

@@ -16,7 +16,8 @@ from dmlp_jax.purifier import (
     selection,
     transition,
 )
-from dmlp_jax.purifier.baselines import PROBES, CleanSet, Probe
+from dmlp_jax.purifier.baselines import PROBES, Probe
+from dmlp_jax.purifier.clean import CleanSet
 from dmlp_jax.purifier.config import PurifyConfig
 from dmlp_jax.purifier.posterior import Head
 from dmlp_jax.purifier.ridge import HIGHEST, matmul
@@ -27,6 +28,8 @@ from dmlp_jax.purifier.state import Shared
 
 # Share of right labels, by the model's own expectation, that may be given up for leaving labels alone.
 CAUTION = 0.02
+# Most triples of a clean row and two classes gone through to judge the labels; with more, rows are left out.
+TRIPLES = 2**31
 
 
 class Labels(NamedTuple):
@@ -95,16 +98,17 @@ def of_default(
     """
     best, candidate, history = schedule.run(train, clean, probes[-1], shared, config)
     noise = best.head.transition
-    trusted, expected = _cautious(noise, best.held_out, clean.targets, config)
+    trusted, expected = _cautious(noise, best.held_out, clean, config)
     head = best.head._replace(transition=trusted)
 
-    truth = jnp.argmax(clean.targets, axis=-1)
+    truth = clean.labels
     others = [jnp.argmax(probe.held_out, axis=-1) == truth for probe in probes]
     scores = [probe.score for probe in probes]
     bins = [reliability.of_predictions(probe.held_out, clean.targets) for probe in probes]
     if val_given_labels is None:
         hits, own_bins = expected
-        loss = -selection.expected_score(best.held_out, noise, clean.targets, trusted)
+        others = [hit[:: _stride(clean)] for hit in others]
+        loss = -selection.expected_score(best.held_out, noise, clean.labels, trusted)
         own = HeldOutScore(loss, jnp.mean(hits))
     else:
         held_out = best.held_out + jnp.log(trusted).T[val_given_labels]
@@ -136,25 +140,39 @@ def of_default(
     return Verdict(labels, totals, classifier, score, in_bins, history, chosen)
 
 
+def _stride(clean: CleanSet) -> int:
+    """Every which clean row is asked what its label would be under each given label."""
+    count, classes = clean.targets.shape
+    return -(-count * classes**2 // TRIPLES)
+
+
 def _cautious(
-    noise: jax.Array, held_out: jax.Array, targets: jax.Array, config: PurifyConfig
+    noise: jax.Array, held_out: jax.Array, clean: CleanSet, config: PurifyConfig
 ) -> tuple[jax.Array, reliability.Expected]:
     """T to write labels with: `transition.discount` of `noise`, where that gives up no more than `CAUTION`.
 
     Args:
         noise: T as estimated, [c, c].
         held_out: calibrated logits of the clean rows [m, c].
-        targets: one-hot [m, c].
+        clean: the clean rows.
         config: the settings; without `posterior` T stays as it is.
 
     Returns:
-        The matrix, and what may be expected of labels written with it.
+        The matrix, and what may be expected of labels written with it, of every `_stride`th clean row.
     """
-    found = reliability.expected(held_out, targets, noise, noise)
+    stride = _stride(clean)
+
+    def expect(matrix):
+        found = reliability.expected(held_out[::stride], clean.targets[::stride], noise, matrix)
+        # Bins count all rows.
+        each = held_out.shape[0] / found.hits.shape[0]
+        return found._replace(bins={name: each * values for name, values in found.bins.items()})
+
+    found = expect(noise)
     if not config.posterior:
         return noise, found
-    less = transition.discount(noise, jax.nn.softmax(held_out), targets)
-    careful = reliability.expected(held_out, targets, noise, less)
+    less = transition.discount(noise, jax.nn.softmax(held_out), clean.targets)
+    careful = expect(less)
     costly = jnp.mean(found.hits) - jnp.mean(careful.hits) > CAUTION
     return jax.tree.map(lambda a, b: jnp.where(costly, a, b), (noise, found), (less, careful))
 

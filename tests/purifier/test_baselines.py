@@ -5,6 +5,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from dmlp_jax.purifier import baselines, leverage, ridge, scaling, selection
+from dmlp_jax.purifier import clean as clean_lib
 
 
 @pytest.fixture(scope="module")
@@ -13,7 +14,7 @@ def prepared(blobs):
     weight = jnp.ones(len(features))
     mean = jnp.mean(jnp.asarray(features), axis=0)
     rows = scaling.standardize(jnp.asarray(features), mean)
-    clean = baselines.clean_set(
+    clean = clean_lib.make(
         scaling.standardize(jnp.asarray(val_features), mean), jnp.asarray(val_labels), 3, 3, jax.random.key(0)
     )
     return rows, jnp.eye(3)[given], weight, clean
@@ -31,7 +32,7 @@ def best_by_hand(fits, clean):
     for folds in fits:
         held = np.zeros((30, 3))
         for fold, predict in enumerate(folds):
-            rows = np.asarray(clean.folds) == fold
+            rows = np.asarray(clean.masks)[fold] == 0
             held[rows] = predict(np.asarray(clean.features)[rows])
         losses.append(float(selection.score(jnp.asarray(held, jnp.float32), clean.targets).cross_entropy))
     return int(np.argmin(losses)), min(losses)
@@ -92,7 +93,7 @@ def test_held_out_logits_are_those_of_the_fold_members(prepared):
     _, _, _, clean = prepared
     probe = baselines.val_only_probe(clean)
     for row in range(30):
-        member = probe.weights[int(clean.folds[row])]
+        member = probe.weights[int(np.argmin(clean.masks[:3, row]))]
         np.testing.assert_allclose(probe.held_out[row], clean.features[row] @ member, atol=1e-4)
 
 
