@@ -41,8 +41,11 @@ fi
 child="" ending=false
 trap 'ending=true; [[ -z "$child" ]] || kill -TERM "$child"' TERM INT
 for ((try = 1; try <= tries; try++)); do
+    child=""
     "${run[@]}" &
     child=$!
+    # A signal may have come before there was a number to send it on to.
+    if $ending; then kill -TERM "$child"; fi
     # A signal ends the first wait before the run has ended.
     until wait "$child"; status=$?; ! kill -0 "$child" 2> /dev/null; do :; done
     $ending && exit "$status"

@@ -152,6 +152,15 @@ def test_signal_to_the_local_script_reaches_the_run_and_ends_both(tmp_path, kind
     assert said.read_text().split() == ["started", "saved"]
 
 
+def test_signal_that_comes_while_the_run_is_started_is_not_lost(tmp_path):
+    python = stand_in(
+        tmp_path, "python",
+        "trap 'exit 75' TERM; kill -TERM $PPID; for i in {1..40}; do sleep .05; done; exit 0",
+    )  # fmt: skip
+    found = [run("local_gpu.sh", "--", "--workdir=w", DMLP_PYTHON=python).returncode for _ in range(15)]
+    assert found == [75] * 15
+
+
 def test_gpus_are_chosen():
     (command,) = dry_run("local_gpu.sh", "--gpus", "1,3", "--", "--workdir=w")
     assert command == ["env", "CUDA_VISIBLE_DEVICES=1,3", "python3", "-m", "dmlp_jax.main", "--workdir=w"]
