@@ -5,6 +5,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import secrets
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -22,6 +23,28 @@ _REMEDIES = {
     errno.EFBIG: "files may not become that large there, see `ulimit -f`",
     errno.EIO: "the disk may be failing; choose a folder on another one",
 }
+
+
+# A scheme and what pathlib leaves of its slashes; a drive of Windows is one letter.
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+
+
+def refuse_address(path: Path, option: str) -> None:
+    """Refuses what would make a folder called 'gs:' on this machine, which dies with it.
+
+    Args:
+        path: a folder to write to.
+        option: that names it.
+
+    Raises:
+        UserError: it is an address.
+    """
+    if _ADDRESS.match(path.as_posix()):
+        address = path.as_posix().replace(":/", "://", 1)
+        raise UserError(
+            f"{option} is the address {address}; files are renamed and locked, which needs a file system: "
+            "mount the bucket (for gs:// with gcsfuse) and name the folder"
+        )
 
 
 @contextlib.contextmanager

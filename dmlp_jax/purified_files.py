@@ -32,6 +32,7 @@ def check_folder(folder: Path, overwrite: bool) -> None:
     Raises:
         UserError: it is a file, cannot be written to, or holds earlier results that are not to be replaced.
     """
+    files.refuse_address(folder, "--out")
     made: list[Path] = []
     try:
         if folder.exists() and not folder.is_dir():

@@ -26,10 +26,11 @@ class Workdir:
         root: the folder; made if absent.
 
     Raises:
-        UserError: the folder cannot be made.
+        UserError: the folder cannot be made, or is an address.
     """
 
     def __init__(self, root: Path):
+        files.refuse_address(root, "--workdir")
         self.root = root
         self._records = Records(root / "stages.json")
         hosts.only_main(self._make)

@@ -187,6 +187,21 @@ def nobody():
         os.seteuid(0)
 
 
+@pytest.mark.parametrize("address", ["gs://bucket/run", "s3://bucket", "file:///tmp/x"])
+def test_an_address_is_no_folder(address, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"--workdir is the address \w+:/+.*mount the bucket"):
+        Workdir(Path(address))
+    with pytest.raises(UserError, match="--out is the address"):
+        purified_files.check_folder(Path(address), overwrite=False)
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("folder", ["C:/runs", "/gs:/b", "a/b:c/d", "x:"])
+def test_a_colon_makes_no_address(folder):
+    files.refuse_address(Path(folder), "--workdir")
+
+
 @pytest.fixture
 def read_only():
     """An empty folder that may be looked at, not written to."""

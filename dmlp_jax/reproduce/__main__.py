@@ -114,11 +114,17 @@ def _make(arguments: argparse.Namespace, wanted: list[str], budget: budgets.Budg
         return RETRY
 
 
+def _root(arguments: argparse.Namespace) -> Path:
+    """Where everything of a budget is kept."""
+    files.refuse_address(arguments.workdir, "--workdir")
+    return arguments.workdir / arguments.budget
+
+
 def _draw(arguments: argparse.Namespace, budget: budgets.Budget, stop: Callable[[], bool]) -> int:
     from dmlp_jax.purifier import InputError
     from dmlp_jax.reproduce import curves
 
-    root = arguments.workdir / arguments.budget
+    root = _root(arguments)
     try:
         picture = curves.make(arguments.figure, 0, budget, root, _folders(arguments), stop)
     except InputError as error:
@@ -136,7 +142,7 @@ def _run(
     table, every = published.table(arguments.table), cells.of_table(arguments.table)
     chosen = cells.of_table(arguments.table, wanted)
     folders = _folders(arguments)
-    root = arguments.workdir / arguments.budget
+    root = _root(arguments)
     kept = root / f"table{arguments.table}.json"
     known = results.load(kept)
     missing = [
