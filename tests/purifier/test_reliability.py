@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from dmlp_jax import PurifyConfig, purify
-from dmlp_jax.purifier import reliability
+from dmlp_jax.purifier import reliability, verdict
 from tests.conftest import make_blobs
 
 SHORT = PurifyConfig(steps=30)
@@ -63,6 +63,28 @@ def test_bins_hold_every_clean_row_and_agree_with_the_score(known):
     places = np.flatnonzero(filled)
     assert np.all(means >= places / reliability.BINS - 1e-4)
     assert np.all(means <= (places + 1) / reliability.BINS + 1e-4)
+
+
+def test_with_too_many_triples_only_some_clean_rows_are_asked(monkeypatch):
+    features, given, val, _ = make_blobs(3)
+    asked = []
+    expected = reliability.expected
+
+    def noted(logits, *others):
+        asked.append(logits.shape[0])
+        return expected(logits, *others)
+
+    monkeypatch.setattr(reliability, "expected", noted)
+    # 30 rows and 3 x 3 pairs of classes each.
+    monkeypatch.setattr(verdict, "TRIPLES", 30 * 9 // 2)
+    # A number of rounds of its own: the program is not one that was compiled before.
+    result = purify(features, given, val, config=PurifyConfig(steps=31))
+    assert asked == [15, 15]
+    whole = purify(features, given, val, config=SHORT)
+    np.testing.assert_allclose(np.sum(result.reliability["rows"]), 30, rtol=1e-4)
+    found, wanted = (r.scores["purified"]["accuracy"] for r in (result, whole))
+    np.testing.assert_allclose(found, wanted, atol=0.1)
+    assert np.mean(np.asarray(result.labels) == whole.labels) > 0.99
 
 
 def test_the_paper_preset_holds_nothing_out():
