@@ -25,8 +25,14 @@ _REMEDIES = {
 }
 
 
-# A scheme and what pathlib leaves of its slashes; a drive of Windows is one letter.
+# A scheme and slashes, one of which pathlib leaves; a drive of Windows is one letter.
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+
+
+def address_of(path: Path | str) -> str | None:
+    """The address, such as gs://bucket/run, that was given for a folder; None for a folder."""
+    text = path.as_posix().replace(":/", "://", 1) if isinstance(path, Path) else path
+    return text if _ADDRESS.match(text) else None
 
 
 def refuse_address(path: Path, option: str) -> None:
@@ -39,8 +45,7 @@ def refuse_address(path: Path, option: str) -> None:
     Raises:
         UserError: it is an address.
     """
-    if _ADDRESS.match(path.as_posix()):
-        address = path.as_posix().replace(":/", "://", 1)
+    if (address := address_of(path)) is not None:
         raise UserError(
             f"{option} is the address {address}; files are renamed and locked, which needs a file system: "
             "mount the bucket (for gs:// with gcsfuse) and name the folder"

@@ -1,5 +1,6 @@
 """The command line: `python -m dmlp_jax.main [--config=FILE] [--workdir=FOLDER] [--config.key=value ...]`."""
 
+import logging
 import os
 import signal
 import sys
@@ -8,7 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from absl import app, flags, logging
+from absl import app, flags
+from absl import logging as absl_logging
 
 from dmlp_jax import flags as config_flags
 from dmlp_jax import streams
@@ -26,7 +28,9 @@ def main(argv: Sequence[str]) -> None:
     from dmlp_jax.training.session import Stopped
 
     if not flags.FLAGS["verbosity"].present:
-        logging.set_verbosity(logging.WARNING)  # Orbax tells of every file otherwise.
+        absl_logging.set_verbosity(absl_logging.WARNING)  # Orbax tells of every file otherwise.
+        # Of each attempt to reach a bucket it prints a traceback; what comes of it is told by `mirror`.
+        logging.getLogger("gcsfs").setLevel("CRITICAL")
     try:
         if len(argv) > 1:
             raise UserError(f"unexpected argument {argv[1]!r}; settings are given as --config.key=value")
@@ -40,7 +44,7 @@ def main(argv: Sequence[str]) -> None:
             terminated = threading.Event()
             signal.signal(signal.SIGTERM, lambda *_: terminated.set())
             stop = terminated.is_set
-        pipeline.run(config, Path(flags.FLAGS.workdir or Path("runs") / config.name), stop)
+        pipeline.run(config, flags.FLAGS.workdir or Path("runs") / config.name, stop)
     except Stopped:
         _fail("terminated; what was done is saved, the same command resumes", status=RETRY)
     except (UserError, InputError) as error:
@@ -53,7 +57,10 @@ def define_flags() -> None:
     """Defines all flags; see `flags.define_config` for when."""
     config_flags.define_config()
     flags.DEFINE_string(
-        "workdir", None, "Where everything is kept; the same folder resumes. Default: runs/<config.name>."
+        "workdir",
+        None,
+        "Where everything is kept, a folder or gs://bucket/path; the same one resumes. Default: "
+        "runs/<config.name>.",
     )
     flags.DEFINE_bool(
         "multihost",

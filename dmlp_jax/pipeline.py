@@ -24,12 +24,14 @@ from dmlp_jax.training.session import Stopped
 from dmlp_jax.workdir import Workdir
 
 
-def run(config: ConfigDict, root: Path, stop: Callable[[], bool] = lambda: False) -> dict[str, Any] | None:
+def run(
+    config: ConfigDict, root: Path | str, stop: Callable[[], bool] = lambda: False
+) -> dict[str, Any] | None:
     """Runs the configured stages on the workdir `root`, resuming what an earlier run left.
 
     Args:
         config: from `config.default_config` or a file in configs/.
-        root: the workdir.
+        root: the workdir, a folder or an address such as gs://bucket/run.
         stop: asked between steps and stages; once it is true the run saves what it has and ends.
 
     Returns:
@@ -44,7 +46,8 @@ def run(config: ConfigDict, root: Path, stop: Callable[[], bool] = lambda: False
     with contextlib.ExitStack() as held:
         held.enter_context(compile_cache.kept_in(config.compile_cache))
         hosts.only_main(lambda: held.enter_context(workdir.lock()))
-        return _run(apply_recipe(config), workdir, names, stop)
+        workdir.fetch()
+        return _run(apply_recipe(config), workdir, names, workdir.watched(stop))
 
 
 def _run(
@@ -62,7 +65,7 @@ def _run(
         print(
             f"{config.data.name}: {len(current.split['given_labels']):,} rows, "
             f"{len(current.split['val_labels']):,} clean ones; share of wrong labels {known}; "
-            f"workdir {workdir.root}",
+            f"workdir {workdir.name}",
             flush=True,
         )
         if datasets.describe(config.data.name).brings_labels and config.noise.name != "none":

@@ -39,7 +39,7 @@ class Run:
     ):
         self.config, self.workdir, self.dataset = config, workdir, dataset
         devices = parallel.local_devices(config.num_devices)
-        self.session = Session(devices, log, config.log_seconds, stop)
+        self.session = Session(devices, log, config.log_seconds, stop, not workdir.on_each_host)
         # One stream of keys per stage, whichever stages run.
         keys = jax.random.split(jax.random.key(config.seed), 3)
         self.pretrain_key, self.purify_key, self.retrain_key = keys
@@ -56,7 +56,7 @@ class Run:
             known = self.workdir.details("split").get("fingerprint")
             if known != found:
                 raise UserError(
-                    f"the data are not those that {self.workdir.root} was made from (checksum {found}, there "
+                    f"the data are not those that {self.workdir.name} was made from (checksum {found}, there "
                     f"{known}); use another --workdir"
                 )
         else:

@@ -54,7 +54,9 @@ def extract(run: Run) -> None:
     workdir.begin("extract", config)
     with stopwatch() as seconds:
         encoder = registry.make_encoder(config.pretrain.model, dtype=config.pretrain.dtype)
-        variables = load_encoder(problem.train_inputs, config.pretrain, workdir.pretrain)
+        variables = load_encoder(
+            problem.train_inputs, config.pretrain, workdir.pretrain, run.session.one_disk
+        )
         parts = {"train": problem.train_inputs, "val": problem.val_inputs}
         if problem.test_inputs is not None:
             parts["test"] = problem.test_inputs
@@ -182,7 +184,7 @@ def retrain(run: Run) -> None:
         return _skip("retrain")
     encoder = None
     if settings.init == "encoder":
-        encoder = load_encoder(problem.train_inputs, config.pretrain, workdir.pretrain)
+        encoder = load_encoder(problem.train_inputs, config.pretrain, workdir.pretrain, run.session.one_disk)
     if problem.train_inputs.ndim == 2:
         problem = _standardized(problem)
     if all_labels:
@@ -234,8 +236,10 @@ def report(run: Run) -> None:
         hosts.only_main(lambda: _write_page(run, result, curves))
     result["seconds"]["report"] = seconds
     hosts.only_main(lambda: files.save_json(run.workdir.summary, result))
+    run.workdir.share()
     print("\n" + summary.table(result), flush=True)
-    print(f"\nreport: {run.workdir.report.resolve()}", flush=True)
+    there = f"{run.workdir.name}/{run.workdir.report.name}, here " if run.workdir.on_each_host else ""
+    print(f"\nreport: {there}{run.workdir.report.resolve()}", flush=True)
 
 
 def _write_page(run: Run, result: dict[str, Any], curves: dict[str, list[float]]) -> None:

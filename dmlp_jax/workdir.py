@@ -4,17 +4,23 @@ stages.json records for every stage the settings that it depends on, its own and
 it, and whether it finished. A stage whose record disagrees with the configuration is refused; later settings
 may change freely. Deleting a stage's artefact resets the stage. With a finished stage stands the SHA-256 of
 each file that later stages read, and a file that no longer has it is refused.
+
+A workdir at an address such as gs://bucket/run is a folder of this machine that is kept the same as what lies
+there, see `mirror`.
 """
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import jax
 from ml_collections import ConfigDict
 
-from dmlp_jax import files, hosts, lock
+from dmlp_jax import files, hosts, local_copy, lock
+from dmlp_jax.bucket import Bucket
 from dmlp_jax.errors import UserError
+from dmlp_jax.mirror import Mirror
 from dmlp_jax.records import COMMON, Records
 from dmlp_jax.stage_settings import relevant_settings
 
@@ -23,17 +29,28 @@ class Workdir:
     """Paths and records of one run.
 
     Args:
-        root: the folder; made if absent.
+        root: the folder, made if absent, or an address. What lies at an address is here once the workdir is
+            locked.
+
+    Attributes:
+        root: the folder.
+        name: the folder or the address, for messages.
+        on_each_host: whether every process has a folder of its own, as with an address.
 
     Raises:
-        UserError: the folder cannot be made, or is an address.
+        UserError: the folder cannot be made, or the address is none.
     """
 
-    def __init__(self, root: Path):
-        files.refuse_address(root, "--workdir")
-        self.root = root
-        self._records = Records(root / "stages.json")
-        hosts.only_main(self._make)
+    def __init__(self, root: Path | str):
+        address = files.address_of(root)
+        self.name, self.on_each_host = address or str(root), address is not None
+        self.root = Path(root) if address is None else local_copy.folder_of(address, jax.process_index())
+        self._mirror = None if address is None else Mirror(Bucket(address), self.root, "stages.json")
+        self._records = Records(self.root / "stages.json")
+        if self.on_each_host:
+            self._make()
+        else:
+            hosts.only_main(self._make)
 
     def _make(self) -> None:
         try:
@@ -58,7 +75,27 @@ class Workdir:
             # Without the lock these could be the files that another process is just writing.
             for folder in (self.root, self.retrain, *self.retrain.glob("*/")):
                 files.remove_temporary(folder)
-            yield
+            with contextlib.nullcontext() if self._mirror is None else self._mirror.kept():
+                yield
+
+    def watched(self, stop: Callable[[], bool]) -> Callable[[], bool]:
+        """`stop`, which also raises a UserError once another run works on the address."""
+        return stop if self._mirror is None else self._mirror.watched(stop)
+
+    def share(self) -> None:
+        """Sends what is new to the address, from where the other processes fetch it.
+
+        Raises:
+            UserError: the address cannot be reached, or another run works on it.
+        """
+        if self._mirror is not None:
+            hosts.only_main(self._mirror.send)
+            self.fetch()
+
+    def fetch(self) -> None:
+        """Fetches what process 0 sent to the address, in the other processes."""
+        if self._mirror is not None and not hosts.is_main():
+            self._mirror.fetch()
 
     @property
     def config(self) -> Path:
@@ -156,7 +193,7 @@ class Workdir:
         if differing:
             leftover = f"{artefact.name}/{method}-*" if method else artefact.name
             raise UserError(
-                f"the workdir {self.root} holds the stage {stage} of another run: {'; '.join(differing)}. "
+                f"the workdir {self.name} holds the stage {stage} of another run: {'; '.join(differing)}. "
                 f"Use another --workdir, set these back, or delete {leftover} there and all that was "
                 "made from it"
             )
@@ -213,6 +250,7 @@ class Workdir:
     def begin(self, stage: str, config: ConfigDict, **details: Any) -> None:
         """Records under which settings the stage runs, and what else there is to record."""
         hosts.only_main(lambda: self._begin(stage, config, details))
+        self.share()
 
     def _begin(self, stage: str, config: ConfigDict, details: dict[str, Any]) -> None:
         kept = {}
@@ -234,6 +272,7 @@ class Workdir:
         """
         made = list(made)
         hosts.only_main(lambda: self._finish(stage, config, made, details))
+        self.share()
 
     def _finish(self, stage: str, config: ConfigDict, made: list[Path], details: dict[str, Any]) -> None:
         digests = {path.relative_to(self.root).as_posix(): files.sha256(path) for path in made}

@@ -18,5 +18,5 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # uv brings the Python that today's jax needs; older TPU images lack it.
 execute python3 -m pip install --user --quiet uv
 execute python3 -m uv venv --quiet --python 3.12 --allow-existing .venv
-execute python3 -m uv pip install --quiet --python .venv/bin/python --editable '.[tpu]'
+execute python3 -m uv pip install --quiet --python .venv/bin/python --editable '.[tpu,gcs]'
 execute .venv/bin/python -c 'import jax; print(jax.devices())'

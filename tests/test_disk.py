@@ -187,12 +187,10 @@ def nobody():
         os.seteuid(0)
 
 
-@pytest.mark.parametrize("address", ["gs://bucket/run", "s3://bucket", "file:///tmp/x"])
+@pytest.mark.parametrize("address", ["gs://bucket/run", "s3://bucket"])
 def test_an_address_is_no_folder(address, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match=r"--workdir is the address \w+:/+.*mount the bucket"):
-        Workdir(Path(address))
-    with pytest.raises(UserError, match="--out is the address"):
+    with pytest.raises(UserError, match=f"--out is the address {address}; .*mount the bucket"):
         purified_files.check_folder(Path(address), overwrite=False)
     assert os.listdir(tmp_path) == []
 

@@ -111,8 +111,8 @@ def test_a_save_does_not_ask_for_preemption_notices(tmp_path, monkeypatch):
     assert asked == [0, 1]
 
 
-def start(workdir, cache, processes, devices=1, method="naive"):
-    """Starts the processes of a run; returns them."""
+def start(workdir, cache, processes, devices=1, method="naive", address=None, environment=()):
+    """Starts the processes of a run, on `address` rather than on `workdir` if there is one; returns them."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
@@ -121,8 +121,9 @@ def start(workdir, cache, processes, devices=1, method="naive"):
         "JAX_COMPILATION_CACHE_DIR": str(cache),
         "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
         "NPROC": "16",
+        **dict(environment),
     }
-    command = [sys.executable, "-m", "dmlp_jax.main", f"--workdir={workdir}", *SETTINGS]
+    command = [sys.executable, "-m", "dmlp_jax.main", f"--workdir={address or workdir}", *SETTINGS]
     command.append(f"--config.retrain.method={method}")
     if processes > 1:
         command.append("--multihost")
@@ -130,8 +131,8 @@ def start(workdir, cache, processes, devices=1, method="naive"):
     running = []
     for rank in range(processes):
         output = open(Path(workdir).with_suffix(f".{rank}.log"), "ab")  # noqa: SIM115 (the child keeps it)
-        environment = {**os.environ, **common, "PROCESS_ID": str(rank)}
-        running.append(subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT))
+        variables = {**os.environ, **common, "PROCESS_ID": str(rank)}
+        running.append(subprocess.Popen(command, env=variables, stdout=output, stderr=subprocess.STDOUT))
         output.close()
     return running
 

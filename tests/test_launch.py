@@ -67,7 +67,7 @@ def test_checkout_is_installed_on_every_worker():
     assert install[3:6] == ["tpu-vm", "ssh", "n"]
     assert install[-1].endswith("bash dmlp_jax/launch/tpu_setup.sh")
     *_, installed, asked = dry_run("tpu_setup.sh")
-    assert installed[-2:] == ["--editable", ".[tpu]"]
+    assert installed[-2:] == ["--editable", ".[tpu,gcs]"]
     assert asked[-1] == "import jax; print(jax.devices())"
 
 

@@ -51,20 +51,21 @@ def pretrain(
     loop.fit(method.step, method.init(init_key, images), images, options, session, key=fit_key)
 
 
-def load_encoder(images: Images, settings: ConfigDict, folder: Path) -> dict[str, Any]:
+def load_encoder(images: Images, settings: ConfigDict, folder: Path, one_disk: bool = True) -> dict[str, Any]:
     """The pretrained encoder's linen variables ('params', 'batch_stats') from the last checkpoint.
 
     Args:
         images: some of the images that it was trained on, for their shape.
         settings: the `pretrain` settings.
         folder: of the checkpoints.
+        one_disk: see `Checkpoints`.
 
     Raises:
         UserError: there is no checkpoint.
     """
     method = make(settings)
     like = jax.eval_shape(lambda key: method.init(key, images), jax.random.key(0))
-    with Checkpoints(folder) as checkpoints:
+    with Checkpoints(folder, one_disk=one_disk) as checkpoints:
         restored = checkpoints.restore(like)
     if restored is None:
         raise UserError(f"{folder} holds no checkpoint of an encoder; run the stage pretrain first")

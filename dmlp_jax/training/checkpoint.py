@@ -6,6 +6,7 @@ flipped without complaint. Orbax is imported here only.
 """
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import os
@@ -19,7 +20,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from dmlp_jax import files
+from dmlp_jax import files, hosts
 from dmlp_jax.errors import UserError
 
 
@@ -49,13 +50,22 @@ class Checkpoints:
     Args:
         folder: where they lie; made if absent.
         keep: how many of the latest to keep.
+        one_disk: whether all processes see this folder. If not, each reads its own, and process 0 alone
+            saves.
     """
 
-    def __init__(self, folder: Path, keep: int = 2):
+    def __init__(self, folder: Path, keep: int = 2, one_disk: bool = True):
         options = ocp.CheckpointManagerOptions(
             max_to_keep=keep, cleanup_tmp_directories=True, enable_async_checkpointing=True
         )
+        if not one_disk:
+            own = jax.process_index()
+            alone = ocp.options.MultiprocessingOptions(primary_host=own, active_processes={own})
+            options = dataclasses.replace(options, multiprocessing_options=alone, create=False)
+        self._silent = not one_disk and not hosts.is_main()
         try:
+            if not one_disk:
+                folder.mkdir(parents=True, exist_ok=True)
             self._manager = _Manager(folder.resolve(), options=options)
         except OSError as error:
             raise UserError(f"cannot keep checkpoints in {folder}: {error}") from error
@@ -82,6 +92,8 @@ class Checkpoints:
         Raises:
             UserError: this save or the one before failed, for instance because the disk is full.
         """
+        if self._silent:
+            return
         signed = {**progress, "sha256": _digest(state, progress)}
         with self._saving():
             self._manager.save(

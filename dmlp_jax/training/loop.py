@@ -117,7 +117,7 @@ def fit(
         compiled["update"] = dispatch.mapped(step, devices)
     update = compiled["update"]
 
-    with Checkpoints(options.folder) as checkpoints:
+    with Checkpoints(options.folder, one_disk=session.one_disk) as checkpoints:
         first, curve = 0, []
         if (restored := checkpoints.restore(state)) is not None:
             first, state, curve = restored.epoch, restored.state, restored.progress["curve"]

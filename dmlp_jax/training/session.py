@@ -24,9 +24,11 @@ class Session(NamedTuple):
         log: receives the metrics.
         log_seconds: at most one progress line in this time.
         stop: asked between steps; once it is true, a loop saves its state and raises `Stopped`.
+        one_disk: whether all processes see the same folders; otherwise process 0 alone saves.
     """
 
     devices: list[jax.Device]
     log: MetricsLog
     log_seconds: float = 2.0
     stop: Callable[[], bool] = _never
+    one_disk: bool = True
