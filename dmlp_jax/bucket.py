@@ -6,11 +6,16 @@ Objects appear whole or not at all; there is no renaming, no appending and no lo
 import contextlib
 import os
 import secrets
+import time
+from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from dmlp_jax import files
 from dmlp_jax.errors import UserError
+
+# For one request; a large file is sent in many.
+_SECONDS = 300
 
 
 class Bucket:
@@ -26,8 +31,8 @@ class Bucket:
     """
 
     def __init__(self, address: str):
+        self._system, self._root = _connect(address)
         self.address = address.rstrip("/")
-        self._system, self._root = _connect(self.address)
 
     def names(self) -> list[str]:
         """All files. A name may be anything there; those that lead out of a folder here are left out."""
@@ -74,23 +79,63 @@ class Bucket:
             temporary.unlink(missing_ok=True)
 
 
+def patiently(act: Callable[[], object], delays: Iterable[float], address: str, folder: Path) -> None:
+    """Does what needs an address, again after a while if that cannot be reached.
+
+    Args:
+        act: may be called again after it failed.
+        delays: seconds before each new attempt.
+        address: for messages.
+        folder: on this machine, where the run's files are.
+
+    Raises:
+        UserError: the last attempt failed too, or `act` raised one.
+    """
+    for delay in (*delays, None):
+        try:
+            act()
+            return
+        except UserError:
+            raise
+        except Exception as error:
+            if delay is None:
+                raise UserError(
+                    f"cannot reach {address} ({in_words(error)}); see to the network, the bucket, your "
+                    f"rights to it. What was made is in {folder}; the same command here goes on from it"
+                ) from error
+            print(f"note: {address}: {in_words(error)}; the next attempt in {delay:.0f} s", flush=True)
+            time.sleep(delay)
+
+
+def in_words(error: BaseException) -> str:
+    """What went wrong, in one line."""
+    text = str(error).strip()
+    return f"{type(error).__name__}: {text.splitlines()[0][:300]}" if text else type(error).__name__
+
+
 def _connect(address: str) -> tuple[Any, str]:
     """The file system of an address, and the path in it."""
-    scheme = address.partition("://")[0]
-    if scheme in ("file", "local"):
-        raise UserError(f"{address} is a folder: name it without {scheme}://")
-    extra = "dmlp_jax[gcs]" if scheme in ("gs", "gcs") else "fsspec"
+    scheme, _, place = address.partition("://")
+    if not place:
+        raise UserError(f"{address} names no bucket; an address is such as gs://bucket/run")
+    google = scheme in ("gs", "gcs")
+    extra = "dmlp_jax[gcs]" if google else "fsspec"
+    # Without a limit a connection that falls silent would be waited for without end.
+    limits = {"requests_timeout": _SECONDS} if google else {}
     try:
         import fsspec
     except ImportError as error:
         raise UserError(f"{address} needs a package more: pip install '{extra}'") from error
     try:
-        return fsspec.core.url_to_fs(address, use_listings_cache=False)
+        system, root = fsspec.core.url_to_fs(address, use_listings_cache=False, **limits)
     except ImportError as error:
         remedy = f"pip install '{extra}'" if extra != "fsspec" else error
         raise UserError(f"{address} needs a package more: {remedy}") from error
     except ValueError as error:
         raise UserError(f"{address} is no address that fsspec knows ({error})") from error
+    if "file" in (system.protocol if isinstance(system.protocol, tuple) else (system.protocol,)):
+        raise UserError(f"{address} is a folder: name it without {scheme}://")
+    return system, root
 
 
 def _is_inside(name: str) -> bool:

@@ -31,8 +31,8 @@ _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 
 def address_of(path: Path | str) -> str | None:
     """The address, such as gs://bucket/run, that was given for a folder; None for a folder."""
-    text = path.as_posix().replace(":/", "://", 1) if isinstance(path, Path) else path
-    return text if _ADDRESS.match(text) else None
+    text = path.as_posix() if isinstance(path, Path) else path
+    return re.sub(":/(?!/)", "://", text, count=1) if _ADDRESS.match(text) else None
 
 
 def refuse_address(path: Path, option: str) -> None:

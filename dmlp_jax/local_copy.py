@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import json
 import os
 import secrets
 from collections.abc import Iterable
@@ -9,7 +10,6 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from dmlp_jax import files
-from dmlp_jax.errors import UserError
 
 # In the folder, as of the last exchange: {"token": ..., "files": {name: [version, time of change, size]}}.
 RECORD = ".mirror.json"
@@ -49,30 +49,35 @@ class LocalCopy:
     def recall(self) -> tuple[str, dict[str, Known]]:
         """The token that tells this folder from all others, and the files as of the last exchange."""
         try:
-            record = files.load_json(self.folder / RECORD)
+            record = json.loads((self.folder / RECORD).read_bytes())
             return str(record["token"]), {name: Known(*entry) for name, entry in record["files"].items()}
-        except (UserError, KeyError, TypeError, AttributeError):
-            token = secrets.token_hex(16)
-            self.remember(token, {})
-            return token, {}
+        except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+            return secrets.token_hex(16), {}
 
     def remember(self, token: str, known: dict[str, Known]) -> None:
         """Records what `recall` returns."""
         files.save_json(self.folder / RECORD, {"token": token, "files": known})
 
     def scan(self) -> dict[str, tuple[int, int]]:
-        """Time of change (ns) and size (bytes) of every file that is meant to stay, by its name."""
+        """Time of change (ns) and size (bytes) of every file that is meant to stay, by its name.
+
+        Raises:
+            OSError: a folder cannot be read; its files must not pass for deleted.
+        """
         found = {}
-        for place, folders, names in os.walk(self.folder):
-            folders[:] = [name for name in folders if "orbax-checkpoint-tmp" not in name]
-            for name in names:
-                if name in (RECORD, ".lock", ".writable") or (name.startswith(".") and name.endswith(".tmp")):
-                    continue
-                path = Path(place) / name
-                with contextlib.suppress(FileNotFoundError):
-                    status = path.stat()
-                    found[path.relative_to(self.folder).as_posix()] = (status.st_mtime_ns, status.st_size)
+        for place, _, names in os.walk(self.folder, onerror=_refuse):
+            for path in (Path(place) / name for name in names):
+                name = path.relative_to(self.folder).as_posix()
+                if is_kept(name):
+                    with contextlib.suppress(FileNotFoundError):
+                        status = path.stat()
+                        found[name] = (status.st_mtime_ns, status.st_size)
         return found
+
+    def remove_temporary(self) -> None:
+        """Removes what killed writers left behind."""
+        for place, _, _ in os.walk(self.folder):
+            files.remove_temporary(Path(place))
 
     def delete(self, names: Iterable[str]) -> None:
         """Deletes files, and folders that are then empty: one of a checkpoint would pass for it."""
@@ -82,3 +87,16 @@ class LocalCopy:
             for parent in path.relative_to(self.folder).parents[:-1]:
                 with contextlib.suppress(OSError):
                     (self.folder / parent).rmdir()
+
+
+def is_kept(name: str) -> bool:
+    """Whether a file of this name is meant to stay, and to travel."""
+    path = PurePosixPath(name)
+    temporary = path.name.startswith(".") and path.name.endswith(".tmp")
+    own = path.name in (RECORD, ".lock", ".writable")
+    return not (temporary or own or any("orbax-checkpoint-tmp" in part for part in path.parts))
+
+
+def _refuse(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error

@@ -3,35 +3,34 @@
 A run renames, appends and locks, none of which a bucket can. So it works in a folder here, and what changes
 in it is sent: at the begin and the end of each stage, every ten seconds, and when the run ends. The object
 `.mirror.json` names the files that belong together. It is written after all of them have arrived and before
-others are deleted: a run that is killed while it sends leaves the state before, from which any machine goes
-on. It also names the owner, the machine that began last; an earlier one that still runs sees that when it
-sends next, and ends.
+others are deleted: what a run that is killed while it sends leaves there, any machine goes on from. It also
+names the owner, the machine that began last; an earlier one that still runs sees that when it sends next,
+and ends.
 
 With several processes the first one sends, and the others fetch what it sent.
 """
 
 import contextlib
-import json
 import os
 import secrets
-import socket
+import signal
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
-from dmlp_jax.bucket import Bucket
+from dmlp_jax import bucket_index, hosts
+from dmlp_jax.bucket import Bucket, in_words, patiently
+from dmlp_jax.bucket_index import Index, described
 from dmlp_jax.errors import UserError
-from dmlp_jax.local_copy import RECORD, Known, LocalCopy
+from dmlp_jax.local_copy import Known, LocalCopy, is_kept
 
-# {"owner": {"token", "pid", "host", "ended"}, "files": {name: version}}
-INDEX = RECORD
-# Seconds before the next attempts to send what must arrive before the run may go on.
+# Seconds before the next attempts at what must be done before the run may go on.
 PATIENCE = (2.0, 10.0, 30.0, 60.0)
 _AT_ONCE = 8
+# A set of files that changes while it is sent is looked at anew, then left to the next time.
+_RESCANS = 5
 
 
 class TakenOverError(UserError):
@@ -43,10 +42,10 @@ class Mirror:
 
     Args:
         bucket: the address.
-        folder: on this machine, there already.
-        last: the file that is sent after all others, since it speaks of them.
+        folder: on this machine, there already, and locked.
+        last: the file that is sent after all others, since it speaks of them. Every run has it.
         interval: seconds between two looks for what has changed.
-        patience: seconds before each new attempt to send what must arrive.
+        patience: seconds before each new attempt to reach the address.
     """
 
     def __init__(
@@ -60,35 +59,70 @@ class Mirror:
         self.address, self.folder = bucket.address, folder
         self._bucket, self._local, self._last = bucket, LocalCopy(folder), last
         self._interval, self._patience = interval, tuple(patience)
-        self._sending = threading.Lock()
+        self._token = ""
+        self._known: dict[str, Known] = {}
+        self._sending, self._done = threading.Lock(), threading.Event()
+        self._sender: threading.Thread | None = None
         self._taken: TakenOverError | None = None
+
+    def fetch(self) -> None:
+        """Makes the folder what lies at the address.
+
+        Where it was this folder that sent last, its newer files stay: a run that ended before it could send
+        them goes on from them. What was deleted there by hand is deleted here too.
+
+        Raises:
+            UserError: the address cannot be reached, or what lies there is no run.
+        """
+        self._patiently(self._fetch)
+
+    def claim(self) -> None:
+        """Fetches, becomes the owner, and from now on sends what changes.
+
+        Raises:
+            UserError: see `fetch`.
+        """
+
+        def take_over():
+            index = self._fetch()
+            if index is not None:
+                if not index.owner.get("ended") and not self._is_own(index):
+                    print(
+                        f"note: {self.address} was in use by {described(index)}; should it still run, it "
+                        "ends when it sends next",
+                        flush=True,
+                    )
+                for name in set(index.pending) - self._known.keys():
+                    self._bucket.delete(name)
+            bucket_index.write(self._bucket, self._token, self._known)
+
+        self._patiently(take_over)
+        self.send()
+        self._sender = threading.Thread(target=self._send_now_and_then, daemon=True)
+        self._sender.start()
 
     @contextlib.contextmanager
     def kept(self) -> Iterator[None]:
-        """Makes the folder what lies at the address, and sends what changes in it while the block runs.
-
-        The folder must be locked. Where it was this folder that sent last, its newer files stay: a run that
-        ended before it could send them goes on from them.
+        """Fetches; at the end sends what has changed, if the block has called `claim`.
 
         Raises:
             UserError: the address cannot be reached. What was made stays in the folder.
             TakenOverError: another run began to work on it.
         """
-        with self._reaching():
-            self._take_over()
-        done = threading.Event()
-        sender = threading.Thread(target=self._send_now_and_then, args=(done,), daemon=True)
-        sender.start()
+        self.fetch()
         try:
             yield
-        except BaseException:
+        except BaseException as error:
             try:
-                self._end(done, sender)
-            except UserError as error:
+                self._end()
+            except TakenOverError:
+                if not isinstance(error, TakenOverError):
+                    raise
+            except UserError as failure:
                 # Raised, it would hide why the run ended.
-                print(f"note: {error}", file=sys.stderr, flush=True)
+                print(f"note: {failure}", file=sys.stderr, flush=True)
             raise
-        self._end(done, sender)
+        self._end()
 
     def send(self) -> None:
         """Sends what has changed, and deletes there what was deleted here.
@@ -97,157 +131,130 @@ class Mirror:
             UserError: the address cannot be reached.
             TakenOverError: another run works on it.
         """
-        with self._reaching():
-            for delay in self._patience:
-                try:
-                    return self._send()
-                except TakenOverError:
-                    raise
-                except Exception as error:
-                    _note(f"{self.address}: {_words(error)}; the next attempt in {delay:.0f} s")
-                    time.sleep(delay)
-            self._send()
-
-    def fetch(self) -> None:
-        """Makes the folder what lies at the address; for processes that do not send.
-
-        Raises:
-            UserError: the address cannot be reached.
-        """
-        with self._reaching():
-            token, known = self._local.recall()
-            self._local.remember(token, self._receive(self._read_index(), known))
+        self._patiently(self._send)
 
     def watched(self, stop: Callable[[], bool]) -> Callable[[], bool]:
-        """`stop`, which also raises TakenOverError once another run works on the address."""
+        """`stop`, which also ends the run once another one works on the address."""
+        told = False
 
         def ask() -> bool:
-            if self._taken is not None:
+            nonlocal told
+            if self._taken is not None and not hosts.several():
                 raise self._taken
+            if self._taken is not None and not told:
+                # All processes then stop at the same step.
+                told = True
+                os.kill(os.getpid(), signal.SIGTERM)
             return stop()
 
         return ask
 
-    def _take_over(self) -> None:
-        index, (token, known) = self._read_index(), self._local.recall()
-        owner = {} if index is None else index["owner"]
-        if owner.get("token") == token:
-            # By hand: the way to have a stage run anew.
-            deleted = known.keys() - self._names()
-            self._local.delete(deleted)
-            known = {name: entry for name, entry in known.items() if name not in deleted}
-        else:
-            if owner and not owner.get("ended"):
-                _note(
-                    f"{self.address} was in use by {_described(owner)}; should it still run, it ends when it "
-                    "sends next"
-                )
-            known = self._receive(index, known)
-        self._local.remember(token, known)
-        self._save_index(token, known)
-
-    def _receive(self, index: dict[str, Any] | None, known: dict[str, Known]) -> dict[str, Known]:
-        """Makes the folder what lies there, and returns what is then known of its files."""
-        names = self._names()
+    def _fetch(self) -> Index | None:
+        """`fetch`, once; returns the index."""
+        if not self._token:
+            self._token, self._known = self._local.recall()
+        index = bucket_index.read(self._bucket)
+        there = {name for name in self._bucket.names() if is_kept(name)}
+        if index is None and there and self._last not in there:
+            raise UserError(
+                f"{self.address} is no workdir: there are files, but no {self._last}; name a folder in it"
+            )
         # Without an index somebody copied a workdir there: all files belong to it.
-        versions = dict.fromkeys(names, "") if index is None else index["files"]
-        wanted = {name: versions[name] or secrets.token_hex(8) for name in names if name in versions}
+        versions = dict.fromkeys(there, "") if index is None else index.files
+        wanted = {name: versions[name] or secrets.token_hex(8) for name in there if name in versions}
         here = self._local.scan()
-        self._local.delete(here.keys() - wanted.keys())
-        missing = [
-            name
-            for name, version in wanted.items()
-            if name not in here or known.get(name) != Known(version, *here[name])
-        ]
+        if self._is_own(index):
+            stay, current = here.keys() - self._known.keys(), set(here)
+        else:
+            stay = set()
+            current = {n for n in wanted.keys() & here if self._known.get(n) == Known(wanted[n], *here[n])}
+        self._local.delete(here.keys() - wanted.keys() - stay)
+        self._local.remove_temporary()
+        missing = wanted.keys() - current
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             list(pool.map(lambda name: self._bucket.download(name, self.folder / name), missing))
         here = self._local.scan()
-        return {name: Known(version, *here[name]) for name, version in wanted.items()}
+        self._known = {
+            name: Known(version, *here[name])
+            if name in missing
+            else self._known.get(name, Known(version, 0, 0))
+            for name, version in wanted.items()
+        }
+        self._local.remember(self._token, self._known)
+        return index
+
+    def _is_own(self, index: Index | None) -> bool:
+        """Whether it was this folder that sent last."""
+        return index is not None and index.owner.get("token") == self._token
 
     def _send(self) -> None:
         with self._sending:
-            index, (token, known) = self._read_index(), self._local.recall()
-            owner = {} if index is None else index["owner"]
-            if owner.get("token") != token:
-                who = _described(owner) if owner else "someone who deleted what lay there"
-                self._taken = TakenOverError(
-                    f"{self.address} was taken over by {who}; what this run made since is in {self.folder}"
-                )
-                raise self._taken
-            here = self._local.scan()
-            changed = [name for name, status in here.items() if known.get(name, ("", 0, 0))[1:] != status]
-            gone = known.keys() - here.keys()
-            if not changed and not gone:
+            self._check_owner()
+            known = self._known
+            for _ in range(_RESCANS):
+                here = self._local.scan()
+                changed = {name for name, found in here.items() if known.get(name, ("",))[1:] != found}
+                gone = self._known.keys() - here.keys()
+                if here.keys() == self._known.keys() and not changed:
+                    return
+                if new := changed - self._known.keys():
+                    bucket_index.write(self._bucket, self._token, self._known, pending=new)
+                sent = self._upload(changed - {self._last}, here)
+                known = known | sent
+                if not sent.keys() >= changed - {self._last}:
+                    # One was deleted meanwhile: the rest, half a checkpoint perhaps, must not pass for whole.
+                    continue
+                self._check_owner()
+                known = known | self._upload(changed & {self._last}, here)
+                known = {name: entry for name, entry in known.items() if name in here}
+                bucket_index.write(self._bucket, self._token, known, pending=gone)
+                for name in gone:
+                    self._bucket.delete(name)
+                self._known = known
+                self._local.remember(self._token, known)
                 return
-            known = {name: entry for name, entry in known.items() if name not in gone}
-            for part in ([n for n in changed if n != self._last], [n for n in changed if n == self._last]):
-                with ThreadPoolExecutor(_AT_ONCE) as pool:
-                    arrived = pool.map(lambda name: self._bucket.upload(self.folder / name, name), part)
-                    sent = [name for name, is_there in zip(part, arrived, strict=True) if is_there]
-                known |= {name: Known(secrets.token_hex(8), *here[name]) for name in sent}
-            self._save_index(token, known)
-            for name in gone:
-                self._bucket.delete(name)
-            self._local.remember(token, known)
 
-    def _send_now_and_then(self, done: threading.Event) -> None:
-        while not done.wait(self._interval):
+    def _upload(self, names: set[str], here: dict[str, tuple[int, int]]) -> dict[str, Known]:
+        """Sends files; returns those that were still there."""
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            sent = pool.map(lambda name: self._bucket.upload(self.folder / name, name), names)
+            return {
+                name: Known(secrets.token_hex(8), *here[name])
+                for name, is_there in zip(names, sent, strict=True)
+                if is_there
+            }
+
+    def _send_now_and_then(self) -> None:
+        while not self._done.wait(self._interval):
             try:
                 self._send()
             except TakenOverError:
                 return
             except Exception as error:
-                _note(f"{self.address}: {_words(error)}; the next attempt in {self._interval:.0f} s")
+                print(f"note: {self.address}: {in_words(error)}; tried again later", flush=True)
 
-    def _end(self, done: threading.Event, sender: threading.Thread) -> None:
-        done.set()
-        sender.join()
-        if self._taken is None:
-            self.send()
-            with self._reaching():
-                self._save_index(*self._local.recall(), ended=True)
+    def _end(self) -> None:
+        if self._sender is None:
+            return
+        self._done.set()
+        self._sender.join()
+        if self._taken is not None:
+            raise self._taken
+        self.send()
+        self._patiently(self._sign_off)
 
-    def _names(self) -> set[str]:
-        return set(self._bucket.names()) - {INDEX}
+    def _sign_off(self) -> None:
+        self._check_owner()
+        bucket_index.write(self._bucket, self._token, self._known, ended=True)
 
-    def _read_index(self) -> dict[str, Any] | None:
-        content = self._bucket.read(INDEX)
-        if content is None:
-            return None
-        try:
-            index = json.loads(content)
-            if isinstance(index["files"], dict) and isinstance(index["owner"], dict):
-                return index
-        except (ValueError, KeyError, TypeError):
-            pass
-        raise UserError(f"{self.address}/{INDEX} is damaged; delete it to go on with all files there")
+    def _check_owner(self) -> None:
+        index = bucket_index.read(self._bucket)
+        if not self._is_own(index):
+            self._taken = TakenOverError(
+                f"{self.address} was taken over by {described(index)}; what this run made since is in "
+                f"{self.folder} until the next run here"
+            )
+            raise self._taken
 
-    def _save_index(self, token: str, known: dict[str, Known], ended: bool = False) -> None:
-        owner = {"token": token, "pid": os.getpid(), "host": socket.gethostname(), "ended": ended}
-        index = {"owner": owner, "files": {name: entry.version for name, entry in known.items()}}
-        self._bucket.write(INDEX, json.dumps(index, indent=1).encode())
-
-    @contextlib.contextmanager
-    def _reaching(self) -> Iterator[None]:
-        try:
-            yield
-        except UserError:
-            raise
-        except Exception as error:
-            raise UserError(
-                f"cannot reach {self.address} ({_words(error)}); see to the network, the bucket, your rights "
-                f"to it. What was made is in {self.folder}; the same command here goes on from it"
-            ) from error
-
-
-def _described(owner: dict[str, Any]) -> str:
-    return f"process {owner.get('pid')} on {str(owner.get('host'))!r}"
-
-
-def _words(error: BaseException) -> str:
-    text = str(error).strip()
-    return f"{type(error).__name__}: {text.splitlines()[0][:300]}" if text else type(error).__name__
-
-
-def _note(text: str) -> None:
-    print(f"note: {text}", flush=True)
+    def _patiently(self, act: Callable[[], object]) -> None:
+        patiently(act, self._patience, self.address, self.folder)

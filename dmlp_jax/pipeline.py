@@ -43,11 +43,16 @@ def run(
     """
     names = check(config)
     workdir = Workdir(root)
-    with contextlib.ExitStack() as held:
-        held.enter_context(compile_cache.kept_in(config.compile_cache))
+    with compile_cache.kept_in(config.compile_cache), contextlib.ExitStack() as held:
         hosts.only_main(lambda: held.enter_context(workdir.lock()))
-        workdir.fetch()
-        return _run(apply_recipe(config), workdir, names, workdir.watched(stop))
+        try:
+            result = _run(apply_recipe(config), workdir, names, workdir.watched(stop))
+        except Stopped:
+            # By all processes, which end together: what is left to send to an address may take a while.
+            hosts.only_main(held.close)
+            raise
+        hosts.only_main(held.close)
+    return result
 
 
 def _run(
@@ -57,6 +62,7 @@ def _run(
     dataset = datasets.load(config.data, config.seed, workdir.broken)
     config = resolve(config, dataset.inputs.shape[1:])
     workdir.refuse_foreign(config)
+    workdir.claim()
     log = MetricsLog(workdir.metrics if hosts.is_main() else None, config.tensorboard)
     try:
         current = Run(config, workdir, dataset, log, stop)

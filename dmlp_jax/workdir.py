@@ -82,6 +82,16 @@ class Workdir:
         """`stop`, which also raises a UserError once another run works on the address."""
         return stop if self._mirror is None else self._mirror.watched(stop)
 
+    def claim(self) -> None:
+        """Makes this run the one that works on the address; an earlier one that still runs ends.
+
+        Raises:
+            UserError: the address cannot be reached.
+        """
+        if self._mirror is not None:
+            hosts.only_main(self._mirror.claim)
+            self._fetch()
+
     def share(self) -> None:
         """Sends what is new to the address, from where the other processes fetch it.
 
@@ -90,10 +100,9 @@ class Workdir:
         """
         if self._mirror is not None:
             hosts.only_main(self._mirror.send)
-            self.fetch()
+            self._fetch()
 
-    def fetch(self) -> None:
-        """Fetches what process 0 sent to the address, in the other processes."""
+    def _fetch(self) -> None:
         if self._mirror is not None and not hosts.is_main():
             self._mirror.fetch()
 

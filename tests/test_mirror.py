@@ -1,9 +1,14 @@
 """A folder and a bucket that are kept the same, with a bucket in memory."""
 
+import contextlib
+import errno
 import hashlib
 import json
+import os
+import signal
 import threading
 import time
+from pathlib import Path
 
 import fsspec
 import pytest
@@ -27,9 +32,18 @@ def system():
 
 
 def machine(folder, bucket=None, **kwargs):
+    """A mirror whose `run` is `kept` and claimed."""
     folder.mkdir(exist_ok=True)
     settings = {"last": "stages.json", "interval": 1000.0, "patience": (), **kwargs}
-    return Mirror(bucket or Bucket(ADDRESS), folder, **settings)
+    return Claimed(bucket or Bucket(ADDRESS), folder, **settings)
+
+
+class Claimed(Mirror):
+    @contextlib.contextmanager
+    def kept(self):
+        with super().kept():
+            self.claim()
+            yield
 
 
 def write(folder, **contents):
@@ -158,9 +172,8 @@ def test_wherever_a_run_is_killed_another_machine_finds_files_that_fit(tmp_path,
         folder = tmp_path / f"killed{kills}"
         mirror = machine(folder, KilledAt(kills))
         try:
-            with mirror._reaching():
-                mirror._take_over()
-            run(folder, mirror)
+            with mirror.kept():
+                run(folder, mirror)
             break
         except Killed:
             kills += 1
@@ -173,6 +186,7 @@ def test_wherever_a_run_is_killed_another_machine_finds_files_that_fit(tmp_path,
         epochs = {name.split("/")[1] for name in found if name.startswith("pretrain/")}
         for epoch in epochs:
             assert f"pretrain/{epoch}/b" in found
+        assert there(system) == sorted(found)  # no parts of what was being sent
     assert kills > 15
 
 
@@ -182,10 +196,40 @@ def test_newer_files_of_the_machine_that_sent_last_stay(tmp_path, system):
         write(a, log="1", old="1")
     # The network was gone before these could be sent.
     write(a, log="2", result="3")
-    (a / "old").unlink()
     with machine(a).kept():
-        assert contents(a) == {"log": "2", "result": "3"}
-    assert there(system) == ["log", "result"]
+        assert contents(a) == {"log": "2", "old": "1", "result": "3"}
+        # At once, for other processes.
+        assert system.cat_file("/bucket/run/log") == b"2"
+        assert there(system) == ["log", "old", "result"]
+
+
+def test_an_emptied_cache_empties_no_bucket(tmp_path, system):
+    a = tmp_path / "a"
+    with machine(a).kept():
+        write(a, split="rows", pretrain__1__x="1")
+    LocalCopy(a).delete(["split", "pretrain/1/x"])
+    with machine(a).kept():
+        assert contents(a) == {"split": "rows", "pretrain/1/x": "1"}
+    assert there(system) == ["pretrain/1/x", "split"]
+
+
+def test_a_folder_that_cannot_be_read_does_not_pass_for_empty(tmp_path, system, monkeypatch):
+    a = tmp_path / "a"
+    with (mirror := machine(a)).kept():
+        write(a, pretrain__1__x="1")
+        mirror.send()
+        scandir = os.scandir
+
+        def fail(path):
+            if str(path).endswith("pretrain"):
+                raise OSError(errno.EMFILE, "Too many open files")
+            return scandir(path)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "scandir", fail)
+            with pytest.raises(UserError, match="Too many open files"):
+                mirror.send()
+    assert there(system) == ["pretrain/1/x"]
 
 
 def test_what_is_deleted_there_by_hand_is_deleted_here(tmp_path, system):
@@ -211,10 +255,21 @@ def test_a_foreign_file_there_is_left_alone(tmp_path, system):
 
 
 def test_a_workdir_that_was_copied_there_is_taken_whole(tmp_path, system):
-    system.pipe_file("/bucket/run/split", b"rows")
-    system.pipe_file("/bucket/run/pretrain/3/x", b"3")
+    for name in ("split", "pretrain/3/x", "stages.json", ".lock", "pretrain/.x.1.tmp"):
+        system.pipe_file(f"/bucket/run/{name}", name.encode())
     with machine(tmp_path / "a").kept():
-        assert contents(tmp_path / "a") == {"split": "rows", "pretrain/3/x": "3"}
+        names = ["pretrain/3/x", "split", "stages.json"]
+        assert contents(tmp_path / "a") == {name: name for name in names}
+        assert not (tmp_path / "a" / ".lock").exists()
+
+
+def test_an_address_of_something_else_is_refused(tmp_path, system):
+    for name in ("one/stages.json", "two/stages.json", "cat.jpg"):
+        system.pipe_file(f"/bucket/run/{name}", b"")
+    other = pytest.raises(UserError, match=f"{ADDRESS} is no workdir: there are files, but no stages.json")
+    with other, machine(tmp_path / "a").kept():
+        pass
+    assert contents(tmp_path / "a") == {}
 
 
 def test_no_name_leads_out_of_the_folder(tmp_path, system, monkeypatch):
@@ -230,7 +285,9 @@ def test_the_machine_that_began_later_goes_on_and_the_earlier_ends(tmp_path, cap
     a, b = tmp_path / "a", tmp_path / "b"
     first, second = machine(a), machine(b)
     stop = first.watched(lambda: True)
-    taken = pytest.raises(TakenOverError, match=r"run was taken over by process \d+ on .* is in .*a$")
+    taken = pytest.raises(
+        TakenOverError, match=r"run was taken over by process \d+ on .* is in .*a until the next run here"
+    )
     with taken, first.kept():
         write(a, split="a")
         first.send()
@@ -272,6 +329,56 @@ def test_other_processes_fetch_what_the_first_one_sent(tmp_path):
         assert contents(b) == {"split": "rows", "features": "x"}
 
 
+def test_a_run_that_is_replaced_while_it_sends_its_last_does_not_take_the_address_back(tmp_path):
+    a, b = tmp_path / "a", tmp_path / "b"
+    begun, replaced = threading.Event(), threading.Event()
+
+    class Slow(Bucket):
+        def upload(self, *args):
+            begun.set()
+            assert replaced.wait(60)
+            return super().upload(*args)
+
+    def end():
+        with pytest.raises(TakenOverError), machine(a, Slow(ADDRESS)).kept():
+            write(a, checkpoint="1", stages__json="a")
+        outcome.append("taken")
+
+    outcome = []
+    ending = threading.Thread(target=end)
+    ending.start()
+    assert begun.wait(60)
+    with (mirror := machine(b)).kept():
+        replaced.set()
+        ending.join(60)
+        assert outcome == ["taken"]
+        write(b, split="b")
+        mirror.send()
+    assert contents(b) == {"split": "b"}
+
+
+def test_half_a_checkpoint_does_not_pass_for_one(tmp_path, system):
+    """While its first file is sent, the training loop deletes it; then the machine dies."""
+    a, b = tmp_path / "a", tmp_path / "b"
+    sent = []
+
+    class Late(Bucket):
+        def upload(self, path, name):
+            if name == "pretrain/5/b":
+                LocalCopy(a).delete(["pretrain/5/a", "pretrain/5/b"])
+                write(a, pretrain__6__a="6")
+            sent.append(name)
+            return super().upload(path, name)
+
+    (mirror := machine(a, Late(ADDRESS))).fetch()
+    mirror.claim()
+    write(a, pretrain__5__a="5", pretrain__5__b="5")
+    mirror.send()
+    assert "pretrain/5/b" in sent
+    with machine(b).kept():
+        assert contents(b) == {"pretrain/6/a": "6"}
+
+
 class Shaky(Bucket):
     """A bucket that cannot be written to a number of times."""
 
@@ -303,14 +410,20 @@ def test_a_network_that_does_not_come_back(tmp_path, capsys):
     with unreached, machine(a, Shaky(9)).kept():
         write(a, split="rows")
     # The run's own end is not hidden by it.
-    with pytest.raises(KeyError), machine(a, Shaky(9)).kept():
-        raise KeyError
+    shaky = Shaky(0)
+    end = pytest.raises(KeyboardInterrupt)
+    with end, machine(a, shaky).kept():
+        write(a, split="other rows")
+        shaky.failures = 9
+        signal.raise_signal(signal.SIGINT)
     assert "note: cannot reach" in capsys.readouterr().err
     with machine(a).kept():
-        assert contents(a) == {"split": "rows"}
+        assert contents(a) == {"split": "other rows"}
 
 
-@pytest.mark.parametrize("content", [b"{", b"[]", b'{"files": 3, "owner": {}}'])
+@pytest.mark.parametrize(
+    "content", [b"{", b"[]", b'{"files": 3, "owner": {}, "pending": []}', b'{"files": {}}']
+)
 def test_a_damaged_index_is_named(tmp_path, system, content):
     system.pipe_file(f"/bucket/run/{RECORD}", content)
     damaged = pytest.raises(UserError, match=f"{ADDRESS}/{RECORD} is damaged; delete it")
@@ -328,7 +441,7 @@ def test_a_damaged_record_here_costs_a_download(tmp_path):
 
 
 def test_a_half_fetched_file_does_not_appear(tmp_path, system, monkeypatch):
-    system.pipe_file("/bucket/run/split", b"rows")
+    system.pipe_file("/bucket/run/stages.json", b"{}")
 
     def torn(self, there, here):
         with open(here, "wb") as file:
@@ -338,10 +451,17 @@ def test_a_half_fetched_file_does_not_appear(tmp_path, system, monkeypatch):
     monkeypatch.setattr(type(system), "get_file", torn)
     with pytest.raises(UserError, match="ConnectionResetError"), machine(tmp_path / "a").kept():
         pass
-    assert [path.name for path in (tmp_path / "a").iterdir()] == [RECORD]
+    assert list((tmp_path / "a").iterdir()) == []
+
+
+@pytest.mark.parametrize("given", ["gs://b/run", "gs:/b/run", Path("gs://b/run")])
+def test_an_address_is_known_however_many_slashes_are_left(given):
+    assert files.address_of(given) == "gs://b/run"
 
 
 def test_addresses():
+    with pytest.raises(UserError, match=r"gs:// names no bucket"):
+        Bucket("gs://")
     with pytest.raises(UserError, match=r"file:///x is a folder: name it without file://"):
         Bucket("file:///x")
     with pytest.raises(UserError, match=r"nosuch://x is no address that fsspec knows"):
