@@ -24,14 +24,14 @@ class PurifyConfig:
         preset: 'default', the posterior schedule (`schedule.py`), or 'paper', Eq. 4-9 (`paper.py`). It names
             the schedule only; `PurifyConfig.paper()` has the paper's numbers too. Static.
         steps: rounds (default) or epochs (paper: 100 on CIFAR, 50 on Clothing1M). Static.
-        race_steps: rounds after which the candidate of the greatest evidence goes on alone. No earlier round
+        race_steps: rounds after which the candidate that does best goes on alone. No earlier round
             is chosen; with `steps` at or below it the last one is. Default preset. Static.
         num_folds: folds of the clean set for held-out selection, at least 2. Default preset. Static.
         ipc: take the meta step on the labels (Eq. 6-7). On in `paper()`; off in the default, where it adds
             little for half as much time again, see the README. Static.
         eac: False leaves the classifier's label writes out. Paper preset only. Static.
         posterior: False writes the classifier's prediction instead of the posterior. Default preset. Static.
-        selection: False takes the first candidate at its last round, whatever the evidence. Default preset.
+        selection: False takes the first candidate at its last round, whatever their scores. Default preset.
             Static.
         eac_period: epochs between two label writes, T in the paper (which gives no value); the default
             preset writes every round. Paper preset. Static.
@@ -78,7 +78,7 @@ class PurifyConfig:
     label_lr_decay: float = 0.9
     entropy_weight: float = 1.0
     val_weight: float = 1.0
-    weight_decay: tuple[float, ...] = (0.3, 0.1, 0.03, 1.0)
+    weight_decay: tuple[float, ...] = (0.1, 0.3, 0.03, 0.01)
     eac_momentum: float = 1.0
     eac_lr: float = 0.006
     eac_lr_drop: float = 0.1

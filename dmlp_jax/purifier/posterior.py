@@ -48,13 +48,11 @@ class Written(NamedTuple):
 
     Attributes:
         labels: Q, [k, c, b].
-        log_likelihood: of the given labels, each predicted without itself, [k, b], in nats.
         probs: predictions of the classifiers as they are [k, c, b].
         residual: `probs` minus the posterior that they would give, [k, c, b].
     """
 
     labels: jax.Array
-    log_likelihood: jax.Array
     probs: jax.Array
     residual: jax.Array
 
@@ -66,14 +64,12 @@ class Sums(NamedTuple):
         pull: gradient of the rows' cross-entropy in the weights, [k, d, c].
         counts: soft counts of true against given labels [k, c, c].
         squares: sum of the squared residuals, see `Written`, [k].
-        log_likelihood: of the given labels, each predicted without itself, [k], in nats.
         moment: F^T Y of the written labels [k, d, c], None without IPC.
     """
 
     pull: jax.Array
     counts: jax.Array
     squares: jax.Array
-    log_likelihood: jax.Array
     moment: jax.Array | None
 
 
@@ -84,27 +80,22 @@ def write(head: Head, chunk: Chunk) -> Written:
     likelihood = jnp.einsum("kyg,gb->kyb", head.transition, given, precision=HIGHEST)
     scores, total = _exponents(logits)
     probs = scores * (1.0 / total)
-    residual = probs - bayes(scores, total, likelihood)[0]
+    residual = probs - bayes(scores, likelihood)
     # A row that counts twice has moved its own logits twice as far.
     alone = logits + chunk.weight * (_wide(head.leverage) * residual - _wide(head.memory) * given)
-    prior = _exponents(alone * _wide(1.0 / head.temperature))
-    return Written(*bayes(*prior, likelihood), probs, residual)
+    prior, _ = _exponents(alone * _wide(1.0 / head.temperature))
+    return Written(bayes(prior, likelihood), probs, residual)
 
 
-def bayes(scores: jax.Array, total: jax.Array, likelihood: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Bayes' rule for a prior that is not normalised.
+def bayes(scores: jax.Array, likelihood: jax.Array) -> jax.Array:
+    """p(y | x, given) [k, c, b] by Bayes' rule.
 
     Args:
-        scores: the prior p(y | x) times `total`, [k, c, b]; 1 for the most probable class.
-        total: sum of the scores over classes, [k, 1, b].
-        likelihood: p(given | y), [k, c, b], positive, see `transition.transition_matrix`; so the evidence is.
-
-    Returns:
-        p(y | x, given) [k, c, b] and log p(given | x) [k, b].
+        scores: the prior p(y | x) up to a factor for each row, [k, c, b]; 1 for the most probable class.
+        likelihood: p(given | y), [k, c, b], positive, see `transition.transition_matrix`; so the sum is.
     """
     joint = scores * likelihood
-    evidence = jnp.sum(joint, axis=1, keepdims=True)
-    return joint * (1.0 / evidence), jnp.log(evidence / total)[:, 0]
+    return joint * (1.0 / jnp.sum(joint, axis=1, keepdims=True))
 
 
 def _exponents(logits: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -126,7 +117,6 @@ def sums(head: Head, chunk: Chunk) -> Sums:
         jnp.einsum("kcb,bd->kdc", weight * (written.probs - labels), chunk.features, precision=HIGHEST),
         jnp.einsum("kyb,bg->kyg", weight * written.labels, chunk.given, precision=HIGHEST),
         jnp.sum(weight * jnp.sum(written.residual**2, axis=1), axis=1),
-        jnp.sum(weight * written.log_likelihood, axis=1),
         moment,
     )
 

@@ -19,8 +19,8 @@ class PurifyResult(NamedTuple):
         transition: estimate of p(given label | true label) [c, c], row = true class.
         history: arrays [steps]: 'val_loss' (loss on all clean rows), 'changed' (share of the labels'
             mass that has left the given class; in the paper preset of changed labels),
-            in the default preset also 'held_out_loss', 'held_out_accuracy', 'evidence' and 'expected_score'
-            of the chosen candidate, see `schedule.py`; with `keep_label_history` 'labels' [steps, n].
+            in the default preset also 'held_out_loss', 'held_out_accuracy' and 'expected_score' of the
+            chosen candidate, see `schedule.py`; with `keep_label_history` 'labels' [steps, n].
         scores: by name ('given', 'purified' and the trivial baselines) a dict of scalars: 'cross_entropy'
             and 'accuracy' on held-out clean rows, NaN where they cannot be known, and 'estimated_accuracy'
             of the training labels ('given' and 'purified' only), the model's own opinion. 'purified' is what

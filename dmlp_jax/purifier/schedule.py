@@ -6,17 +6,18 @@ is what makes it work: a prediction that has seen its own label agrees with it, 
 label twice, T turns sharper than the truth and the classifier ends up memorising.
 
 Candidates differ in the L2 strength of the classifier. Each has one member without each fold of the clean
-set and one with all of it. Two questions are asked of the members that did not see a clean row:
+set and one with all of it. The members that did not see a clean row are asked for the expected score: how
+good would the written labels be, had the clean rows got a given label from T?
 
-- evidence: how likely are the given labels, each predicted without itself, and the held-out clean ones? It
-  is a sum over all n + m rows, so it tells candidates apart where a few clean rows cannot. The candidate
-  that has reached the most after `config.race_steps` rounds goes on alone; the first has a head start.
-- expected score: how good would the written labels be, had the clean rows got a given label from T? That
-  picks the round, from the last of the race on: the starting probe was chosen out of many by these same
-  held-out rows, and flatters the rounds that still resemble it. Evidence does not pick the round: it is about
-  the given labels, not about the written ones. Nor is a round picked that predicts the held-out clean rows by
-  more than a standard error worse than one before it: where a classifier goes astray (many classes, few
-  rows), T comes to trust the given labels, and finds the labels that it writes ever better.
+- The candidate that does best after `config.race_steps` rounds goes on alone, by this score plus the same
+  without a given label, the held-out log-likelihood: T may trust the given labels too much or too little,
+  and alone each of the two is misled more often. (How likely the given labels are, a sum over many more rows,
+  is no guide: it says how well noise is explained, and takes classifiers whose labels are points worse.)
+- The round that scores best is picked, from the last of the race on: the starting probe was chosen out of
+  many by these same held-out rows, and flatters the rounds that still resemble it. Nor is a round picked that
+  predicts the held-out clean rows by more than a standard error worse than one before it: where a classifier
+  goes astray (many classes, few rows), T comes to trust the given labels, and finds the labels that it writes
+  ever better.
 """
 
 from functools import partial
@@ -37,15 +38,11 @@ History = dict[str, jax.Array]
 # What is kept of every round; see `PurifyResult.history`.
 HISTORY = (
     "changed",
-    "evidence",
     "expected_score",
     "held_out_loss",
     "held_out_accuracy",
     "val_loss",
 )
-
-# Evidence in nats by which another candidate must beat the first: the noise of a largest value over rounds.
-HEAD_START = 10.0
 
 
 def share(gram: jax.Array, total: jax.Array, clean: CleanSet, config: PurifyConfig) -> Shared:
@@ -82,8 +79,8 @@ def run(
     winner, parts = jnp.int32(0), []
     if race:
         candidates, history = jax.lax.scan(body, candidates, steps[:race])
-        head_start = jnp.zeros_like(candidates.evidence).at[0].set(HEAD_START)
-        winner = jnp.argmax(candidates.evidence + head_start).astype(jnp.int32)
+        scores = history["expected_score"][-1] - history["held_out_loss"][-1]
+        winner = jnp.argmax(jnp.where(jnp.isfinite(scores), scores, -jnp.inf)).astype(jnp.int32)
         candidates = jax.tree.map(lambda leaf: leaf[winner][None], candidates)
         parts.append({name: values[:, winner] for name, values in history.items()})
     if race < config.steps:
@@ -124,9 +121,7 @@ def _start(
 
     def candidate(decay):
         bound = eac.preconditioner(shared.gram, shared.gram_val, config.val_weight, decay)
-        return Candidate(
-            decay, bound, state, jnp.float32(1), best, jnp.float32(-jnp.inf), jnp.float32(jnp.inf)
-        )
+        return Candidate(decay, bound, state, jnp.float32(1), best, jnp.float32(jnp.inf))
 
     return jax.vmap(candidate)(decays)
 
@@ -155,7 +150,6 @@ def _round(
         loss = jnp.mean(losses)
         bound = loss + jnp.std(losses) / losses.shape[0] ** 0.5
         tolerated = jnp.minimum(candidate.tolerated, jnp.where(jnp.isfinite(bound), bound, jnp.inf))
-        evidence = jnp.mean(sums.log_likelihood[:-1]) - loss * clean.targets.shape[0]
         score = selection.expected_score(held_out, head.transition[-1], clean.labels)
         current = Snapshot(score, loss, step + 1, jax.tree.map(lambda leaf: leaf[-1], head), held_out)
         better = True
@@ -167,17 +161,14 @@ def _round(
         members = _update(candidate, head, sums, seen.pull, shared, config)
         found = (
             1.0 - jnp.trace(sums.counts[-1]) / shared.total,
-            evidence,
             score,
             loss,
             selection.accuracy(held_out, clean.targets),
             seen.loss,
         )
         scores = dict(zip(HISTORY, found, strict=True))
-        evidence = jnp.maximum(candidate.evidence, jnp.where(jnp.isfinite(evidence), evidence, -jnp.inf))
-        candidate = Candidate(
-            candidate.decay, candidate.bound, members, head.temperature[-1], best, evidence, tolerated
-        )
+        temperature = head.temperature[-1]
+        candidate = Candidate(candidate.decay, candidate.bound, members, temperature, best, tolerated)
         return candidate, scores
 
     heads = heads._replace(direction=None)

@@ -76,7 +76,6 @@ class Candidate(NamedTuple):
         members: its classifiers.
         temperature: that calibrated them in the round before, scalar.
         best: at its best round so far.
-        evidence: the largest so far, see `schedule.py`.
         tolerated: held-out loss above which a round is not picked: the least so far, plus a standard error.
     """
 
@@ -85,5 +84,4 @@ class Candidate(NamedTuple):
     members: Members
     temperature: jax.Array
     best: Snapshot
-    evidence: jax.Array
     tolerated: jax.Array

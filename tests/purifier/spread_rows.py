@@ -54,7 +54,7 @@ def main() -> None:
             assert result.classifier.kernel.sharding.is_fully_replicated
         arrays |= {f"{name}_probs": everywhere(result.probs), f"{name}_labels": everywhere(result.labels)}
         arrays[f"{name}_loss"] = result.scores["purified"]["cross_entropy"]
-        arrays[f"{name}_evidence"] = result.history["evidence"]
+        arrays[f"{name}_score"] = result.history["expected_score"]
     if COUNT > 1:
         with pytest.raises(InputError, match="spread over devices"):
             purify(placed, given, val, config=PurifyConfig.paper())

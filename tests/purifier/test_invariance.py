@@ -10,7 +10,7 @@ import pytest
 from dmlp_jax import InputError, PurifyConfig, purify
 from dmlp_jax.purifier import rows
 
-FIXED = PurifyConfig(steps=30, selection=False)
+FIXED = PurifyConfig(steps=30, selection=False, weight_decay=(0.3,))
 
 
 @pytest.fixture(scope="module")

@@ -136,6 +136,22 @@ def test_vmap_over_numbers_in_the_config(blobs):
     assert np.abs(both[0] - both[1]).max() > 0.01
 
 
+@pytest.mark.parametrize("decays", [(0.1, 300.0), (300.0, 0.1), (30.0, 1.0, 0.1)])
+def test_the_candidate_that_does_best_on_held_out_rows_goes_on(blobs, decays):
+    features, given, val, _ = blobs
+
+    def run(decays):
+        config = PurifyConfig(steps=8, race_steps=5, weight_decay=decays)
+        return purify(features, given, val, config=config)
+
+    # Alone each goes through the same rounds as in the race.
+    alone = [run((decay,)).history for decay in decays]
+    best = int(np.argmax([each["expected_score"][4] - each["held_out_loss"][4] for each in alone]))
+    together = run(decays)
+    assert int(together.chosen["candidate"]) == best
+    np.testing.assert_allclose(together.history["val_loss"], alone[best]["val_loss"], atol=1e-4)
+
+
 def test_same_key_same_result(blobs, result):
     features, given, val, _ = blobs
     again = purify(features, given, val, config=SHORT, key=jax.random.key(0))
