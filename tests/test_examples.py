@@ -82,8 +82,7 @@ def test_image_folder(tmp_path):
     wrong, named, right = map(int, found.groups())
     assert 420 < wrong < 520  # 27 % of 1,747
     assert right > 0.9 * wrong
-    # The penalty is picked on 50 clean images: with another one 98 % of what is named was wrong.
-    assert right > 0.85 * named
+    assert right > 0.9 * named
     with open(folder / "purified" / "issues.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert sum(row["is_label_issue"] == "True" for row in rows) == named

@@ -78,7 +78,7 @@ class PurifyConfig:
     label_lr_decay: float = 0.9
     entropy_weight: float = 1.0
     val_weight: float = 1.0
-    weight_decay: tuple[float, ...] = (0.1, 0.3, 0.03, 0.01)
+    weight_decay: tuple[float, ...] = (0.1, 0.3, 0.03, 1.0)
     eac_momentum: float = 1.0
     eac_lr: float = 0.006
     eac_lr_drop: float = 0.1
