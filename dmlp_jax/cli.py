@@ -3,97 +3,12 @@
 import argparse
 import sys
 from collections.abc import Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any, NoReturn
 
 from dmlp_jax import streams
+from dmlp_jax.cli_parser import make_parser
 from dmlp_jax.errors import UserError
-
-DESCRIPTION = """\
-Repairs wrong labels of a data set with the help of a few rows whose labels are right.
-
-  dmlp-purify features.npy labels.npy --val-features v.npy --val-labels w.npy --out OUT
-  dmlp-purify table.csv --label-column species --val-index clean_rows.txt --out OUT
-  dmlp-purify embeddings.npz --out OUT
-
-FEATURES is a matrix [rows, features] from any encoder. OUT gets purified.npz (labels, probs, confidence,
-changed, index, class_names), issues.csv (the most suspicious rows first), report.html and summary.json."""
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; --help shows what there is")
-
-
-def make_parser() -> argparse.ArgumentParser:
-    """The arguments of the command."""
-    parser = _Parser(
-        "dmlp-purify", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add = parser.add_argument
-    add("features", metavar="FEATURES", type=Path, help=".npy, .npz, .csv, .tsv or .parquet")
-    add("labels", metavar="LABELS", type=Path, nargs="?", help=".npy, .txt, .json or a table; class per row")
-    add("--out", metavar="OUT", type=Path, required=True, help="folder for the results")
-    add("--overwrite", action="store_true", help="replace earlier results in OUT")
-    clean = parser.add_argument_group("the clean rows, every class at least once")
-    add = clean.add_argument
-    add("--val-features", metavar="FILE", type=Path, help="their features, as FEATURES")
-    add("--val-labels", metavar="FILE", type=Path, help="their true labels, as LABELS")
-    add(
-        "--val-index",
-        metavar="FILE",
-        type=Path,
-        help="instead: the rows of FEATURES that are clean, numbers or a boolean per row (.npy, .txt, .json)",
-    )
-    add(
-        "--val-given-labels",
-        metavar="FILE",
-        nargs="?",
-        const="same",
-        help="what the noisy source said of the clean rows; no FILE with --val-index and --val-labels",
-    )
-    tables = parser.add_argument_group("tables")
-    add = tables.add_argument
-    add("--label-column", metavar="NAME", help="by default 'label'")
-    add(
-        "--feature-columns",
-        metavar="NAMES",
-        help="comma-separated names, or what the names begin with; by default all columns of numbers",
-    )
-    add("--id-column", metavar="NAME", help="the rows' names, for issues.csv and --images")
-    gallery = parser.add_argument_group("the report")
-    add = gallery.add_argument
-    add("--images", metavar="FOLDER", type=Path, help="images named by the ids, or in the order of the rows")
-    add(
-        "--image-names",
-        metavar="FILE",
-        type=Path,
-        help="the image of each row (.txt, .npy, .json or a table)",
-    )
-    add(
-        "--gallery",
-        metavar="N",
-        type=_count,
-        default=200,
-        help="images in the report, of the most suspicious rows; 1000 at most, default: %(default)s",
-    )
-    add("--map", choices=("pca", "umap", "none"), default="pca", help="of the features, default: %(default)s")
-    review = parser.add_argument_group("a review")
-    review.add_argument(
-        "--apply",
-        metavar="FILE",
-        type=Path,
-        action="append",
-        help="decisions from this command's report: these rows join the clean ones; may be repeated",
-    )
-    settings = parser.add_argument_group("settings")
-    add = settings.add_argument
-    add("--preset", choices=("default", "paper"), default="default", help="purifier, default: %(default)s")
-    add("--seed", type=_seed, default=0, help="for the folds of the clean rows, default: %(default)s")
-    add("--num-classes", metavar="C", type=int, help="labels are class indices 0 to C - 1, each of them")
-    add("--version", action="version", version=f"dmlp_jax {metadata.version('dmlp_jax')}")
-    return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -125,7 +40,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     purified_files.check_folder(arguments.out, arguments.overwrite)
     feature_map.check(arguments.map)
-    rows = labelled_rows.load(_sources(arguments))
+    rows = labelled_rows.load(_sources(arguments), _draw(arguments))
     reviewed = None
     if arguments.apply:
         reviewed = reviewed_rows.fold(rows, arguments.apply)
@@ -175,6 +90,23 @@ def _sources(arguments: argparse.Namespace) -> Any:
     )
 
 
+def _draw(arguments: argparse.Namespace) -> Any:
+    """How clean rows are drawn, or None without --draw-clean."""
+    if arguments.draw_clean is None:
+        return None
+
+    def draw(features: Any, labels: Any, num_classes: int) -> tuple[Any, float]:
+        import jax
+
+        from dmlp_jax import likely_clean
+
+        found = likely_clean.estimate(features, labels, num_classes)
+        key = jax.random.key(arguments.seed)
+        return likely_clean.draw(found.correct, labels, arguments.draw_clean, key), found.noise_rate
+
+    return draw
+
+
 def _image_of(arguments: argparse.Namespace, rows: Any) -> Any:
     """The function from a noisy row to its picture, or None without --images."""
     from dmlp_jax.data import row_images, sources
@@ -209,26 +141,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list):
         return [_plain(entry) for entry in value]
     return str(value) if isinstance(value, Path) else value
-
-
-def _whole_number(text: str, least: int, most: int) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
-    if not least <= value <= most:
-        raise argparse.ArgumentTypeError(f"{value} is not within {least} to {most}")
-    return value
-
-
-def _count(text: str) -> int:
-    """A number of images."""
-    return _whole_number(text, 0, 1000)
-
-
-def _seed(text: str) -> int:
-    """What `jax.random.key` takes."""
-    return _whole_number(text, -(2**63), 2**63 - 1)
 
 
 def _fail(message: str, status: int) -> int:

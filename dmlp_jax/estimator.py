@@ -11,6 +11,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
+from dmlp_jax import likely_clean
 from dmlp_jax.data.arrays import take_rows
 from dmlp_jax.hashable_labels import encode, label_array
 from dmlp_jax.purifier import InputError, PurifyConfig, purify
@@ -29,8 +30,8 @@ class LabelPurifier(ClassifierMixin, BaseEstimator):
     Args:
         preset: 'default', or 'paper' for the paper's own equations and constants.
         steps: rounds of the purifier; None takes the preset's number.
-        val_size: without a clean set, the share of every class that `fit` holds out and takes for clean, in
-            (0, 1).
+        val_size: without a clean set, the share of the rows of every class that `fit` holds out and takes for
+            clean, in (0, 1).
         random_state: seed, `RandomState` or None (another draw in each `fit`), for the folds of the clean set
             and for which rows are held out.
 
@@ -74,8 +75,9 @@ class LabelPurifier(ClassifierMixin, BaseEstimator):
             y: their given, partly wrong labels [n].
             X_val: features of the clean rows [m, d].
             y_val: their true labels [m], every class present. Without `X_val` and `y_val` a share
-                `val_size` of every class is held out and taken for clean, with a warning: its wrong labels
-                then count as right.
+                `val_size` of every class is drawn from the rows whose labels are likely right, see
+                `dmlp_jax.likely_clean`, and taken for clean, with a warning: wrong labels among them then
+                count as right.
             sample_weight: weight of each row [n], not negative.
 
         Returns:
@@ -101,10 +103,18 @@ class LabelPurifier(ClassifierMixin, BaseEstimator):
         if X_val is None:
             self.classes_, (codes,) = encode(given)
             _check_classes(self.classes_)
-            held_out = _hold_out(codes, self.val_size, random)
+            guess = likely_clean.estimate(features, codes, len(self.classes_), sample_weight)
+            held_out = likely_clean.draw(guess.correct, codes, self.val_size, key)
+            if len(held_out) == len(codes):
+                raise InputError(
+                    f"every class has one row only, n_samples = {len(codes)}: no row is left to be purified; "
+                    "give a clean set, X_val and y_val"
+                )
             warnings.warn(
-                f"no clean set: {len(held_out)} of {len(codes)} rows are held out and taken for clean, wrong "
-                "labels among them too; give rows whose labels are right as X_val and y_val",
+                f"no clean set: {len(held_out)} of {len(codes)} rows are held out and taken for clean, those "
+                f"whose labels are likely right if {guess.noise_rate:.0%} of all labels were replaced at "
+                "random; noise that depends on the class is not found so: better give rows whose labels are "
+                "right as X_val and y_val",
                 UserWarning,
                 stacklevel=2,
             )
@@ -215,19 +225,3 @@ class LabelPurifier(ClassifierMixin, BaseEstimator):
 def _check_classes(classes: np.ndarray) -> None:
     if len(classes) < 2:
         raise InputError(f"y has one class only, {classes[0]!r}; purification needs at least two classes")
-
-
-def _hold_out(codes: np.ndarray, share: float, random: np.random.RandomState) -> np.ndarray:
-    """Sorted rows, a share of every class and one at least, with a row left to be purified."""
-    chosen = []
-    for code in np.unique(codes):
-        members = np.flatnonzero(codes == code)
-        count = min(max(1, round(share * len(members))), max(1, len(members) - 1))
-        chosen.append(random.permutation(members)[:count])
-    held_out = np.sort(np.concatenate(chosen))
-    if len(held_out) == len(codes):
-        raise InputError(
-            f"every class has one row only, n_samples = {len(codes)}: no row is left to be purified; give a "
-            "clean set, X_val and y_val"
-        )
-    return held_out

@@ -134,6 +134,7 @@ def summarize(
             # The paper's labels are no calibrated probabilities.
             "estimated_flip_rate": None if right is None or settings["preset"] != "default" else 1 - right,
         },
+        "drawn": None if rows.noise_rate is None else {"noise_rate": rows.noise_rate},
         "seed": settings["seed"],
         "preset": settings["preset"],
         "labels": {
@@ -165,6 +166,7 @@ def table(contents: dict[str, Any]) -> str:
     lines += [
         "",
         verdict.trust(contents),
+        *filter(None, (verdict.drawn(contents),)),
         f"{round(contents['changed'] * count):,} of {count:,} labels changed{_estimates(contents)}",
     ]
     return "\n".join(lines)

@@ -113,6 +113,25 @@ def test_the_same_seed_gives_the_same_files(folder, done, tmp_path):
     assert (tmp_path / "purified.npz").read_bytes() == (done / "purified.npz").read_bytes()
 
 
+def test_without_clean_rows_some_are_drawn(folder, tmp_path, capsys):
+    arguments = [str(folder / "e.npz"), "--draw-clean", "--out", str(tmp_path)]
+    assert cli.main(arguments) == 2
+    assert "holds val_features" in capsys.readouterr().err
+    arguments = [str(folder / "f.npy"), str(folder / "y.npy"), *arguments[1:]]
+    assert cli.main(arguments) == 0
+    stored = files.load_npz(tmp_path / "purified.npz")
+    drawn = np.setdiff1d(np.arange(300), stored["index"])
+    np.testing.assert_allclose(np.bincount(GIVEN[drawn]), 0.2 * np.bincount(GIVEN), atol=0.5)
+    assert accuracy(stored["labels"], TRUE[stored["index"]]) > accuracy(GIVEN, TRUE) + 0.2
+    contents = json.loads((tmp_path / "summary.json").read_text())
+    assert contents["drawn"]["noise_rate"] == pytest.approx(0.5, abs=0.15)
+    assert contents["rows"]["val"] == len(drawn)
+    for text in (capsys.readouterr().out, (tmp_path / "report.html").read_text()):
+        assert "Nobody vouches for the clean rows" in text
+    assert cli.main([*arguments, "--overwrite", "--seed", "1"]) == 0
+    assert len(np.setdiff1d(files.load_npz(tmp_path / "purified.npz")["index"], stored["index"]))
+
+
 def test_npz_with_names_and_truth(folder, done, tmp_path, capsys):
     assert cli.main([str(folder / "e.npz"), "--out", str(tmp_path)]) == 0
     stored, plain = (files.load_npz(out / "purified.npz") for out in (tmp_path, done))
@@ -203,6 +222,9 @@ def test_what_cannot_be_written_is_told_in_one_line(folder, tmp_path, capsys, mo
         ("{f} {y} --out {out} --seed 9223372036854775808", ["--seed", "9223372036854775808 is not within"]),
         ("{f} {y} --out {out} --seed -9223372036854775809", ["--seed", "is not within"]),
         ("{f} {y} --out {out} --gallery x", ["--gallery", "'x' is not a whole number"]),
+        ("{f} {y} --out {out} --draw-clean x", ["--draw-clean", "'x' is not a number"]),
+        ("{f} {y} --out {out} --draw-clean 1", ["--draw-clean", "1.0 is not between 0 and 1"]),
+        ("{f} {y} --out {out} --draw-clean --val-index {y}", ["--val-index or --draw-clean, not both"]),
         ("{f} {y} --out {out} --gallery 1001", ["--gallery", "1001 is not within 0 to 1000"]),
         ("{f} {y} --out {out}", ["no clean rows", "--val-index"]),
         ("{f}.gone {y} --out {out}", ["unknown kind of file", ".gone"]),

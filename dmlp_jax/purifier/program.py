@@ -13,7 +13,6 @@ from dmlp_jax.purifier.clean import CleanSet
 from dmlp_jax.purifier.config import PurifyConfig
 from dmlp_jax.purifier.reader import Reader
 from dmlp_jax.purifier.result import PurifyResult
-from dmlp_jax.purifier.ridge import matmul
 
 
 class Inputs(NamedTuple):
@@ -63,7 +62,7 @@ def run(
     val_rows = scaling.standardize(val_features, train.mean)
     candidates = len(config.weight_decay)
     clean = clean_lib.make(val_rows, val_labels, num_classes, config.num_folds, fold_key, candidates)
-    gram, moment, total = rows.sum_over(_moments, train)
+    gram, moment, total = rows.sum_over(rows.moments, train)
     shared = schedule.share(gram, total, clean, config)
     probes = (
         baselines.val_only_probe(clean),
@@ -111,12 +110,6 @@ def _single_row_classes(clean: CleanSet) -> jax.Array:
 def entries_per_row(config: PurifyConfig, num_classes: int) -> int:
     """Entries of the largest intermediate result per training row."""
     return len(config.weight_decay) * (config.num_folds + 1) * num_classes
-
-
-def _moments(chunk: rows.Chunk) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Gram matrix F^T F [d, d], moment F^T Y of the given labels [d, c] and sum of the weights of rows."""
-    weighted = chunk.weight[:, None] * chunk.features
-    return matmul(weighted.T, chunk.features), matmul(weighted.T, chunk.given), jnp.sum(chunk.weight)
 
 
 def _given_score(val_given_labels: jax.Array | None, val_labels: jax.Array) -> dict[str, jax.Array]:

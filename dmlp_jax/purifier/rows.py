@@ -16,7 +16,7 @@ import jax.numpy as jnp
 
 from dmlp_jax.purifier import scaling
 from dmlp_jax.purifier.reader import Reader
-from dmlp_jax.purifier.ridge import HIGHEST
+from dmlp_jax.purifier.ridge import HIGHEST, matmul
 
 # Entries [classifiers, classes, rows] of an intermediate result of one chunk: what fits into memory on an
 # accelerator, what fits into the second-level cache on a CPU.
@@ -147,6 +147,12 @@ def sum_over(function: Callable[[Chunk], Any], train: Training) -> Any:
 def map_over(function: Callable[[Chunk], Any], train: Training) -> Any:
     """What `function` makes of every chunk, arrays [b, ...], as rows [q * b, ...]; see `visit`."""
     return visit(lambda chunk: (function(chunk), None), train)[0]
+
+
+def moments(chunk: Chunk) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Gram matrix F^T F [d, d], moment F^T Y of the given labels [d, c] and sum of the weights of rows."""
+    weighted = chunk.weight[:, None] * chunk.features
+    return matmul(weighted.T, chunk.features), matmul(weighted.T, chunk.given), jnp.sum(chunk.weight)
 
 
 def _leaves(train: Training) -> tuple[jax.Array | None, jax.Array, jax.Array]:

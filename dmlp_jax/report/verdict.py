@@ -77,6 +77,17 @@ def calibration(result: dict[str, Any]) -> str | None:
     )
 
 
+def drawn(result: dict[str, Any]) -> str | None:
+    """What the clean rows are worth where nobody gave any; None where somebody did."""
+    if result.get("drawn") is None:
+        return None
+    return (
+        "Nobody vouches for the clean rows: they were drawn from the others by how likely their labels are "
+        f"right if {result['drawn']['noise_rate']:.1%} of all labels were replaced at random, which fits the "
+        "labels best. Noise that depends on the class is not found so, and is in the clean rows too."
+    )
+
+
 def reviewed(result: dict[str, Any]) -> str | None:
     """What earlier reviews said, which joined the clean rows; None without."""
     review = result.get("review")
