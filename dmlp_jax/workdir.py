@@ -22,10 +22,11 @@ from dmlp_jax.bucket import Bucket
 from dmlp_jax.errors import UserError
 from dmlp_jax.mirror import Mirror
 from dmlp_jax.records import COMMON, Records
+from dmlp_jax.run_paths import RunPaths
 from dmlp_jax.stage_settings import relevant_settings
 
 
-class Workdir:
+class Workdir(RunPaths):
     """Paths and records of one run.
 
     Args:
@@ -105,77 +106,6 @@ class Workdir:
     def _fetch(self) -> None:
         if self._mirror is not None and not hosts.is_main():
             self._mirror.fetch()
-
-    @property
-    def config(self) -> Path:
-        """The resolved configuration."""
-        return self.root / "config.json"
-
-    @property
-    def broken(self) -> Path:
-        """Image files that were left out."""
-        return self.root / "broken_images.json"
-
-    @property
-    def rows(self) -> Path:
-        """The file of each row, a line each in the order of split.npz, for data sets of image files."""
-        return self.root / "rows.txt"
-
-    @property
-    def split(self) -> Path:
-        """Indices and given labels."""
-        return self.root / "split.npz"
-
-    @property
-    def pretrain(self) -> Path:
-        """Checkpoints of the encoder."""
-        return self.root / "pretrain"
-
-    @property
-    def features(self) -> Path:
-        """Features of train, val and test rows."""
-        return self.root / "features.npz"
-
-    @property
-    def purified(self) -> Path:
-        """Purified labels in the order of split.npz."""
-        return self.root / "purified.npz"
-
-    @property
-    def purifier(self) -> Path:
-        """History, scores and baselines of the purifier, for the report."""
-        return self.root / "purifier.npz"
-
-    @property
-    def retrain(self) -> Path:
-        """Checkpoints and results of the retrained networks."""
-        return self.root / "retrain"
-
-    @property
-    def metrics(self) -> Path:
-        """Every number with its stage and step."""
-        return self.root / "metrics.jsonl"
-
-    @property
-    def summary(self) -> Path:
-        """The result."""
-        return self.root / "summary.json"
-
-    @property
-    def report(self) -> Path:
-        """The page."""
-        return self.root / "report.html"
-
-    def artefact(self, stage: str) -> Path:
-        """The file or folder that a stage leaves."""
-        if stage.startswith("retrain/"):
-            return self.retrain
-        return {
-            "split": self.split,
-            "pretrain": self.pretrain,
-            "extract": self.features,
-            "purify": self.purified,
-        }[stage]
 
     def is_complete(self, stage: str, config: ConfigDict) -> bool:
         """Whether the stage finished under the same settings.

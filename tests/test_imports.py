@@ -25,6 +25,7 @@ RANKS = {
     "lock": 3,
     "mirror": 5,
     "records": 3,
+    "run_paths": 3,
     "data": 3,
     "models": 3,
     "training": 3,

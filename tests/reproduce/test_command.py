@@ -1,4 +1,4 @@
-"""The paper's tables as commands: cells, configurations, what is shown; small cells are run."""
+"""The paper's tables as a command: what is listed, run, kept and shown."""
 
 import itertools
 import json
@@ -10,95 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from PIL import Image
 
-from dmlp_jax import pipeline
-from dmlp_jax.config import apply_recipe
 from dmlp_jax.data import datasets
 from dmlp_jax.errors import UserError
 from dmlp_jax.reproduce import __main__ as command
-from dmlp_jax.reproduce import budgets, cells, figures, published, results, runner, show
-from dmlp_jax.reproduce.methods import ROWS
-from dmlp_jax.stage_settings import relevant_settings
-
-EVERY = [cell for number in published.TITLES for cell in cells.of_table(number)]
-
-
-def test_numbers_are_the_papers():
-    """Some of each table, copied by hand from the paper."""
-    value = lambda number, row, column: published.table(number).values[row, column]  # noqa: E731
-    assert value(1, "DMLP-DivideMix", "cifar10_sym90") == {"best": 94.3, "last": 94.0}
-    assert value(1, "Cross-Entropy", "cifar100_sym80") == {"best": 19.9, "last": 8.8}
-    assert value(2, "DMLP-Naive", "cifar10_asym40") == {"": 93.9}
-    assert value(3, "DMLP-DivideMix", "clothing1m") == {"": 78.23}
-    assert value(4, "DMLP-CDR", "cifar10_sym50") == {"best": 91.2, "last": 90.8}
-    assert value(5, "EAC alone", "cifar10_sym90") == {"best": 67.4, "last": 66.5}
-    assert value(6, "MSLC*", "cifar10_sym20") == {"best": 92.0, "last": 92.0}
-    assert value(7, "DMLP-Naive", "clothing1m_share10") == {"": 75.5}
-    assert value(8, "MoCo ResNet-18", "cifar10_sym90") == {"best": 90.4, "last": 90.0}
-    assert value(9, "FixMatch", "cifar100_semi") == {"": 56.3}
-    assert ("Joint-Optim", "cifar10_asym20") in published.table(2).values
-    assert ("M-correction", "cifar10_asym20") not in published.table(2).values
-
-
-@pytest.mark.parametrize("number", published.TITLES)
-def test_rows_that_are_made_are_the_papers_but_for_the_announced_one(number):
-    assert set(ROWS[number]) - set(published.table(number).rows) <= {"Classifier"}
-
-
-@pytest.mark.parametrize("budget", budgets.BUDGETS)
-def test_every_cell_has_a_configuration_that_the_pipeline_accepts(budget):
-    seen = {}
-    for cell in EVERY:
-        config = cells.config_of(cell, 1, budgets.get(budget), {"cifar10": "here"})
-        settings = json.dumps(config.to_dict(), sort_keys=True, default=str)
-        if settings not in seen:
-            assert pipeline.check(config)
-        seen[settings] = cell
-        if cell.column.startswith("cifar10_") and budget != "smoke":
-            assert config.data.dir == "here"
-
-
-def test_what_differs_has_a_folder_of_its_own_and_what_does_not_shares_one():
-    full = budgets.get("full")
-    one, both = {}, {}
-    for cell in EVERY:
-        config = cells.config_of(cell, 0, full, {})
-        one.setdefault(cells.run_name(config), []).append(cell)
-        both.setdefault(cells.encoder_name(config), []).append(cell)
-    for shared in one.values():
-        columns = {cell.column.removesuffix("_share100") for cell in shared}
-        settings = {(c.preset, c.how.encoder, c.how.with_val, c.how.init, c.how.purify) for c in shared}
-        assert len(columns) == len(settings) == 1
-    assert any(len({cell.table for cell in shared}) > 1 for shared in one.values())
-    # CIFAR-10 with three encoders, CIFAR-100 with two, Clothing1M.
-    assert len(both) == 6
-    config = cells.config_of(EVERY[0], 0, full, {"cifar10": "elsewhere"})
-    assert cells.run_name(config) == cells.run_name(cells.config_of(EVERY[0], 0, full, {}))
-
-
-@pytest.mark.parametrize("budget", budgets.BUDGETS.values())
-def test_the_labels_that_a_network_learns_from_are_those_of_the_method_s_own_row(budget):
-    """`MLC*-DivideMix` and `MLC*` share a workdir, which refuses one method under two settings."""
-    by_name = {cell.name: cell for cell in cells.of_table(6)}
-    compared = 0
-    for cell in by_name.values():
-        if (first := runner.corrector(cell)) is None:
-            continue
-        alone = by_name[cell.name.replace("-DivideMix", "")]
-        configs = [apply_recipe(cells.config_of(made, 0, budget, {})) for made in (first, alone)]
-        assert len({cells.run_name(config) for config in configs}) == 1
-        stage = f"retrain/{configs[0].retrain.method}"
-        assert relevant_settings(stage, configs[0]) == relevant_settings(stage, configs[1])
-        assert configs[0].retrain.labels == "given"
-        compared += 1
-    assert compared == 2 * 4
-
-
-def test_cells_are_chosen_by_row_column_end_and_preset():
-    names = {cell.name for cell in cells.of_table(5, ["sym80", "IPC alone/clothing1m/paper"])}
-    rows, presets = ("EAC alone", "IPC alone", "IPC and EAC"), ("paper", "default")
-    expected = {f"{row}/cifar10_sym80/{preset}" for row, preset in itertools.product(rows, presets)}
-    assert names == expected | {"IPC alone/clothing1m/paper"}
-    assert {cell.row for cell in cells.of_table(1, ["mlc"])} == {"MLC"}
+from dmlp_jax.reproduce import cells, figures, published, results, runner, show
 
 
 @pytest.mark.parametrize(
@@ -140,7 +55,8 @@ def test_list_skips_tables_without_such_cells(capsys):
     for number in published.TITLES:
         assert (f"Table {number}:" in printed) == (number not in (2, 9))
     shown = [line.split(": ")[0].strip() for line in printed.splitlines() if line.startswith("  ")]
-    assert shown == [cell.name for cell in EVERY if "_sym80" in cell.column or "clothing1m" in cell.column]
+    every = [cell for number in published.TITLES for cell in cells.of_table(number)]
+    assert shown == [cell.name for cell in every if "_sym80" in cell.column or "clothing1m" in cell.column]
 
 
 @pytest.mark.parametrize("number", figures.FIGURES)
@@ -224,22 +140,6 @@ def test_results_that_are_added_at_the_same_time_are_all_kept(tmp_path):
     found = results.load(path)
     expected = {str(seed): result_of(float(seed)) for seed in range(15)}
     assert found == {f"cell {writer}": expected for writer in range(4)}
-
-
-@pytest.mark.parametrize("number", ROWS)
-def test_no_two_rows_of_a_table_are_the_same_run(number):
-    assert len(set(ROWS[number].values())) == len(ROWS[number])
-
-
-def test_where_the_paper_does_not_say_which_epoch_ours_is_the_last():
-    """The best epoch on the test set would flatter us."""
-    (cell,) = every = cells.of_table(3, ["DMLP-DivideMix"])
-    result = {"best": 79.0, "last": 78.0, "labels": None, "epochs": 7}
-    rows = show.lines(published.table(3), every, {cell.name: [result]}, {})
-    (ours,) = [row for row in rows if row[0] == cell.row]
-    assert ours[3:7] == ("last (paper: not said)", "78.2", "78.0", "-0.2")
-    (other,) = [row for row in rows if row[0] == "DivideMix"]
-    assert other[3:6] == ("not said", "74.8", "as published")
 
 
 def test_missing_data_say_what_to_download(tmp_path, capsys):
