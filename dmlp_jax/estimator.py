@@ -104,7 +104,11 @@ class LabelPurifier(ClassifierMixin, BaseEstimator):
             self.classes_, (codes,) = encode(given)
             _check_classes(self.classes_)
             guess = likely_clean.estimate(features, codes, len(self.classes_), sample_weight)
-            held_out = likely_clean.draw(guess.correct, codes, self.val_size, key)
+            correct = guess.correct
+            if sample_weight is not None:
+                # A row that does not count does not vouch for anything.
+                correct = np.where(sample_weight > 0, correct, 0.0)
+            held_out = likely_clean.draw(correct, codes, self.val_size, key)
             if len(held_out) == len(codes):
                 raise InputError(
                     f"every class has one row only, n_samples = {len(codes)}: no row is left to be purified; "

@@ -94,6 +94,20 @@ def test_without_a_clean_set_a_share_of_every_class_is_held_out():
     np.testing.assert_array_equal(again.label_distributions_, purifier.label_distributions_)
 
 
+@pytest.mark.filterwarnings("ignore:no clean set")
+def test_without_a_clean_set_half_of_the_labels_wrong(tmp_path):
+    purifier = LabelPurifier(random_state=0).fit(FEATURES, GIVEN)
+    assert accuracy(purifier.labels_, TRUE) > accuracy(GIVEN, TRUE) + 0.2
+    np.save(tmp_path / "f.npy", FEATURES)
+    mapped = LabelPurifier(random_state=0).fit(np.load(tmp_path / "f.npy", mmap_mode="r"), GIVEN)
+    np.testing.assert_array_equal(mapped.val_index_, purifier.val_index_)
+    assert np.mean(mapped.labels_ == purifier.labels_) > 0.99
+    weight = (np.arange(300) % 3 > 0).astype(float)
+    weighted = LabelPurifier(random_state=0).fit(FEATURES, GIVEN, sample_weight=weight)
+    assert np.all(weight[weighted.val_index_] > 0)
+    assert accuracy(weighted.labels_, TRUE) > accuracy(GIVEN, TRUE) + 0.2
+
+
 def test_at_the_end_of_a_pipeline():
     pipeline = make_pipeline(StandardScaler(), LabelPurifier(random_state=0))
     with pytest.warns(UserWarning, match="no clean set"):

@@ -16,8 +16,9 @@ good would the written labels be, had the clean rows got a given label from T?
 - The round that scores best is picked, from the last of the race on: the starting probe was chosen out of
   many by these same held-out rows, and flatters the rounds that still resemble it. Nor is a round picked that
   predicts the held-out clean rows by more than a standard error worse than one before it: where a classifier
-  goes astray (many classes, few rows), T comes to trust the given labels, and finds the labels that it writes
-  ever better.
+  goes astray, T comes to trust the given labels too much (many classes), or too little (few rows, a weak
+  penalty: the leave-one-out predictions are then corrected by more than a row's label has moved them), and
+  finds the labels that it writes ever better.
 """
 
 from functools import partial
