@@ -101,7 +101,7 @@ def _draw(arguments: argparse.Namespace) -> Any:
         from dmlp_jax import likely_clean
 
         found = likely_clean.estimate(features, labels, num_classes)
-        key = jax.random.key(arguments.seed)
+        key = jax.random.fold_in(jax.random.key(arguments.seed), 1)
         return likely_clean.draw(found.correct, labels, arguments.draw_clean, key), found.noise_rate
 
     return draw

@@ -118,7 +118,9 @@ def _share(text: str) -> float:
     try:
         value = float(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a number; name the files first, or write --draw-clean=0.2"
+        ) from None
     if not 0 < value < 1:
         raise argparse.ArgumentTypeError(f"{value} is not between 0 and 1")
     return value

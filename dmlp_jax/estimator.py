@@ -104,11 +104,12 @@ class LabelPurifier(ClassifierMixin, BaseEstimator):
             self.classes_, (codes,) = encode(given)
             _check_classes(self.classes_)
             guess = likely_clean.estimate(features, codes, len(self.classes_), sample_weight)
-            correct = guess.correct
-            if sample_weight is not None:
-                # A row that does not count does not vouch for anything.
-                correct = np.where(sample_weight > 0, correct, 0.0)
-            held_out = likely_clean.draw(correct, codes, self.val_size, key)
+            # A row that does not count does not vouch for anything.
+            counts = np.arange(len(codes)) if sample_weight is None else np.flatnonzero(sample_weight)
+            drawn = likely_clean.draw(
+                guess.correct[counts], codes[counts], self.val_size, jax.random.fold_in(key, 1)
+            )
+            held_out = counts[drawn]
             if len(held_out) == len(codes):
                 raise InputError(
                     f"every class has one row only, n_samples = {len(codes)}: no row is left to be purified; "

@@ -87,9 +87,12 @@ def write(
     found = issues(result, rows.labels, rows.class_names, index=rows.row_numbers, ids=ids)
     contents = summarize(rows, result, settings, seconds)
     decided = {}
+    if rows.noise_rate is not None:
+        known = rows.row_numbers if reviewed is None else np.append(rows.row_numbers, reviewed.row_numbers)
+        decided["drawn_index"] = np.setdiff1d(np.arange(rows.file_rows), known)
     if reviewed is not None:
         contents["review"] = reviewed.counts
-        decided = {"reviewed_index": reviewed.row_numbers, "reviewed_labels": reviewed.labels}
+        decided |= {"reviewed_index": reviewed.row_numbers, "reviewed_labels": reviewed.labels}
     purified = {name: getattr(result, name) for name in ("labels", "probs", "confidence", "changed")}
     with _replacing(folder) as new:
         files.save_npz(

@@ -4,7 +4,7 @@ import pytest
 from scipy.optimize import minimize
 from scipy.special import log_softmax
 
-from dmlp_jax import likely_clean
+from dmlp_jax import InputError, likely_clean
 from tests.conftest import accuracy, make_blobs
 
 
@@ -35,42 +35,48 @@ def problem():
     return features, given, true
 
 
+def left_out(features, labels, classes):
+    weight = np.ones(len(labels), np.float32)
+    return jax.jit(likely_clean._left_out, static_argnums=3)(features, labels, weight, classes)
+
+
 def test_predictions_are_those_of_a_ridge_regression_without_the_row():
     features, labels, _, _ = make_blobs(0, rows=60, val_rows=3, width=5)
-    weight = np.ones(60)
-    candidates = [refitted(features, labels, weight, penalty, 3) for penalty in likely_clean.PENALTIES]
+    candidates = [refitted(features, labels, np.ones(60), p, 3) for p in likely_clean.PENALTIES]
     errors = [np.sum((predicted - targets) ** 2) for predicted, targets in candidates]
-    found = jax.jit(likely_clean._left_out, static_argnums=3)(features, labels, np.ones(60, np.float32), 3)
-    np.testing.assert_allclose(found, candidates[int(np.argmin(errors))][0], rtol=2e-4, atol=2e-5)
+    expected = candidates[int(np.argmin(errors))][0]
+    scores, shares = left_out(features, labels, 3)
+    np.testing.assert_allclose(scores, expected / expected.std(), rtol=2e-4, atol=2e-4)
+    np.testing.assert_allclose(shares, np.bincount(labels) / 60, rtol=1e-6)
 
 
-def test_noise_rate_and_temperature_are_of_maximum_likelihood(problem):
+def test_noise_rate_temperature_and_offsets_are_of_maximum_likelihood(problem):
     features, labels, _ = problem
-    scores = np.float64(
-        jax.jit(likely_clean._left_out, static_argnums=3)(
-            features, labels, np.ones(len(labels), np.float32), 3
-        )
-    )
-    shares = np.bincount(labels) / len(labels)
-    rows = np.arange(len(labels))
+    scores = np.float64(left_out(features, labels, 3)[0])
+    shares, rows = np.bincount(labels) / len(labels), np.arange(len(labels))
 
-    def loss(settings):
-        log_q = log_softmax(scores * np.exp(-settings[0]) + np.log(shares), axis=1)
+    def parts(settings, law):
+        log_q = log_softmax(scores * np.exp(-settings[0]) + np.log(shares) + settings[2:], axis=1)
         q = np.exp(log_q[rows, labels])
-        return -np.mean(np.log((1 - settings[1]) * q + settings[1] * shares[labels]))
+        return (1 - settings[1]) * q, settings[1] * law[labels], q
 
-    best = min(
-        (
-            minimize(loss, start, method="Nelder-Mead", bounds=[(-7, 7), (0, 0.99)], tol=1e-9)
-            for start in [(-1.0, 0.1), (-3.0, 0.6), (0.0, 0.3)]
-        ),
-        key=lambda result: result.fun,
-    )
+    def loss(settings, law):
+        kept, anew, _ = parts(settings, law)
+        return -np.mean(np.log(kept + anew)) + 1e-4 * np.sum(settings[2:] ** 2)
+
+    bounds = [(-7, 7), (0, 0.99)] + [(-20, 20)] * 3
+    options = {"maxiter": 5000, "maxfev": 5000, "xatol": 1e-7, "fatol": 1e-11}
+    fits = []
+    for law in (np.full(3, 1 / 3), shares):
+        for start in [(-1.0, 0.1), (-2.0, 0.5), (0.0, 0.3)]:
+            begin = np.array([*start, 0, 0, 0])
+            found = minimize(loss, begin, (law,), "Nelder-Mead", bounds=bounds, options=options)
+            fits.append((found.fun, found.x, law))
+    _, settings, law = min(fits, key=lambda fit: fit[0])
     found = likely_clean.estimate(features, labels, 3)
-    assert found.noise_rate == pytest.approx(best.x[1], abs=2e-3)
-    q = np.exp(log_softmax(scores * np.exp(-best.x[0]) + np.log(shares), axis=1))[rows, labels]
-    rate, share = best.x[1], shares[labels]
-    right = q * (1 - rate + rate * share) / ((1 - rate) * q + rate * share)
+    assert found.noise_rate == pytest.approx(settings[1], abs=2e-3)
+    kept, anew, q = parts(settings, law)
+    right = q * (1 - settings[1] + settings[1] * law[labels]) / (kept + anew)
     np.testing.assert_allclose(found.correct, right, atol=5e-3)
 
 
@@ -87,6 +93,39 @@ def test_the_noise_is_found(noise):
     for part in (found.correct < 0.5, found.correct >= 0.5):
         if part.sum() > 100:
             assert found.correct[part].mean() == pytest.approx(right[part].mean(), abs=0.05)
+
+
+@pytest.mark.parametrize("proportional", [False, True])
+def test_rare_classes(proportional):
+    """Replacing labels may be drawn alike over all classes, or as often as each class is."""
+    rng = np.random.default_rng(0)
+    shares = np.array([0.8, 0.15, 0.05])
+    true = rng.choice(3, size=6000, p=shares)
+    features = rng.normal(size=(6000, 16)) + 3.5 * np.eye(3, 16)[true]
+    law = shares if proportional else np.full(3, 1 / 3)
+    given = np.where(rng.random(6000) < 0.4, rng.choice(3, size=6000, p=law), true)
+    found = likely_clean.estimate(features, given, 3)
+    assert found.noise_rate == pytest.approx(0.4, abs=0.06)
+    rows = likely_clean.draw(found.correct, given, 0.1, jax.random.key(0))
+    for label in range(3):
+        called = given == label
+        assert found.correct[called].mean() == pytest.approx(np.mean(true[called] == label), abs=0.08)
+        drawn = rows[given[rows] == label]
+        # Of rows kept with probability p a share p is right, so of all that are kept sum p^2 / sum p.
+        kept = np.sum(found.correct[called] ** 2) / np.sum(found.correct[called])
+        assert np.mean(true[drawn] == label) == pytest.approx(kept, abs=0.1)
+        assert kept > 0.7
+
+
+def test_more_features_than_rows():
+    rng = np.random.default_rng(0)
+    true = rng.integers(4, size=300)
+    features = rng.normal(size=(300, 1000)) + 6 * np.eye(4, 1000)[true]
+    given = np.where(rng.random(300) < 0.4, rng.integers(4, size=300), true)
+    found = likely_clean.estimate(features, given, 4)
+    assert found.noise_rate == pytest.approx(0.4, abs=0.12)
+    rows = likely_clean.draw(found.correct, given, 0.2, jax.random.key(0))
+    assert accuracy(given[rows], true[rows]) > 0.9 > 0.8 > accuracy(given, true)
 
 
 def test_drawn_rows_are_right_far_more_often_and_not_only_the_easy_ones(problem):
@@ -148,3 +187,19 @@ def test_features_that_tell_nothing(features):
     found = likely_clean.estimate(features, labels, 4)
     assert np.all(np.isfinite(found.correct))
     assert len(likely_clean.draw(found.correct, labels, 0.25, jax.random.key(0))) == 8
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"features": np.full((4, 2), np.nan)}, "features"),
+        ({"labels": np.array([0, 1, 2, 0])}, "labels"),
+        ({"labels": np.eye(2)[[0, 1, 0, 1]]}, "class indices"),
+        ({"sample_weight": np.array([1.0, 1, 1, -1])}, "sample_weight"),
+    ],
+    ids=["nan", "outside", "distributions", "weight"],
+)
+def test_mistakes_are_named(change, words):
+    arguments = {"features": np.eye(4, 2), "labels": np.array([0, 1, 0, 1]), "sample_weight": None} | change
+    with pytest.raises(InputError, match=words):
+        likely_clean.estimate(num_classes=2, **arguments)

@@ -72,8 +72,16 @@ def _drawn(sources: Sources, own: FeatureFile, labels: np.ndarray, draw: Draw) -
             raise UserError(f"give --{option} or --draw-clean, not both: each says what is clean")
     if "val_features" in own.others:
         raise UserError(f"{sources.features} holds val_features, its clean rows; leave --draw-clean out")
-    encoded, names = class_labels.encode({"labels": labels}, sources.num_classes)
-    check_every_class({"val labels": encoded["labels"]}, names)
+    known = {"labels": labels}
+    if "true_labels" in own.others:
+        known["true_labels"] = own.others["true_labels"]
+    encoded, names = class_labels.encode(known, sources.num_classes)
+    absent = np.setdiff1d(np.arange(len(names)), encoded["labels"])
+    if absent.size:
+        raise UserError(
+            f"no row is labelled {names[absent[0]]!r} ({absent.size} of {len(names)} classes), so none can "
+            "be drawn; correct --num-classes or the labels, or give clean rows"
+        )
     index, noise_rate = draw(own.features, encoded["labels"], len(names))
     if len(index) == len(labels):
         raise UserError("--draw-clean: every class has one row only, so none is left to be purified")

@@ -81,10 +81,14 @@ def drawn(result: dict[str, Any]) -> str | None:
     """What the clean rows are worth where nobody gave any; None where somebody did."""
     if result.get("drawn") is None:
         return None
+    count = result["rows"]["val"]
+    drawn = count - (result.get("review") or {"clean": 0})["clean"]
+    those = "the clean rows" if drawn == count else f"{drawn:,} of the {count:,} clean rows"
     return (
-        "Nobody vouches for the clean rows: they were drawn from the others by how likely their labels are "
-        f"right if {result['drawn']['noise_rate']:.1%} of all labels were replaced at random, which fits the "
-        "labels best. Noise that depends on the class is not found so, and is in the clean rows too."
+        f"Nobody vouches for {those}: they were drawn from the others by how likely their labels are right "
+        f"if {result['drawn']['noise_rate']:.1%} of all labels were replaced at random, which fits them "
+        "best. That is no more than what was found: noise that depends on the class, or on the features, "
+        "passes for none, and is in the clean rows too."
     )
 
 

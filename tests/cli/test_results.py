@@ -70,6 +70,7 @@ def test_without_clean_rows_some_are_drawn(folder, tmp_path, capsys):
     assert cli.main(arguments) == 0
     stored = files.load_npz(tmp_path / "purified.npz")
     drawn = np.setdiff1d(np.arange(300), stored["index"])
+    np.testing.assert_array_equal(stored["drawn_index"], drawn)
     np.testing.assert_allclose(np.bincount(GIVEN[drawn]), 0.2 * np.bincount(GIVEN), atol=0.5)
     assert accuracy(stored["labels"], TRUE[stored["index"]]) > accuracy(GIVEN, TRUE) + 0.2
     contents = json.loads((tmp_path / "summary.json").read_text())

@@ -91,6 +91,16 @@ def test_reviewed_rows_are_told_with_their_bias():
     assert verdict.reviewed(make_result()) is None
 
 
+def test_drawn_clean_rows_are_nobodys():
+    result = make_result() | {"drawn": {"noise_rate": 0.401}}
+    count = result["rows"]["val"]
+    assert verdict.drawn(make_result()) is None
+    assert "Nobody vouches for the clean rows" in verdict.drawn(result)
+    assert "40.1% of all labels" in verdict.drawn(result)
+    text = verdict.drawn(result | {"review": {"clean": 2}})
+    assert f"{count - 2:,} of the {count:,} clean rows" in text
+
+
 def test_mean_confidence_stands_beside_held_out_accuracy():
     scores = {"purified": {"estimated_accuracy": 0.934, "accuracy": 0.9}}
     assert "93.4%" in verdict.calibration(make_result(scores=scores))
