@@ -4,7 +4,8 @@
 
 `drawn` takes a fifth of the rows for clean, those whose labels are likely right (dmlp_jax/likely_clean.py);
 `at random` takes any fifth; `cleanlab` replaces the labels that confident learning flags by the prediction
-of a cross-validated logistic regression, its penalty chosen by how well it predicts given labels.
+of a cross-validated logistic regression, its penalty chosen by how well it predicts given labels. It comes
+with the extra `benchmarks`; --no-cleanlab leaves it out.
 """
 
 import argparse
@@ -37,14 +38,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     tasks.add_arguments(parser, "sym0,sym5,sym20,sym50,sym80,asym40")
     parser.add_argument("--clean", type=int, default=1000, help="clean rows of the last column")
+    parser.add_argument("--no-cleanlab", action="store_true", help="leave cleanlab out")
     parser.add_argument("--name", default="no_clean_set", help="of the result")
     arguments = parser.parse_args()
     rows = []
     for noise in arguments.noises.split(","):
-        runs = [measure(task) for task in tasks.of_noise(noise, arguments.clean, arguments)]
+        found = tasks.of_noise(noise, arguments.clean, arguments)
+        runs = [measure(task, not arguments.no_cleanlab) for task in found]
         print(noise, runs, flush=True)
         rows.append(line(noise, runs))
-    header = ["noise", *COLUMNS.values(), "estimated share right", "drawn rows right"]
+    columns = [title for name, title in COLUMNS.items() if name in runs[0]]
+    header = ["noise", *columns, "estimated share right", "drawn rows right"]
     text = (
         f"Label accuracy in %, mean ± standard deviation over {len(runs)} splits of {runs[0]['rows']:,} "
         f"training rows. All columns but 'with clean rows' ({arguments.clean:,} of them) know the given "
@@ -54,7 +58,7 @@ def main() -> None:
     write(arguments.name, f"Without clean rows, {arguments.features.stem}", text + markdown(header, rows))
 
 
-def measure(task: Task) -> dict[str, float]:
+def measure(task: Task, cleanlab: bool) -> dict[str, float]:
     """Shares in [0, 1] of right labels by method, what `likely_clean` finds, and the number of 'rows'."""
     features, labels, true = np.float32(task.features), task.labels, task.true_labels
     with warnings.catch_warnings():
@@ -63,7 +67,7 @@ def measure(task: Task) -> dict[str, float]:
     held_out = purifier.val_index_
     found = {
         "given": labels,
-        "cleanlab": confident_learning(task),
+        **({"cleanlab": confident_learning(task)} if cleanlab else {}),
         "random": with_held_out(features, labels, np.ones(len(labels))),
         "drawn": purifier.labels_,
         "clean": np.asarray(purify(features, labels, (task.val_features, task.val_labels)).labels),

@@ -16,6 +16,7 @@ from dmlp_jax import PurifyConfig, purify
 
 VARIANTS = {
     "default": {
+        "closed form off": {"refits": 0},
         "with IPC": {"ipc": True},
         "with IPC, step 10 times as long": {"ipc": True, "label_lr": 1.0},
         "posterior off": {"posterior": False},

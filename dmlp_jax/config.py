@@ -90,6 +90,7 @@ def default_config() -> ConfigDict:
         "steps",
         "race_steps",
         "num_folds",
+        "refits",
         "eac_period",
         "ipc_batch_size",
         "eac_batch_size",

@@ -16,7 +16,8 @@ CALLS = [
     "clean_set_size.py --features=features.npz --sizes=2,5 --noises=sym50 --seeds=1 --name=x",
     "coupled_digits.py --seeds=1 --methods=l2r --name=x",
     "digits_demo.py --seeds=1 --labels-only --name=x",
-    "no_clean_set.py --features=features.npz --noises=sym50 --splits=0 --clean=50 --rows=300 --name=x",
+    "no_clean_set.py --features=features.npz --noises=sym50 --splits=0 --clean=50 --rows=300 --no-cleanlab "
+    "--name=x",
     "plan.py --rows=1e6 --sizes=500,2000 --width=16 --name=x",
     f"{PRETRAIN} --batch-size=4 --rows=8",
     f"{PRETRAIN} --batch-size=16 --rows=16 --method=moco --model=small_cnn",

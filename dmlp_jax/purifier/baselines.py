@@ -16,7 +16,6 @@ import jax.numpy as jnp
 from dmlp_jax.purifier import clean as clean_lib
 from dmlp_jax.purifier import eac, ridge, selection
 from dmlp_jax.purifier.clean import CleanSet
-from dmlp_jax.purifier.ridge import matmul
 from dmlp_jax.purifier.selection import HeldOutScore
 
 PROBES = ("val_only_probe", "noisy_probe", "noisy_plus_val_probe")
@@ -90,7 +89,7 @@ def ridge_probes(
         clean: the clean rows.
     """
     gram_val = jax.vmap(ridge.gram, in_axes=(None, 0))(clean.features, clean.masks)
-    moment_val = matmul(clean.features.T, clean.masks[:, :, None] * clean.targets)
+    moment_val = clean_lib.moment(clean)
     count_val = jnp.sum(clean.masks, axis=1)
     unit = ridge.mean_eigenvalue(gram)
     folds = len(clean.masks) - 1

@@ -162,6 +162,7 @@ def check_config(config: PurifyConfig) -> None:
         ("steps", 1),
         ("race_steps", 1),
         ("num_folds", 2),
+        ("refits", 0),
         ("eac_period", 1),
         ("ipc_batch_size", 1),
         ("eac_batch_size", 1),

@@ -120,6 +120,19 @@ def ask(weights: jax.Array, clean: CleanSet) -> Seen:
     return Seen(_join(logits, clean), pull, loss / clean.labels.shape[0])
 
 
+def moment(clean: CleanSet) -> jax.Array:
+    """F_v^T Y_v [k + 1, d, c] of the clean rows that each member trains on."""
+    classes = clean.targets.shape[1]
+
+    def body(total, chunk):
+        targets = jax.nn.one_hot(chunk.labels, classes, dtype=total.dtype, axis=0)
+        kept = chunk.masks.T[:, None] * targets
+        return total + jnp.einsum("kcb,bd->kdc", kept, chunk.features, precision=HIGHEST), None
+
+    start = jnp.zeros((clean.masks.shape[0], clean.features.shape[1], classes), clean.features.dtype)
+    return jax.lax.scan(body, start, clean.chunks)[0]
+
+
 def _logits(weights: jax.Array, chunk: CleanChunk) -> jax.Array:
     """Class-major logits [k, c, b] of weights [k, d, c]."""
     return jnp.einsum("kdc,bd->kcb", weights, chunk.features, precision=HIGHEST)

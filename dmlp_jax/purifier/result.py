@@ -33,9 +33,11 @@ class PurifyResult(NamedTuple):
         baselines: labels [n], int32, that each trivial baseline would give.
         chosen: 'candidate' and 'step' that selection took, int32. With s candidates the indices s, s + 1 and
             s + 2 stand for the probes of `PROBES`, s + 3 for the given labels, which no candidate beat, at
-            step 0. In the paper preset candidate 0 at the last step. 'single_row_classes' is how many classes
-            have one clean row only, whose held-out score comes from classifiers that saw no clean row of
-            that class: with many of them the scores, and the choices by them, are too low.
+            step 0. In the paper preset candidate 0 at the last step. 'refits' is how many times the
+            classifier was then averaged with the closed form of its labels, see `discriminant.py`.
+            'single_row_classes' is how many classes have one clean row only, whose held-out score comes from
+            classifiers that saw no clean row of that class: with many of them the scores, and the choices by
+            them, are too low.
     """
 
     labels: jax.Array

@@ -113,12 +113,11 @@ def _start(
         jax.vmap(eac.init_nesterov)(start.weights),
         everyone(zero),
         everyone(memory),
-        jax.vmap(partial(_transitions, config=config))(counts),
+        jax.vmap(partial(transitions, config=config))(counts),
         0.0 * ones,
         jnp.zeros_like(start.weights) if config.ipc else None,
     )
-    last = jax.tree.map(lambda leaf: leaf[-1], head)
-    best = Snapshot(jnp.float32(-jnp.inf), jnp.float32(jnp.inf), jnp.int32(0), last, start.held_out)
+    best = Snapshot(jnp.float32(-jnp.inf), jnp.float32(jnp.inf), jnp.int32(0), head, start.held_out)
 
     def candidate(decay):
         bound = eac.preconditioner(shared.gram, shared.gram_val, config.val_weight, decay)
@@ -152,7 +151,7 @@ def _round(
         bound = loss + jnp.std(losses) / losses.shape[0] ** 0.5
         tolerated = jnp.minimum(candidate.tolerated, jnp.where(jnp.isfinite(bound), bound, jnp.inf))
         score = selection.expected_score(held_out, head.transition[-1], clean.labels)
-        current = Snapshot(score, loss, step + 1, jax.tree.map(lambda leaf: leaf[-1], head), held_out)
+        current = Snapshot(score, loss, step + 1, head, held_out)
         better = True
         if config.selection:
             best = candidate.best
@@ -266,7 +265,7 @@ def _update(
             eac.nesterov_step(member.optimizer, gradient, bound),
             follow(member.response),
             follow(member.memory, drive=0.0),
-            _transitions(sums.counts, config),
+            transitions(sums.counts, config),
             information,
             sums.moment,
         )
@@ -274,7 +273,7 @@ def _update(
     return jax.vmap(update)(candidate.members, heads.weights, sums, clean_pull)
 
 
-def _transitions(counts: jax.Array, config: PurifyConfig) -> jax.Array:
+def transitions(counts: jax.Array, config: PurifyConfig) -> jax.Array:
     """T [c, c] from soft counts; uniform, so that given labels carry no evidence, in the ablation."""
     if not config.posterior:
         return jnp.full_like(counts, 1.0 / counts.shape[-1])

@@ -138,13 +138,13 @@ def accuracy(logits: jax.Array, targets: jax.Array) -> jax.Array:
     return jnp.mean(hit.astype(logits.dtype))
 
 
-def expected_score(
+def expected_scores(
     logits: jax.Array, transition: jax.Array, labels: jax.Array, trusted: jax.Array | None = None
 ) -> jax.Array:
-    """Mean log-probability of the true class after meeting a given label, in nats, a scalar.
+    """Log-probability of the true class of every row after meeting a given label, in nats, [m].
 
     Clean rows have no given label; it is drawn from row y of the transition matrix, y the true class, and the
-    mean is taken over all of them: mean_v sum_g T[y_v, g] log p(y_v | x_v, g).
+    mean is taken over all of them: sum_g T[y_v, g] log p(y_v | x_v, g).
 
     Args:
         logits: held-out logits [m, c] at their temperature.
@@ -157,7 +157,14 @@ def expected_score(
     joint = jnp.take_along_axis(probs, labels[:, None], axis=1) * trusted[labels]
     posterior = joint / jnp.maximum(matmul(probs, trusted), jnp.finfo(probs.dtype).tiny)
     floor = jnp.finfo(probs.dtype).eps
-    return jnp.mean(jnp.sum(transition[labels] * jnp.log(jnp.maximum(posterior, floor)), axis=-1))
+    return jnp.sum(transition[labels] * jnp.log(jnp.maximum(posterior, floor)), axis=-1)
+
+
+def expected_score(
+    logits: jax.Array, transition: jax.Array, labels: jax.Array, trusted: jax.Array | None = None
+) -> jax.Array:
+    """Mean of `expected_scores`, a scalar."""
+    return jnp.mean(expected_scores(logits, transition, labels, trusted))
 
 
 def clearly_better(others: jax.Array, hits: jax.Array, standard_errors: float = 3.0) -> jax.Array:

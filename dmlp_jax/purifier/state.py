@@ -56,7 +56,7 @@ class Snapshot(NamedTuple):
         score: what the written labels are expected to be worth there, see `selection.expected_score`.
         loss: cross-entropy of the held-out clean rows, in nats.
         step: the round, scalar int32.
-        head: of the member that saw every clean row, leaves without a leading axis.
+        head: of its members, leaves [k + 1, ...]; the last saw every clean row.
         held_out: logits [m, c] of each clean row from the member that did not see it, over the temperature.
     """
 

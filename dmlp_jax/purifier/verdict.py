@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from dmlp_jax.purifier import (
+    discriminant,
     ipc,
     paper,
     posterior,
@@ -66,7 +67,7 @@ class Verdict(NamedTuple):
         score: of the outcome on held-out clean rows, see `PurifyResult.scores`.
         reliability: of its confidence there, see `PurifyResult.reliability`.
         history: arrays [steps].
-        chosen: 'candidate' and 'step', int32.
+        chosen: 'candidate', 'step' and 'refits', int32.
     """
 
     labels: Labels
@@ -97,9 +98,11 @@ def of_default(
         config: the settings.
     """
     best, candidate, history = schedule.run(train, clean, probes[-1], shared, config)
-    noise = best.head.transition
+    best, refits = discriminant.refine(best, train, clean, shared, config)
+    last = jax.tree.map(lambda leaf: leaf[-1], best.head)
+    noise = last.transition
     trusted, expected = _cautious(noise, best.held_out, clean, config)
-    head = best.head._replace(transition=trusted)
+    head = last._replace(transition=trusted)
 
     truth = clean.labels
     others = [jnp.argmax(probe.held_out, axis=-1) == truth for probe in probes]
@@ -123,7 +126,7 @@ def of_default(
 
     probe_weights = jnp.stack([probe.weights[-1] for probe in probes])
     labels, totals = rows.visit(lambda chunk: _settle(option, head, probe_weights, chunk), train)
-    weights = best.head.weights / best.head.temperature
+    weights = last.weights / last.temperature
     # The given labels have no classifier of their own.
     weights = jax.lax.select_n(option, weights, *probe_weights, weights)
     score, in_bins = jax.tree.map(
@@ -135,6 +138,7 @@ def of_default(
     chosen = {
         "candidate": jnp.where(replaced, len(config.weight_decay) + option - 1, candidate),
         "step": jnp.where(replaced, 0, best.step),
+        "refits": jnp.where(replaced, 0, refits),
     }
     classifier = scaling.linear_classifier(weights, train.mean)
     return Verdict(labels, totals, classifier, score, in_bins, history, chosen)
@@ -238,6 +242,6 @@ def of_paper(
     weights = jnp.mean(outcome.weights, axis=0)
     head = LinearClassifier(weights[:-1], weights[-1], jnp.zeros_like(weights[:-1, 0]), jnp.float32(0))
     unknown = HeldOutScore(jnp.float32(jnp.nan), jnp.float32(jnp.nan))
-    chosen = {"candidate": jnp.int32(0), "step": jnp.int32(config.steps)}
+    chosen = {"candidate": jnp.int32(0), "step": jnp.int32(config.steps), "refits": jnp.int32(0)}
     bins = reliability.unknown()
     return Verdict(Labels(probs, guesses), totals, head, unknown, bins, outcome.history, chosen)

@@ -45,6 +45,13 @@ def test_pull_and_loss_are_autodiffs(problem):
     np.testing.assert_allclose(seen.loss, jnp.mean(losses(weights[-1], 1.0)), rtol=1e-5)
 
 
+def test_moments_are_those_of_the_rows_that_are_kept(problem):
+    clean, features, labels, _ = problem
+    masks = np.asarray(clean.masks)
+    wanted = np.einsum("km,md,mc->kdc", masks, features.astype(np.float64), np.eye(C)[labels])
+    np.testing.assert_allclose(clean_lib.moment(clean), wanted, atol=1e-5)
+
+
 def test_what_another_member_says_does_not_matter(problem):
     """Not even where it is no number."""
     clean, features, _, weights = problem

@@ -1,0 +1,158 @@
+"""After the rounds: the classifier is averaged with the closed form of its own labels, where that is better.
+
+Linear discriminant analysis (Fisher 1936, Rao 1948) of the written labels Q takes every class for a Gaussian
+of one covariance. With the sums N = sum_i Q_i and F^T Q that gives logits
+
+    x^T W + log N - 1/2 diag(M^T W),    W = n S^-1 M,    M = F^T Q / N,
+    S = F^T F + lambda I - M diag(N) M^T,
+
+S the scatter within classes. F^T F + lambda I is that of the ridge regression of Eq. 4, factored once; what
+the labels change has rank c. So a step costs what a round does, and has no step size.
+
+A gradient step moves the classifier by what its labels say beyond its own prediction: next to nothing where
+the given labels say little, for Q is then the prediction. The closed form also learns from where the rows
+lie, whatever their labels. But it takes classes for Gaussian, and believes its own labels more at every step:
+so the two are averaged, calibrated logits each, and only while the held-out clean rows gain by it.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from dmlp_jax.purifier import clean as clean_lib
+from dmlp_jax.purifier import posterior, ridge, rows, schedule, selection
+from dmlp_jax.purifier.clean import CleanSet
+from dmlp_jax.purifier.config import PurifyConfig
+from dmlp_jax.purifier.posterior import Head
+from dmlp_jax.purifier.ridge import HIGHEST, RidgeFactor, matmul
+from dmlp_jax.purifier.rows import Training
+from dmlp_jax.purifier.state import Shared, Snapshot
+
+# lambda in units of trace(F^T F) / d.
+PENALTY = 0.1
+# Weight of the closed form in the average.
+SHARE = 0.5
+# How many standard errors the held-out clean rows must gain by a step. The round that it starts from was
+# picked by these same rows, and looks better there than it is.
+STANDARD_ERRORS = 0.5
+
+
+class Scatter(NamedTuple):
+    """What all classes share.
+
+    Attributes:
+        factor: of F^T F + lambda I over training and clean rows, without the constant column.
+        total: number of rows by weight, n.
+        leverage: mean over rows of n x^T (F^T F + lambda I)^-1 x, the effective number of features.
+    """
+
+    factor: RidgeFactor
+    total: jax.Array
+    leverage: jax.Array
+
+
+def scatter(shared: Shared, clean: CleanSet) -> Scatter:
+    """`Scatter` of the rows whose Gram matrices are in `shared`."""
+    gram = (shared.gram + shared.gram_val)[:-1, :-1]
+    factor = ridge.factor(gram, PENALTY * ridge.mean_eigenvalue(gram))
+    return Scatter(factor, shared.total + clean.labels.shape[0], jnp.sum(factor.inverse * gram))
+
+
+def fit(moment: jax.Array, total: jax.Array, factor: RidgeFactor) -> jax.Array:
+    """Weights [d + 1, c] of linear discriminant analysis, the constant column last.
+
+    Every class has one row more at the centre, so that the mean of a class without rows is defined.
+
+    Args:
+        moment: F^T Q [d + 1, c] of all rows; its last row is N.
+        total: n.
+        factor: of F^T F + lambda I, [d, d].
+    """
+    counts = moment[-1] + 1.0
+    means = moment[:-1] / counts
+    pulled = ridge.apply_inverse(factor, means)
+    root = jnp.sqrt(counts)
+    # Woodbury: S^-1 M = A^-1 M (I - N M^T A^-1 M)^-1, symmetric between square roots of N.
+    overlap = root[:, None] * matmul(means.T, pulled) * root
+    inverse = ridge.fit(-overlap, jnp.ones((), overlap.dtype), jnp.diag(1.0 / root))
+    weights = total * matmul(pulled * root, inverse)
+    bias = jnp.log(counts) - 0.5 * jnp.sum(means * weights, axis=0)
+    return jnp.concatenate([weights, (bias - jnp.max(bias))[None]])
+
+
+def refine(
+    best: Snapshot, train: Training, clean: CleanSet, shared: Shared, config: PurifyConfig
+) -> tuple[Snapshot, jax.Array]:
+    """Averages with the closed form, up to `config.refits` times, while held-out clean rows gain by it.
+
+    Args:
+        best: the winner of the rounds, see `schedule.run`.
+        train: the training rows.
+        clean: the clean rows.
+        shared: see `schedule.share`.
+        config: the settings.
+
+    Returns:
+        The winner as it is now, and how many steps were taken, scalar int32.
+    """
+    if config.refits == 0 or not config.selection:
+        return best, jnp.int32(0)
+    common = scatter(shared, clean)
+
+    def body(state):
+        current, taken, _ = state
+        step = _averaged(current, common, train, clean, config)
+        gains = _scores(step, clean) - _scores(current, clean)
+        margin = STANDARD_ERRORS * jnp.std(gains) / gains.shape[0] ** 0.5
+        better = jnp.mean(gains) > margin
+        current = jax.tree.map(lambda a, b: jnp.where(better, a, b), step, current)
+        return current, taken + better, better
+
+    def unfinished(state):
+        return state[2] & (state[1] < config.refits)
+
+    start = (best, jnp.int32(0), jnp.bool_(True))
+    return jax.lax.while_loop(unfinished, body, start)[:2]
+
+
+def _averaged(
+    current: Snapshot, common: Scatter, train: Training, clean: CleanSet, config: PurifyConfig
+) -> Snapshot:
+    """`current` averaged with the closed form of the labels that it writes."""
+    head = current.head
+
+    def sums(chunk):
+        labels = chunk.weight * posterior.write(head, chunk).labels
+        moment = jnp.einsum("kcb,bd->kdc", labels, chunk.features, precision=HIGHEST)
+        return moment, jnp.einsum("kyb,bg->kyg", labels, chunk.given, precision=HIGHEST)
+
+    moment, counts = rows.sum_over(sums, train)
+    moment += clean_lib.moment(clean)
+    closed = jax.lax.map(lambda member: fit(member, common.total, common.factor), moment)
+    temperature = selection.fit_temperature(clean_lib.held_out(closed[:-1], clean), clean.targets)
+
+    own = jax.vmap(lambda weights, t: weights / t)(head.weights, head.temperature)
+    weights = (1.0 - SHARE) * own + SHARE * closed / temperature
+    # A row's label moves the mean of its class, one of N rows. And what it has done to the labels of others,
+    # through the classifier that wrote them, comes back with these.
+    moved = closed.shape[-1] * common.leverage / common.total
+    leverage = head.leverage / head.temperature + SHARE * moved / temperature
+    held_out = clean_lib.held_out(weights[:-1], clean)
+    temperature = selection.fit_temperature(held_out, clean.targets, jnp.float32(1))
+    transition = jax.vmap(lambda member: schedule.transitions(member, config))(counts)
+    head = Head(
+        weights,
+        transition,
+        leverage,
+        head.memory / head.temperature,
+        jnp.broadcast_to(temperature, leverage.shape),
+        None,
+    )
+    return current._replace(head=head, held_out=held_out / temperature)
+
+
+def _scores(snapshot: Snapshot, clean: CleanSet) -> jax.Array:
+    """What the race is decided by, for every clean row [m]: with a given label drawn from T, and without."""
+    with_label = selection.expected_scores(snapshot.held_out, snapshot.head.transition[-1], clean.labels)
+    return with_label - selection.cross_entropies(snapshot.held_out, selection.smoothed(clean.targets))
