@@ -33,9 +33,8 @@ from dmlp_jax.purifier.state import Shared, Snapshot
 PENALTY = 0.1
 # Weight of the closed form in the average.
 SHARE = 0.5
-# How many standard errors the held-out clean rows must gain by a step. The round that it starts from was
-# picked by these same rows, and looks better there than it is.
-STANDARD_ERRORS = 0.5
+# Standard errors that the held-out clean rows must gain by a step, as when a round is picked (`schedule.py`).
+STANDARD_ERRORS = 1.0
 
 
 class Scatter(NamedTuple):
@@ -44,12 +43,12 @@ class Scatter(NamedTuple):
     Attributes:
         factor: of F^T F + lambda I over training and clean rows, without the constant column.
         total: number of rows by weight, n.
-        leverage: mean over rows of n x^T (F^T F + lambda I)^-1 x, the effective number of features.
+        freedom: effective degrees of freedom of the ridge regression, trace F (F^T F + lambda I)^-1 F^T.
     """
 
     factor: RidgeFactor
     total: jax.Array
-    leverage: jax.Array
+    freedom: jax.Array
 
 
 def scatter(shared: Shared, clean: CleanSet) -> Scatter:
@@ -136,7 +135,7 @@ def _averaged(
     weights = (1.0 - SHARE) * own + SHARE * closed / temperature
     # A row's label moves the mean of its class, one of N rows. And what it has done to the labels of others,
     # through the classifier that wrote them, comes back with these.
-    moved = closed.shape[-1] * common.leverage / common.total
+    moved = closed.shape[-1] * common.freedom / common.total
     leverage = head.leverage / head.temperature + SHARE * moved / temperature
     held_out = clean_lib.held_out(weights[:-1], clean)
     temperature = selection.fit_temperature(held_out, clean.targets, jnp.float32(1))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dmlp_jax import PurifyConfig, predict, purify
-from dmlp_jax.purifier import PROBES, schedule, verdict
+from dmlp_jax.purifier import PROBES, discriminant, verdict
 from tests.conftest import accuracy, make_blobs
 
 SHORT = PurifyConfig(steps=30)
@@ -85,23 +85,22 @@ def test_noise_that_hides_behind_a_weak_classifier_is_not_trusted():
 
 
 def test_a_worse_purification_gives_way_to_the_baseline(monkeypatch):
-    """A schedule that ends in a classifier which knows nothing: the best probe must give the labels."""
+    """A purification that ends in a classifier which knows nothing: the best probe must give the labels."""
     rng = np.random.default_rng(0)
     labels = rng.integers(3, size=600)
     features = (3 * np.eye(3)[labels] + rng.normal(size=(600, 3))).astype(np.float32)
     task = features[:300], rng.integers(3, size=300), (features[300:], labels[300:])
-    run = schedule.run
+    refine = discriminant.refine
 
     def broken(*args):
-        best, winner, history = run(*args)
+        best, taken = refine(*args)
         head = best.head._replace(weights=0 * best.head.weights)
-        return best._replace(head=head, held_out=0 * best.held_out), winner, history
+        return best._replace(head=head, held_out=0 * best.held_out), taken
 
-    monkeypatch.setattr(schedule, "run", broken)
+    monkeypatch.setattr(discriminant, "refine", broken)
     jax.clear_caches()
-    config = dataclasses.replace(SHORT, refits=0)
-    fallen = purify(*task, config=config)
-    unchecked = purify(*task, config=dataclasses.replace(config, selection=False))
+    fallen = purify(*task, config=SHORT)
+    unchecked = purify(*task, config=dataclasses.replace(SHORT, selection=False))
     jax.clear_caches()
     chosen = int(fallen.chosen["candidate"]) - len(SHORT.weight_decay)
     assert chosen >= 0
