@@ -61,7 +61,8 @@ def scatter(shared: Shared, clean: CleanSet) -> Scatter:
 def fit(moment: jax.Array, total: jax.Array, factor: RidgeFactor) -> jax.Array:
     """Weights [d + 1, c] of linear discriminant analysis, the constant column last.
 
-    Every class has one row more at the centre, so that the mean of a class without rows is defined.
+    Every class has one row more at the centre, so that the mean of a class without rows is defined. Takes
+    O(d^2 c + d c^2 + c^3).
 
     Args:
         moment: F^T Q [d + 1, c] of all rows; its last row is N.
@@ -93,7 +94,8 @@ def refine(
         config: the settings.
 
     Returns:
-        The winner as it is now, and how many steps were taken, scalar int32.
+        The winner with the head and the held-out logits that it has now (score and loss stay those of its
+        round), and how many steps were taken, scalar int32. A step costs what a round of one candidate does.
     """
     if config.refits == 0 or not config.selection:
         return best, jnp.int32(0)
