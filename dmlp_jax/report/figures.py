@@ -8,12 +8,13 @@ from dmlp_jax.report import intervals, svg
 from dmlp_jax.report.svg import COLORS, CORRECTED
 
 
-def label_accuracy(accuracy: np.ndarray, baselines: dict[str, float]) -> str:
+def label_accuracy(accuracy: np.ndarray, baselines: dict[str, float], taken: int | None = None) -> str:
     """Label accuracy over the purifier's steps, as in the paper's Fig. 4, with the baselines as lines.
 
     Args:
         accuracy: of the purified labels after each step, [steps].
         baselines: accuracy of the labels that each baseline gives.
+        taken: the step that the labels are from, see `verdict.step`.
     """
     lowest = min(accuracy.min(), *(value for name, value in baselines.items() if name != "given"))
 
@@ -34,17 +35,19 @@ def label_accuracy(accuracy: np.ndarray, baselines: dict[str, float]) -> str:
                 )
             else:
                 axes.axhline(100 * value, color=COLORS.get(name, CORRECTED), ls="--", lw=1.2, label=label)
+        _mark(axes, taken)
         axes.set(xlabel="step", ylabel="labels that are right, %", title="Label accuracy")
         svg.legend(axes)
 
     return svg.draw(draw)
 
 
-def course(history: dict[str, np.ndarray]) -> str:
+def course(history: dict[str, np.ndarray], taken: int | None = None) -> str:
     """Loss on clean rows and share of the labels that has moved over the purifier's steps; needs no truth.
 
     Args:
         history: arrays [steps], 'val_loss', 'changed', perhaps 'held_out_loss'.
+        taken: the step that the labels are from, see `verdict.step`.
     """
 
     def draw(axes):
@@ -53,6 +56,7 @@ def course(history: dict[str, np.ndarray]) -> str:
         for (name, label), style in zip(names.items(), ("-", "--"), strict=True):
             if name in history:
                 axes.plot(steps, history[name], style, color=COLORS["purified"], lw=1.8, label=label)
+        _mark(axes, taken)
         axes.set(xlabel="step", ylabel="loss, nats", title="Loss on clean rows, labels moved")
         other = axes.twinx()
         other.plot(steps, 100 * history["changed"], color=COLORS["given"], lw=1.8, label="labels moved")
@@ -62,6 +66,11 @@ def course(history: dict[str, np.ndarray]) -> str:
         svg.legend(axes, (lines, [line.get_label() for line in lines]))
 
     return svg.draw(draw)
+
+
+def _mark(axes: Any, taken: int | None) -> None:
+    if taken is not None:
+        axes.axvline(taken, color="0.4", ls=":", lw=1.2, label="taken")
 
 
 def confusion(given: np.ndarray, purified: np.ndarray, class_names: tuple[str, ...]) -> str:

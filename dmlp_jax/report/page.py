@@ -72,6 +72,7 @@ def write(
     page = _environment().get_template("template.html").render(
         result=result,
         verdict=verdict,
+        steps=len(purifier["history/changed"]),
         rows=tables.sources(result),
         flows=tables.flows(problem.given_labels, purified["labels"], problem.class_names),
         figures=list(map(Markup, _figures(result, problem, purified, purifier, curves))),
@@ -126,8 +127,8 @@ def _figures(
     if true is not None and "labels" in history:
         accuracy = np.mean(history["labels"] == true, axis=1)
         baselines = {name: value for name, value in result["labels"].items() if name != "purified"}
-        drawn.append(figures.label_accuracy(accuracy, baselines))
-    drawn.append(figures.course(history))
+        drawn.append(figures.label_accuracy(accuracy, baselines, verdict.step(result)))
+    drawn.append(figures.course(history, verdict.step(result)))
     drawn.append(figures.confusion(problem.given_labels, purified["labels"], names))
     rates = None
     if true is not None:

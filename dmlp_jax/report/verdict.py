@@ -132,6 +132,36 @@ def source(result: dict[str, Any]) -> str | None:
     return None
 
 
+def step(result: dict[str, Any]) -> int | None:
+    """The step, from 1, that the purifier took the labels from; None where a baseline's replaced them.
+
+    Args:
+        result: the contents of summary.json.
+    """
+    return result.get("chosen", {}).get("step") or None
+
+
+def course(result: dict[str, Any], steps: int) -> str | None:
+    """Which of the purifier's steps the labels come from, and what came after it; None without such a step.
+
+    Args:
+        result: the contents of summary.json.
+        steps: how many there were.
+    """
+    taken = step(result)
+    if taken is None:
+        return None
+    text = f"The labels are those of step {taken} of {steps}."
+    refits = result["chosen"].get("refits", 0)
+    if refits:
+        times = "once" if refits == 1 else f"{refits} times"
+        text += (
+            f" After it the classifier was averaged {times} with linear discriminant analysis of the labels "
+            "that it writes, as held-out clean rows gained by it; the curves over the steps do not show that."
+        )
+    return text
+
+
 def _single_rows(result: dict[str, Any]) -> str:
     single = result.get("chosen", {}).get("single_row_classes", 0)
     if not single:

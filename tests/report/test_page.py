@@ -91,6 +91,15 @@ def test_page_holds_the_table_the_figures_and_the_gallery(tmp_path):
     assert "truth: bird" in text
 
 
+def test_page_marks_the_step_that_labels_are_from(tmp_path):
+    plain = write(tmp_path / "plain.html", make_problem())
+    marked = write(tmp_path / "r.html", make_problem(), make_result(chosen={"step": 3, "refits": 2}))
+    assert "step 3 of 5" in marked
+    assert "averaged 2 times" in marked
+    # A grey line and its entry in the legend, in both figures over the steps.
+    assert marked.count("stroke: #666666") == plain.count("stroke: #666666") + 4
+
+
 def test_page_needs_nothing_from_elsewhere(tmp_path):
     text = write(tmp_path / "r.html", make_problem())
     links = re.findall(r'(?:src|href)="([^"]*)"', text)

@@ -78,6 +78,16 @@ def test_classes_of_one_clean_row_are_told():
         assert words in verdict.trust(result | {"chosen": {"step": 3, "single_row_classes": count}})
 
 
+def test_step_that_labels_are_from_is_told():
+    assert verdict.course(make_result(), 60) is None
+    assert verdict.course(make_result(chosen={"candidate": 5, "step": 0, "refits": 0}), 60) is None
+    sentence = verdict.course(make_result(chosen={"step": 23, "refits": 0}), 60)
+    assert "step 23 of 60" in sentence
+    assert "averaged" not in sentence
+    for refits, words in ((1, "averaged once with"), (3, "averaged 3 times with")):
+        assert words in verdict.course(make_result(chosen={"step": 23, "refits": refits}), 60)
+
+
 def test_reviewed_rows_are_told_with_their_bias():
     review = {
         "accepted": 8, "rejected": 2, "corrected": 0, "skipped": 3, "clean": 10,
