@@ -16,7 +16,8 @@ Repairs wrong labels of a data set with the help of a few rows whose labels are 
   dmlp-purify features.npy labels.npy --draw-clean --out OUT
 
 FEATURES is a matrix [rows, features] from any encoder. OUT gets purified.npz (labels, probs, confidence,
-changed, index, class_names), issues.csv (the most suspicious rows first), report.html and summary.json."""
+changed, index, class_names), purifier.npz (the classifier, the noise matrix, scores), issues.csv (the most
+suspicious rows first), report.html and summary.json."""
 
 
 class _Parser(argparse.ArgumentParser):

@@ -22,7 +22,7 @@ from dmlp_jax.purifier.config import PRESETS
 class LabelPurifier(ClassifierMixin, BaseEstimator):
     """Repairs wrong labels, and classifies new rows by what it learned from the repaired ones.
 
-    The features come from an encoder that was trained without the labels; the method is `dmlp_jax.purify`.
+    The features come from an encoder that did not see these labels; the method is `dmlp_jax.purify`.
     After `fit` the purified labels are in `labels_`. All learned attributes are NumPy arrays or plain
     numbers, so the estimator is cloned, pickled and searched over as others are. Labels may be anything
     hashable.
@@ -44,12 +44,15 @@ class LabelPurifier(ClassifierMixin, BaseEstimator):
         changed_: whether the purified label differs from the given one [n], bool.
         scores_: by source of labels ('given', 'purified' and the trivial baselines) a dict of 'accuracy' and
             'cross_entropy' on held-out clean rows and more, see `PurifyResult.scores`.
+        label_source_: what gave `labels_`: 'purified', or the name of a trivial baseline that was clearly
+            better on held-out clean rows.
         transition_matrix_: estimate of p(given label | true label) [c, c], row = true class.
         val_index_: rows of `fit` that were held out as clean; empty where a clean set was given. These keep
             their labels, with confidence 1.
         coef_, intercept_: linear head on centred rows of length `row_length_`, [c, d] and [c].
         mean_: feature mean, [d].
         row_length_: to which centred rows are scaled; 0 leaves them as they are.
+        n_iter_: rounds of the purifier.
         n_features_in_: d.
         feature_names_in_: names of the features, where X came with names [d].
     """
@@ -218,6 +221,7 @@ class LabelPurifier(ClassifierMixin, BaseEstimator):
             source: {name: float(value) for name, value in scores.items()}
             for source, scores in result.scores.items()
         }
+        self.label_source_ = result.source
         self.transition_matrix_ = result.transition
         self.val_index_ = held_out
         self.coef_ = result.classifier.kernel.T.astype(np.float64)

@@ -1,4 +1,4 @@
-"""What `dmlp-purify` leaves: purified.npz, issues.csv, report.html and summary.json."""
+"""What `dmlp-purify` leaves: purified.npz, purifier.npz, issues.csv, report.html and summary.json."""
 
 import contextlib
 import os
@@ -21,7 +21,7 @@ from dmlp_jax.purifier import PurifyResult
 from dmlp_jax.report import page, verdict
 
 # summary.json is written last: where it is, the others are.
-NAMES = ("purified.npz", "issues.csv", "report.html", "summary.json")
+NAMES = ("purified.npz", "purifier.npz", "issues.csv", "report.html", "summary.json")
 # Of the folder inside OUT where the new files wait until all are whole.
 _PREFIX = ".dmlp-purify."
 
@@ -94,11 +94,13 @@ def write(
         contents["review"] = reviewed.counts
         decided |= {"reviewed_index": reviewed.row_numbers, "reviewed_labels": reviewed.labels}
     purified = {name: getattr(result, name) for name in ("labels", "probs", "confidence", "changed")}
+    arrays = summary.purifier_arrays(result)
     with _replacing(folder) as new:
         files.save_npz(
             new / "purified.npz",
             {**purified, "index": rows.row_numbers, "class_names": np.array(rows.class_names), **decided},
         )
+        files.save_npz(new / "purifier.npz", arrays)
         files.save_text(new / "issues.csv", found.csv())
         page.write(
             new / "report.html",
@@ -106,7 +108,7 @@ def write(
             ConfigDict({"report": {key: settings[key] for key in ("gallery", "map")}, "arguments": settings}),
             _problem(rows),
             purified,
-            summary.purifier_arrays(result),
+            arrays,
             curves={},
             row_index=rows.row_numbers,
             row_names=ids,

@@ -26,14 +26,18 @@ PACKAGES = ("dmlp_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "n
 
 
 def save_purified(workdir: Workdir, result: PurifyResult) -> None:
-    """Writes purifier.npz (history, scores, baselines, classifier) and purified.npz (the labels)."""
+    """Writes purifier.npz (see `purifier_arrays`) and purified.npz (the labels)."""
     files.save_npz(workdir.purifier, purifier_arrays(result))
     names = ("probs", "labels", "confidence", "changed")
     files.save_npz(workdir.purified, {name: getattr(result, name) for name in names})
 
 
 def purifier_arrays(result: PurifyResult) -> dict[str, np.ndarray]:
-    """What purifier.npz holds, by names such as 'history/val_loss'."""
+    """What purifier.npz holds, by names such as 'history/val_loss'.
+
+    'transition', and the fields 'history', 'scores', 'baselines', 'chosen', 'reliability' and 'classifier' of
+    `PurifyResult`.
+    """
     nested = {
         "history": result.history,
         "baselines": result.baselines,

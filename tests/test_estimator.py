@@ -53,6 +53,7 @@ def test_attributes_agree_with_purify_and_with_each_other(fitted):
         fitted.predict_proba(VAL_FEATURES), dmlp_jax.predict(result.classifier, VAL_FEATURES), atol=1e-5
     )
     assert fitted.scores_["purified"]["accuracy"] == float(result.scores["purified"]["accuracy"])
+    assert fitted.label_source_ == result.source == "purified"
     assert fitted.classes_.tolist() == [0, 1, 2]
     assert fitted.n_features_in_ == 16
     assert fitted.val_index_.size == 0

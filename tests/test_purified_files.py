@@ -66,7 +66,7 @@ def test_earlier_results_outlive_a_full_disk(results, monkeypatch, name):
 
 
 @pytest.mark.parametrize("earlier", [FILES, ["report.html"], []], ids=["all", "one", "none"])
-@pytest.mark.parametrize("step", range(8))
+@pytest.mark.parametrize("step", range(2 * len(FILES)))
 def test_earlier_results_come_back_when_a_new_one_cannot_be_moved(results, monkeypatch, earlier, step):
     out, write = results
     for name in set(FILES) - set(earlier):
@@ -81,7 +81,7 @@ def test_earlier_results_come_back_when_a_new_one_cannot_be_moved(results, monke
         replace(source, target)
 
     monkeypatch.setattr(os, "replace", torn)
-    if step < len(earlier) + 4:
+    if step < len(earlier) + len(FILES):
         with pytest.raises(UserError, match=f"cannot write {out}: Operation not permitted"):
             write()
         assert contents_of(out) == {name: f"earlier {name}" for name in earlier}

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from dmlp_jax.data.decode import FORMATS
 from dmlp_jax.data.folder import SUFFIXES
 from dmlp_jax.errors import UserError
 
@@ -44,14 +45,17 @@ def find(folder: Path, count: int, names: np.ndarray | None = None) -> list[Path
     }
     for row, name in enumerate(names):
         if str(name) not in known:
-            raise UserError(f"--images: row {row} is {str(name)!r}, but {folder} holds no such image")
+            raise UserError(
+                f"--images: row {row} is {str(name)!r}, but {folder} holds no such image; names are those of "
+                "files in it, with or without suffix"
+            )
     return [known[str(name)] for name in names]
 
 
 def thumbnail(path: Path) -> np.ndarray | None:
     """An image [h, w, 3] uint8 of at most `SIDE` pixels a side; None where it cannot be read."""
     try:
-        with Image.open(path) as stored:
+        with Image.open(path, formats=FORMATS) as stored:
             stored.draft("RGB", (SIDE, SIDE))
             image = stored.convert("RGB")
             image.thumbnail((SIDE, SIDE))

@@ -4,11 +4,12 @@ from dmlp_jax.purifier.baselines import PROBES
 from dmlp_jax.purifier.checks import InputError
 from dmlp_jax.purifier.config import PurifyConfig
 from dmlp_jax.purifier.purify import purify
-from dmlp_jax.purifier.result import PurifyResult
+from dmlp_jax.purifier.result import SOURCES, PurifyResult
 from dmlp_jax.purifier.scaling import LinearClassifier, predict
 
 __all__ = [
     "PROBES",
+    "SOURCES",
     "InputError",
     "LinearClassifier",
     "PurifyConfig",

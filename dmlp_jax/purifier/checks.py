@@ -71,7 +71,8 @@ def check_labels(name: str, labels: Any, rows: int, num_classes: int | None) -> 
         return _check_distributions(name, array, rows, num_classes)
     if array.ndim != 1:
         raise InputError(
-            f"{name} must be class indices [n] or class probabilities [n, c], got shape {tuple(array.shape)}"
+            f"{name} must be class indices [n] or class probabilities [n, c], got shape "
+            f"{tuple(array.shape)}; give one label, or one row of probabilities, for each row"
         )
     if not jnp.issubdtype(array.dtype, jnp.integer):
         raise InputError(
@@ -97,9 +98,14 @@ def check_num_classes(num_classes: int | None, *labels: Any) -> int:
         # The array's own maximum: jax.numpy would first cut 64 bits down to 32.
         num_classes = 1 + max(int(array.max()) for array in labels)
     if isinstance(num_classes, bool) or not isinstance(num_classes, (int, np.integer)):
-        raise InputError(f"num_classes must be an integer, got {num_classes!r}")
+        raise InputError(
+            f"num_classes must be an integer, got {num_classes!r}; leave it out to count the labels"
+        )
     if num_classes < 2:
-        raise InputError(f"num_classes is {num_classes}: purification needs at least two classes")
+        raise InputError(
+            f"num_classes is {num_classes}: purification needs at least two classes; check that the labels "
+            "are those meant"
+        )
     return int(num_classes)
 
 
@@ -132,7 +138,9 @@ def check_weight(name: str, weight: Any, rows: int) -> jax.Array:
     """Row weights [rows], not negative and not all zero, where concrete."""
     array = _array(name, weight)
     if array.ndim != 1:
-        raise InputError(f"{name} must have shape [{rows}], got {tuple(array.shape)}")
+        raise InputError(
+            f"{name} must have shape [{rows}], got {tuple(array.shape)}; give one number for each row"
+        )
     _check_rows(name, array, rows)
     if not is_traced(array):
         xp, kind = (jnp, jnp.float32) if isinstance(array, jax.Array) else (np, np.float64)
@@ -168,8 +176,9 @@ def check_config(config: PurifyConfig) -> None:
         ("eac_batch_size", 1),
         ("num_members", 1),
     ):
-        if getattr(config, name) < least:
-            raise InputError(f"config.{name} is {getattr(config, name)}; it must be at least {least}")
+        value = getattr(config, name)
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+            raise InputError(f"config.{name} is {value!r}; it must be a whole number, at least {least}")
     if not isinstance(config.weight_decay, tuple) or not config.weight_decay:
         raise InputError(
             f"config.weight_decay must be a tuple with an entry per candidate, got {config.weight_decay!r}"
@@ -178,6 +187,25 @@ def check_config(config: PurifyConfig) -> None:
         for value in jax.tree.leaves(getattr(config, name)):
             if not is_traced(value) and not np.all(np.asarray(value) > 0):
                 raise InputError(f"config.{name} is {value}; it must be positive")
+    for name, value in (("val_weight", config.val_weight), ("eac_momentum", config.eac_momentum)):
+        if not is_traced(value) and not np.all(np.asarray(value) >= 0):
+            raise InputError(f"config.{name} is {value}; it must not be negative")
+    if not is_traced(config.eac_momentum) and not np.all(np.asarray(config.eac_momentum) <= 1):
+        raise InputError(f"config.eac_momentum is {config.eac_momentum}; it is a share, at most 1")
+
+
+def check_key(key: Any) -> jax.Array:
+    """One PRNG key; one of `jax.random.PRNGKey` becomes a typed one."""
+    if isinstance(key, jax.Array) and key.dtype == jnp.uint32 and key.shape == (2,):
+        key = jax.random.wrap_key_data(key, impl="threefry2x32")
+    if not (isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)):
+        raise InputError(f"key must be a PRNG key, got {type(key).__name__}; pass jax.random.key(seed)")
+    if key.shape != ():
+        raise InputError(
+            f"key must be one PRNG key, got keys of shape {key.shape}; pass one of them, or jax.vmap over "
+            "them"
+        )
+    return key
 
 
 def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
@@ -229,9 +257,15 @@ def _check_range(name: str, array: jax.Array, num_classes: int | None) -> None:
 def _check_distributions(name: str, array: jax.Array, rows: int, num_classes: int | None) -> jax.Array:
     _check_rows(name, array, rows)
     if num_classes is not None and array.shape[1] != num_classes:
-        raise InputError(f"{name} has {array.shape[1]} columns but num_classes is {num_classes}")
+        raise InputError(
+            f"{name} has {array.shape[1]} columns but num_classes is {num_classes}; give a probability for "
+            "each class, or leave num_classes out"
+        )
     if not jnp.issubdtype(array.dtype, jnp.floating):
-        raise InputError(f"{name} [n, c] must hold probabilities, got {array.dtype}; pass class indices [n]")
+        raise InputError(
+            f"{name} [n, c] must hold probabilities, got {array.dtype} of shape {tuple(array.shape)}; pass "
+            "class indices [n], which a column [n, 1] becomes by .ravel()"
+        )
     if not is_traced(array):
         xp = jnp if isinstance(array, jax.Array) else np
         values = xp.asarray(array, xp.float32)

@@ -12,7 +12,8 @@ the labels change has rank c. So a step costs what a round does, and has no step
 A gradient step moves the classifier by what its labels say beyond its own prediction: next to nothing where
 the given labels say little, for Q is then the prediction. The closed form also learns from where the rows
 lie, whatever their labels. But it takes classes for Gaussian, and believes its own labels more at every step:
-so the two are averaged, calibrated logits each, and only while the held-out clean rows gain by it.
+so the two are averaged, calibrated logits each, and only while the held-out clean rows gain by it, by more
+than a standard error.
 """
 
 from typing import NamedTuple
@@ -51,11 +52,12 @@ class Scatter(NamedTuple):
     freedom: jax.Array
 
 
-def scatter(shared: Shared, clean: CleanSet) -> Scatter:
-    """`Scatter` of the rows whose Gram matrices are in `shared`."""
-    gram = (shared.gram + shared.gram_val)[:-1, :-1]
+def scatter(shared: Shared, clean: CleanSet, val_weight: jax.Array | float = 1.0) -> Scatter:
+    """`Scatter` of the rows whose Gram matrices are in `shared`, a clean row counting `val_weight` times."""
+    gram = (shared.gram + val_weight * shared.gram_val)[:-1, :-1]
     factor = ridge.factor(gram, PENALTY * ridge.mean_eigenvalue(gram))
-    return Scatter(factor, shared.total + clean.labels.shape[0], jnp.sum(factor.inverse * gram))
+    total = shared.total + val_weight * clean.labels.shape[0]
+    return Scatter(factor, total, jnp.sum(factor.inverse * gram))
 
 
 def fit(moment: jax.Array, total: jax.Array, factor: RidgeFactor) -> jax.Array:
@@ -86,6 +88,8 @@ def refine(
 ) -> tuple[Snapshot, jax.Array]:
     """Averages with the closed form, up to `config.refits` times, while held-out clean rows gain by it.
 
+    A step is taken where the mean gain is above `STANDARD_ERRORS` of its standard error.
+
     Args:
         best: the winner of the rounds, see `schedule.run`.
         train: the training rows.
@@ -99,7 +103,7 @@ def refine(
     """
     if config.refits == 0 or not config.selection:
         return best, jnp.int32(0)
-    common = scatter(shared, clean)
+    common = scatter(shared, clean, config.val_weight)
 
     def body(state):
         current, taken, _ = state
@@ -129,14 +133,14 @@ def _averaged(
         return moment, jnp.einsum("kyb,bg->kyg", labels, chunk.given, precision=HIGHEST)
 
     moment, counts = rows.sum_over(sums, train)
-    moment += clean_lib.moment(clean)
+    moment += config.val_weight * clean_lib.moment(clean)
     closed = jax.lax.map(lambda member: fit(member, common.total, common.factor), moment)
     temperature = selection.fit_temperature(clean_lib.held_out(closed[:-1], clean), clean.targets)
 
     own = jax.vmap(lambda weights, t: weights / t)(head.weights, head.temperature)
     weights = (1.0 - SHARE) * own + SHARE * closed / temperature
-    # A row's label moves the mean of its class, one of N rows. And what it has done to the labels of others,
-    # through the classifier that wrote them, comes back with these.
+    # A row's label moves the mean of its class, one of N rows. What it has done to the labels of others,
+    # through the classifier that wrote them, comes back with these: its own leverage stays whole.
     moved = closed.shape[-1] * common.freedom / common.total
     leverage = head.leverage / head.temperature + SHARE * moved / temperature
     held_out = clean_lib.held_out(weights[:-1], clean)

@@ -1,4 +1,4 @@
-"""External Accompanied Classifier: a linear softmax classifier trained on the current labels (Eq. 8-9).
+"""Extrinsic Auxiliary Correction: a linear softmax classifier trained on the current labels (Eq. 8-9).
 
 Two updates: one preconditioned Nesterov step per round (default preset), which keeps the classifier from
 memorising wrong labels, and the paper's Adam on the mean of cross-entropy and entropy. Both are written

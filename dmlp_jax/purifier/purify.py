@@ -33,11 +33,11 @@ def purify(
     be called inside `jax.jit` and `jax.vmap` (then `num_classes` is required and values are not checked).
 
     Args:
-        features: features of the training rows [n, d], from an encoder trained without labels, any
+        features: features of the training rows [n, d], from an encoder that did not see these labels, any
             type of number and scale. A NumPy memory map, or another array-like that is sliced from disk, is
-            never loaded whole but read once or twice in every round, by a program compiled for this call. A
-            `jax.Array` whose rows are spread over devices or hosts stays so, and so do the results; not
-            inside `jax.jit`. The paper preset wants features in the memory of one device.
+            never loaded whole but read once in every round, and a few times before and after. A `jax.Array`
+            whose rows are spread over devices or hosts stays so, and so do the results; not inside `jax.jit`.
+            The paper preset wants features in the memory of one device.
         labels: their given, partly wrong labels: class indices [n] or distributions [n, c].
         val: the clean set: features [m, d] from the same encoder and true class indices [m], every class
             present.
@@ -154,6 +154,7 @@ def _check(
     # Values of concrete arrays can be looked at even while a caller's jit traces around them.
     with jax.ensure_compile_time_eval():
         checks.check_config(config)
+        key = checks.check_key(key)
         if num_classes is not None:
             num_classes = checks.check_num_classes(num_classes)
         matrix = _check_training_features(features, config)
@@ -165,7 +166,10 @@ def _check(
         labels = checks.check_labels("labels", labels, matrix.shape[0], num_classes)
         val_labels = checks.check_labels("val labels", val_labels, val_features.shape[0], num_classes)
         if val_labels.ndim != 1:
-            raise checks.InputError("val labels must be class indices [m]: clean labels are certain")
+            raise checks.InputError(
+                f"val labels must be class indices [m], got shape {tuple(val_labels.shape)}: clean labels "
+                "are certain; pass their classes, for instance val_labels.argmax(axis=1)"
+            )
         num_classes = checks.check_num_classes(num_classes, labels, val_labels)
         checks.check_labels("val labels", val_labels, val_features.shape[0], num_classes)
         checks.check_every_class("val labels", val_labels, num_classes)
@@ -174,7 +178,10 @@ def _check(
                 "val_given_labels", val_given_labels, val_features.shape[0], num_classes
             )
             if val_given_labels.ndim != 1:
-                raise checks.InputError("val_given_labels must be class indices [m]")
+                raise checks.InputError(
+                    f"val_given_labels must be class indices [m], got shape {tuple(val_given_labels.shape)}; "
+                    "pass the classes, for instance val_given_labels.argmax(axis=1)"
+                )
         if sample_weight is not None:
             sample_weight = checks.check_weight("sample_weight", sample_weight, matrix.shape[0])
     # Numbers of one type, so that a new value is never a new program.
@@ -198,5 +205,8 @@ def _check_training_features(features: ArrayLike, config: PurifyConfig) -> Any:
 
 def _unpack(val: Any) -> tuple[Any, Any]:
     if not isinstance(val, (tuple, list)) or len(val) != 2:
-        raise checks.InputError("val must be a pair (val_features, val_labels)")
+        raise checks.InputError(
+            f"val must be a pair (val_features, val_labels), got {type(val).__name__}; pass the clean rows' "
+            "features and their labels as a tuple"
+        )
     return val[0], val[1]

@@ -4,7 +4,11 @@ from typing import NamedTuple
 
 import jax
 
+from dmlp_jax.purifier.baselines import PROBES
 from dmlp_jax.purifier.scaling import LinearClassifier
+
+# What can give the labels, by `PurifyResult.chosen['source']`.
+SOURCES = ("purified", *PROBES, "given")
 
 
 class PurifyResult(NamedTuple):
@@ -31,13 +35,13 @@ class PurifyResult(NamedTuple):
             accuracy of a bin. An expectation like the score of 'purified'; zeros in the paper preset, which
             holds nothing out.
         baselines: labels [n], int32, that each trivial baseline would give.
-        chosen: 'candidate' and 'step' that selection took, int32. With s candidates the indices s, s + 1 and
-            s + 2 stand for the probes of `PROBES`, s + 3 for the given labels, which no candidate beat, at
-            step 0. In the paper preset candidate 0 at the last step. 'refits' is how many times the
-            classifier was then averaged with the closed form of its labels, see `discriminant.py`.
-            'single_row_classes' is how many classes have one clean row only, whose held-out score comes from
-            classifiers that saw no clean row of that class: with many of them the scores, and the choices by
-            them, are too low.
+        chosen: what selection took, int32. 'source' is what gave the labels, an index of `SOURCES`, see
+            `source`. 'candidate' and 'step' are those of the purifier's own labels; in the paper preset
+            candidate 0 at the last step. Where a baseline replaced them the step is 0 and, with s candidates,
+            the candidate s + 'source' - 1. 'refits' is how many times the classifier was averaged with the
+            closed form of its labels after that step, see `discriminant.py`. 'single_row_classes' is how many
+            classes have one clean row only, whose held-out score comes from classifiers that saw no clean row
+            of that class: with many of them the scores, and the choices by them, are too low.
     """
 
     labels: jax.Array
@@ -51,3 +55,8 @@ class PurifyResult(NamedTuple):
     reliability: dict[str, jax.Array]
     baselines: dict[str, jax.Array]
     chosen: dict[str, jax.Array]
+
+    @property
+    def source(self) -> str:
+        """What gave the labels: 'purified', or a baseline that was clearly better, or 'given'; not traced."""
+        return SOURCES[int(self.chosen["source"])]

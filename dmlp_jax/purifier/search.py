@@ -10,7 +10,7 @@ def bisect(below: Callable[[jax.Array], jax.Array], low: jax.Array, high: jax.Ar
     """Where a condition that holds from `low` on ceases to hold, a scalar.
 
     Args:
-        below: whether it still holds at a scalar, bool; monotonous.
+        below: whether it still holds at a scalar, bool; monotone.
         low: scalar.
         high: scalar, not below `low`; the answer if the condition never ceases.
         steps: halvings of the bracket.

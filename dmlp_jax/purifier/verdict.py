@@ -67,7 +67,7 @@ class Verdict(NamedTuple):
         score: of the outcome on held-out clean rows, see `PurifyResult.scores`.
         reliability: of its confidence there, see `PurifyResult.reliability`.
         history: arrays [steps].
-        chosen: 'candidate', 'step' and 'refits', int32.
+        chosen: 'source', 'candidate', 'step' and 'refits', int32, see `PurifyResult.chosen`.
     """
 
     labels: Labels
@@ -136,6 +136,7 @@ def of_default(
     )
     replaced = option > 0
     chosen = {
+        "source": option,
         "candidate": jnp.where(replaced, len(config.weight_decay) + option - 1, candidate),
         "step": jnp.where(replaced, 0, best.step),
         "refits": jnp.where(replaced, 0, refits),
@@ -145,7 +146,7 @@ def of_default(
 
 
 def _stride(clean: CleanSet) -> int:
-    """Every which clean row is asked what its label would be under each given label."""
+    """How far apart the clean rows are that are asked what their label would be under each given label."""
     count, classes = clean.targets.shape
     return -(-count * classes**2 // TRIPLES)
 
@@ -242,6 +243,7 @@ def of_paper(
     weights = jnp.mean(outcome.weights, axis=0)
     head = LinearClassifier(weights[:-1], weights[-1], jnp.zeros_like(weights[:-1, 0]), jnp.float32(0))
     unknown = HeldOutScore(jnp.float32(jnp.nan), jnp.float32(jnp.nan))
-    chosen = {"candidate": jnp.int32(0), "step": jnp.int32(config.steps), "refits": jnp.int32(0)}
+    zero = jnp.int32(0)
+    chosen = {"source": zero, "candidate": zero, "step": jnp.int32(config.steps), "refits": zero}
     bins = reliability.unknown()
     return Verdict(Labels(probs, guesses), totals, head, unknown, bins, outcome.history, chosen)

@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+from dmlp_jax.purifier import SOURCES
 from dmlp_jax.report import intervals
 
 # A difference is told from chance beyond so many standard errors.
@@ -28,9 +29,14 @@ def trust(result: dict[str, Any]) -> str:
     name, best = best_probe(held_out)
     replaced = source(result)
     if replaced is not None:
+        kept = (
+            "the given labels were kept"
+            if replaced == "given"
+            else f"the labels here are those of the {_words(replaced)}"
+        )
         return (
-            "Purification did not beat the trivial baselines on held-out clean rows: the labels here are "
-            f"those of the {_words(replaced)}, which did better there ({_share(own, count)}). {_rows(count)}"
+            f"Purification did not beat the trivial baselines on held-out clean rows: {kept}, which did "
+            f"better there ({_share(own, count)}). {_rows(count)}"
         )
     error = math.hypot(intervals.standard_error(own, count), intervals.standard_error(best, count))
     gain = own - best
@@ -122,14 +128,8 @@ def best_probe(values: dict[str, float | None]) -> tuple[str, float]:
 
 def source(result: dict[str, Any]) -> str | None:
     """The baseline whose labels were taken for the purified ones, 'given' included; None for none."""
-    if result.get("chosen", {}).get("step") != 0:
-        return None
-    # A replaced score is the very score of what replaces it, see `PurifyResult.chosen`.
-    own = {key: result["scores"]["purified"][key] for key in ("cross_entropy", "accuracy")}
-    for name, score in result["scores"].items():
-        if name != "purified" and all(score[key] == value for key, value in own.items()):
-            return name
-    return None
+    index = result.get("chosen", {}).get("source", 0)
+    return SOURCES[index] if index else None
 
 
 def step(result: dict[str, Any]) -> int | None:

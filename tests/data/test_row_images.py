@@ -39,3 +39,13 @@ def test_thumbnails_are_small_and_a_damaged_image_is_none(images):
     assert row_images.thumbnail(images / "a.png").shape == (80, 160, 3)
     (images / "a.png").write_bytes(b"\x89PNG\r\n\x1a\nbroken")
     assert row_images.thumbnail(images / "a.png") is None
+
+
+def test_only_common_formats_are_decoded_whatever_a_file_is_called(tmp_path):
+    """Pillow goes by content, and has decoders that start other programs."""
+    Image.new("RGB", (4, 2), "red").save(tmp_path / "a.png", format="PNG")
+    Image.new("RGB", (4, 2), "red").save(tmp_path / "b.png", format="PPM")
+    Image.new("RGB", (4, 2), "red").save(tmp_path / "c.png", format="EPS")
+    assert row_images.thumbnail(tmp_path / "a.png").shape == (2, 4, 3)
+    assert row_images.thumbnail(tmp_path / "b.png") is None
+    assert row_images.thumbnail(tmp_path / "c.png") is None

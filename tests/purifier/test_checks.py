@@ -79,6 +79,13 @@ FEATURES, GIVEN, (VAL_FEATURES, VAL_LABELS), _ = make_blobs(0)
         ({"config": PurifyConfig(weight_decay=0.1)}, ["weight_decay", "tuple"]),
         ({"config": PurifyConfig(weight_decay=(0.0,))}, ["weight_decay", "positive"]),
         ({"config": PurifyConfig(ridge_penalty=-1.0)}, ["ridge_penalty", "positive"]),
+        ({"config": PurifyConfig(steps="60")}, ["config.steps is '60'", "whole number"]),
+        ({"config": PurifyConfig(refits=-1)}, ["config.refits is -1", "at least 0"]),
+        ({"config": PurifyConfig(val_weight=-0.5)}, ["config.val_weight is -0.5", "negative"]),
+        ({"config": PurifyConfig.paper(eac_momentum=1.5)}, ["config.eac_momentum is 1.5", "at most 1"]),
+        ({"key": 0}, ["key", "int", "jax.random.key(seed)"]),
+        ({"key": jax.random.split(jax.random.key(0), 3)}, ["key", "(3,)", "jax.vmap"]),
+        ({"labels": GIVEN[:, None]}, ["labels", "(300, 1)"]),
         ({"config": PurifyConfig.paper(label_optimizer="rmsprop")}, ["label_optimizer", "'sgd', 'adam'"]),
     ],
 )
@@ -92,6 +99,12 @@ def test_message_says_which_what_where(changes, words):
 def test_val_must_be_a_pair():
     with pytest.raises(InputError, match="pair"):
         purify(FEATURES, GIVEN, VAL_FEATURES)
+
+
+def test_untyped_key_is_as_good_as_a_typed_one():
+    config = PurifyConfig(steps=3)
+    typed, untyped = (broken(key=key, config=config) for key in (jax.random.key(7), jax.random.PRNGKey(7)))
+    np.testing.assert_array_equal(typed.probs, untyped.probs)
 
 
 def test_number_of_classes_is_asked_for_under_jit():

@@ -1,4 +1,6 @@
 import dataclasses
+from functools import partial
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -101,6 +103,22 @@ def test_without_selection_nothing_is_averaged():
     np.testing.assert_array_equal(result.probs, same.probs)
 
 
+def test_clean_rows_of_weight_two_count_twice():
+    """As if every clean row were there twice."""
+    rng = np.random.default_rng(0)
+    rows, again = rng.normal(size=(40, 5)), rng.normal(size=(10, 5))
+    stacked = [np.concatenate([part, np.ones((len(part), 1))], axis=1) for part in (rows, again)]
+    gram, gram_val = (jnp.asarray(part.T @ part, jnp.float32) for part in stacked)
+    total = jnp.float32(len(rows))
+    shared = SimpleNamespace(gram=gram, gram_val=gram_val, total=total)
+    twice = SimpleNamespace(gram=gram, gram_val=2 * gram_val, total=total)
+    found = discriminant.scatter(shared, SimpleNamespace(labels=np.zeros(10)), 2.0)
+    expected = discriminant.scatter(twice, SimpleNamespace(labels=np.zeros(20)))
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-6), found, expected)
+
+
 def test_a_negative_number_of_refits_is_refused():
-    with pytest.raises(checks.InputError, match=r"config\.refits is -1; it must be at least 0"):
+    with pytest.raises(
+        checks.InputError, match=r"config\.refits is -1; it must be a whole number, at least 0"
+    ):
         purify(*noisy_blobs(0, 0.9)[0], config=PurifyConfig(refits=-1))

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from dmlp_jax.purifier import SOURCES
 from dmlp_jax.report import intervals, verdict
 from tests.report.test_page import make_result
 
@@ -56,18 +57,21 @@ def test_paper_preset_cannot_tell():
     assert "cannot be told" in verdict.trust(result)
 
 
-@pytest.mark.parametrize(("name", "words"), [("noisy_probe", "noisy probe"), ("given", "given labels")])
+@pytest.mark.parametrize(
+    ("name", "words"), [("noisy_probe", "those of the noisy probe"), ("given", "the given labels were kept")]
+)
 def test_labels_of_a_baseline_are_named_so(name, words):
     scores = {
         "given": {"cross_entropy": None, "accuracy": 0.97},
         "noisy_probe": {"cross_entropy": 0.5, "accuracy": 0.95},
     }
     result = held_out(scores[name]["accuracy"], 0.95, 1000)
-    result |= {"scores": {**scores, "purified": scores[name]}, "chosen": {"candidate": 5, "step": 0}}
+    chosen = {"source": SOURCES.index(name), "step": 0}
+    result |= {"scores": {**scores, "purified": scores[name]}, "chosen": chosen}
     sentence = verdict.trust(result)
     assert "did not beat" in sentence
-    assert f"those of the {words}" in sentence
-    result["chosen"]["step"] = 3
+    assert words in sentence
+    result["chosen"] = {"source": 0, "step": 3}
     assert "did not beat" not in verdict.trust(result)
 
 
