@@ -85,8 +85,8 @@ def default_config() -> ConfigDict:
 
     config.purify = purify = ConfigDict()
     purify.preset = "default"  # default, or paper: PurifyConfig() or PurifyConfig.paper()
-    # The other fields of PurifyConfig; None keeps the preset's value (of keep_label_history: on where the truth is
-    # known, and it is not too large).
+    # The other fields of PurifyConfig; None keeps the preset's value (keep_label_history: on where the truth
+    # is known and the history not too large).
     for name in (
         "steps",
         "race_steps",

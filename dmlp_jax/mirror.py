@@ -1,7 +1,7 @@
 """A workdir in a bucket: a folder of this machine, kept the same as what lies at an address.
 
 A run renames, appends and locks, none of which a bucket can. So it works in a folder here, and what changes
-in it is sent: at the beginning and the end of each stage, every ten seconds, and when the run ends. The object
+in it is sent: when a stage begins or ends, every ten seconds, and when the run ends. The object
 `.mirror.json` names the files that belong together. It is written after all of them have arrived and before
 others are deleted: what a run that is killed while it sends leaves there, any machine goes on from. It also
 names the owner, the machine that began last; an earlier one that still runs sees that when it sends next,

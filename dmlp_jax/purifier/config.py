@@ -27,8 +27,8 @@ class PurifyConfig:
         race_steps: rounds after which the candidate that does best goes on alone. No earlier round
             is chosen; with `steps` at or below it the last one is. Default preset. Static.
         num_folds: folds of the clean set for held-out selection, at least 2. Default preset. Static.
-        refits: maximum number of times that the classifier is averaged with the closed form of its labels after
-            the rounds, see `discriminant.py`; 0 leaves it out. Default preset. Static.
+        refits: maximum number of times that the classifier is averaged with the closed form of its labels
+            after the rounds, see `discriminant.py`; 0 leaves it out. Default preset. Static.
         ipc: take the meta step on the labels (Eq. 6-7). On in `paper()`; off in the default, where it adds
             little for half as much time again, see the README. Static.
         eac: False leaves the classifier's label writes out. Paper preset only. Static.
