@@ -149,6 +149,7 @@ def summarize(
         "changed": float(np.mean(result.changed)),
         "held_out": {name: values["accuracy"] for name, values in scores.items()},
         "scores": scores,
+        "source": result.source,
         "chosen": {name: int(value) for name, value in result.chosen.items()},
         "test": {},
         "probe": {"linear": None, "knn": None},

@@ -16,7 +16,7 @@ from dmlp_jax import corrected, files
 from dmlp_jax.data import datasets
 from dmlp_jax.data.types import Problem
 from dmlp_jax.errors import UserError
-from dmlp_jax.purifier import PROBES, PurifyResult
+from dmlp_jax.purifier import PROBES, SOURCES, PurifyResult
 from dmlp_jax.retrain import arms, noise_rate
 from dmlp_jax.training.metrics import MetricsLog
 from dmlp_jax.workdir import Workdir
@@ -173,6 +173,8 @@ def summarize(
         "changed": float(np.mean(files.load_npz(workdir.purified)["changed"])),
         "held_out": {name: values["accuracy"] for name, values in scores.items()},
         "scores": scores,
+        # An earlier version's file has none.
+        "source": SOURCES[int(stored.get("chosen/source", 0))],
         "chosen": {
             key.removeprefix("chosen/"): int(value)
             for key, value in stored.items()

@@ -3,7 +3,6 @@
 import math
 from typing import Any
 
-from dmlp_jax.purifier import SOURCES
 from dmlp_jax.report import intervals
 
 # A difference is told from chance beyond so many standard errors.
@@ -128,8 +127,8 @@ def best_probe(values: dict[str, float | None]) -> tuple[str, float]:
 
 def source(result: dict[str, Any]) -> str | None:
     """The baseline whose labels were taken for the purified ones, 'given' included; None for none."""
-    index = result.get("chosen", {}).get("source", 0)
-    return SOURCES[index] if index else None
+    found = result.get("source", "purified")
+    return None if found == "purified" else found
 
 
 def step(result: dict[str, Any]) -> int | None:

@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 
-from dmlp_jax.purifier import SOURCES
 from dmlp_jax.report import intervals, verdict
 from tests.report.test_page import make_result
 
@@ -66,12 +65,11 @@ def test_labels_of_a_baseline_are_named_so(name, words):
         "noisy_probe": {"cross_entropy": 0.5, "accuracy": 0.95},
     }
     result = held_out(scores[name]["accuracy"], 0.95, 1000)
-    chosen = {"source": SOURCES.index(name), "step": 0}
-    result |= {"scores": {**scores, "purified": scores[name]}, "chosen": chosen}
+    result |= {"scores": {**scores, "purified": scores[name]}, "source": name}
     sentence = verdict.trust(result)
     assert "did not beat" in sentence
     assert words in sentence
-    result["chosen"] = {"source": 0, "step": 3}
+    result["source"] = "purified"
     assert "did not beat" not in verdict.trust(result)
 
 
