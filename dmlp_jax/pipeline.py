@@ -15,7 +15,7 @@ from dmlp_jax.coupled import methods as coupled_methods  # noqa: F401  (register
 from dmlp_jax.data import augment, datasets
 from dmlp_jax.errors import UserError
 from dmlp_jax.models import registry
-from dmlp_jax.purifier.checks import check_config
+from dmlp_jax.purifier.settings_checks import check_config
 from dmlp_jax.retrain import arms, method, methods  # noqa: F401  (methods registers them)
 from dmlp_jax.run import Run
 from dmlp_jax.training import compile_cache

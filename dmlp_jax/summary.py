@@ -173,7 +173,7 @@ def summarize(
         "changed": float(np.mean(files.load_npz(workdir.purified)["changed"])),
         "held_out": {name: values["accuracy"] for name, values in scores.items()},
         "scores": scores,
-        # An earlier version's file has none.
+        # A workdir of an earlier commit has none.
         "source": SOURCES[int(stored.get("chosen/source", 0))],
         "chosen": {
             key.removeprefix("chosen/"): int(value)

@@ -52,8 +52,14 @@ class Scatter(NamedTuple):
     freedom: jax.Array
 
 
-def scatter(shared: Shared, clean: CleanSet, val_weight: jax.Array | float = 1.0) -> Scatter:
-    """`Scatter` of the rows whose Gram matrices are in `shared`, a clean row counting `val_weight` times."""
+def scatter(shared: Shared, clean: CleanSet, val_weight: jax.Array | float) -> Scatter:
+    """`Scatter` of the training rows and the clean ones, of which each counts `val_weight` times.
+
+    Args:
+        shared: holds their Gram matrices [d + 1, d + 1], the constant column last, and n without clean rows.
+        clean: the clean rows.
+        val_weight: see `PurifyConfig`.
+    """
     gram = (shared.gram + val_weight * shared.gram_val)[:-1, :-1]
     factor = ridge.factor(gram, PENALTY * ridge.mean_eigenvalue(gram))
     total = shared.total + val_weight * clean.labels.shape[0]

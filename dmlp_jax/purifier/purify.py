@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from dmlp_jax.purifier import checks, program, reader, rows, spread
+from dmlp_jax.purifier import checks, program, reader, rows, settings_checks, spread
 from dmlp_jax.purifier.config import PurifyConfig
 from dmlp_jax.purifier.program import Inputs
 from dmlp_jax.purifier.reader import Reader
@@ -153,8 +153,8 @@ def _check(
     """The arguments of `purify` as `program.run` takes them."""
     # Values of concrete arrays can be looked at even while a caller's jit traces around them.
     with jax.ensure_compile_time_eval():
-        checks.check_config(config)
-        key = checks.check_key(key)
+        settings_checks.check_config(config)
+        key = settings_checks.check_key(key)
         if num_classes is not None:
             num_classes = checks.check_num_classes(num_classes)
         matrix = _check_training_features(features, config)

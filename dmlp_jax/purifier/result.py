@@ -36,12 +36,12 @@ class PurifyResult(NamedTuple):
             holds nothing out.
         baselines: labels [n], int32, that each trivial baseline would give.
         chosen: what selection took, int32. 'source' is what gave the labels, an index of `SOURCES`, see
-            `source`. 'candidate' and 'step' are those of the purifier's own labels; in the paper preset
-            candidate 0 at the last step. Where a baseline replaced them the step is 0 and, with s candidates,
-            the candidate s + 'source' - 1. 'refits' is how many times the classifier was averaged with the
-            closed form of its labels after that step, see `discriminant.py`. 'single_row_classes' is how many
-            classes have one clean row only, whose held-out score comes from classifiers that saw no clean row
-            of that class: with many of them the scores, and the choices by them, are too low.
+            `source`. The rest is of the purifier's own labels, even where a baseline replaced them:
+            'candidate' and 'step', from 1 (in the paper preset candidate 0 at the last step), and 'refits',
+            how many times the classifier was averaged with the closed form of its labels after that step, see
+            `discriminant.py`. 'single_row_classes' is how many classes have one clean row only, whose
+            held-out score comes from classifiers that saw no clean row of that class: with many of them the
+            scores, and the choices by them, are too low.
     """
 
     labels: jax.Array
@@ -58,5 +58,8 @@ class PurifyResult(NamedTuple):
 
     @property
     def source(self) -> str:
-        """What gave the labels: 'purified', or a baseline that was clearly better, or 'given'; not traced."""
+        """What gave the labels: 'purified', or one of `PROBES` or 'given' where that was better.
+
+        Needs one result with values: not under `jax.jit`, and of a batch from `jax.vmap` one at a time.
+        """
         return SOURCES[int(self.chosen["source"])]

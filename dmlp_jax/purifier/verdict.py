@@ -134,13 +134,7 @@ def of_default(
         (own, own_bins),
         *zip(scores, bins, strict=True),
     )
-    replaced = option > 0
-    chosen = {
-        "source": option,
-        "candidate": jnp.where(replaced, len(config.weight_decay) + option - 1, candidate),
-        "step": jnp.where(replaced, 0, best.step),
-        "refits": jnp.where(replaced, 0, refits),
-    }
+    chosen = {"source": option, "candidate": candidate, "step": best.step, "refits": refits}
     classifier = scaling.linear_classifier(weights, train.mean)
     return Verdict(labels, totals, classifier, score, in_bins, history, chosen)
 

@@ -132,12 +132,12 @@ def source(result: dict[str, Any]) -> str | None:
 
 
 def step(result: dict[str, Any]) -> int | None:
-    """The step, from 1, that the purifier took the labels from; None where a baseline's replaced them.
+    """The purifier's step, from 1, that the labels are from; None where a baseline's replaced them.
 
     Args:
         result: the contents of summary.json.
     """
-    return result.get("chosen", {}).get("step") or None
+    return None if source(result) else result.get("chosen", {}).get("step")
 
 
 def course(result: dict[str, Any], steps: int) -> str | None:

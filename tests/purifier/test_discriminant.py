@@ -1,6 +1,5 @@
 import dataclasses
 from functools import partial
-from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +8,11 @@ import pytest
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from dmlp_jax import PurifyConfig, purify
-from dmlp_jax.purifier import checks, discriminant, ridge
+from dmlp_jax.purifier import checks, discriminant, ridge, rows, selection
+from dmlp_jax.purifier import clean as clean_lib
+from dmlp_jax.purifier.clean import CleanSet
+from dmlp_jax.purifier.posterior import Head
+from dmlp_jax.purifier.state import Shared, Snapshot
 
 
 def make_sums(rng, rows=400, width=6, classes=3):
@@ -103,18 +106,44 @@ def test_without_selection_nothing_is_averaged():
     np.testing.assert_array_equal(result.probs, same.probs)
 
 
-def test_clean_rows_of_weight_two_count_twice():
-    """As if every clean row were there twice."""
+def test_clean_rows_of_weight_two_count_twice(monkeypatch):
+    """As if every clean row were there twice, in the fold that it is in, at the same temperature."""
+    monkeypatch.setattr(selection, "fit_temperature", lambda *_: jnp.float32(1))
     rng = np.random.default_rng(0)
-    rows, again = rng.normal(size=(40, 5)), rng.normal(size=(10, 5))
-    stacked = [np.concatenate([part, np.ones((len(part), 1))], axis=1) for part in (rows, again)]
-    gram, gram_val = (jnp.asarray(part.T @ part, jnp.float32) for part in stacked)
-    total = jnp.float32(len(rows))
-    shared = SimpleNamespace(gram=gram, gram_val=gram_val, total=total)
-    twice = SimpleNamespace(gram=gram, gram_val=2 * gram_val, total=total)
-    found = discriminant.scatter(shared, SimpleNamespace(labels=np.zeros(10)), 2.0)
-    expected = discriminant.scatter(twice, SimpleNamespace(labels=np.zeros(20)))
-    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-6), found, expected)
+    count, width, classes, folds = 60, 5, 3, 2
+    features = np.concatenate([rng.normal(size=(count, width)), np.ones((count, 1))], axis=1)
+    train = rows.load(
+        jnp.asarray(features[:40, :-1], jnp.float32), jnp.arange(40) % classes, jnp.ones(40), classes, 6
+    )
+    gram, _, total = rows.sum_over(rows.moments, train)
+    clean = clean_lib.make(
+        jnp.asarray(features[40:], jnp.float32), jnp.arange(20) % classes, classes, folds, jax.random.key(0)
+    )
+    ones = np.ones(folds + 1, np.float32)
+    head = Head(
+        jnp.asarray(rng.normal(size=(folds + 1, width + 1, classes)), jnp.float32),
+        jnp.asarray(rng.dirichlet(np.ones(classes), size=(folds + 1, classes)), jnp.float32),
+        0.1 * ones, 0.0 * ones, ones, None,
+    )  # fmt: skip
+
+    def averaged(clean, val_weight):
+        shared = Shared(gram, ridge.gram(clean.features), None, total, None, None)
+        start = Snapshot(None, None, None, head, clean_lib.held_out(head.weights[:-1], clean))
+        common = discriminant.scatter(shared, clean, val_weight)
+        found = discriminant._averaged(start, common, train, clean, PurifyConfig(val_weight=val_weight))
+        return found.head
+
+    def again(leaf, axis):
+        return jnp.concatenate([leaf, leaf], axis=axis)
+
+    twice = CleanSet(
+        *(again(leaf, 0) for leaf in clean[:3]),
+        again(clean.masks, 1),
+        jax.tree.map(partial(again, axis=1), clean.chunks),
+    )
+    found, expected, once = averaged(clean, 2.0), averaged(twice, 1.0), averaged(clean, 1.0)
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-4), found, expected)
+    assert np.max(np.abs(once.weights - expected.weights)) > 0.02
 
 
 def test_a_negative_number_of_refits_is_refused():

@@ -82,7 +82,8 @@ def test_classes_of_one_clean_row_are_told():
 
 def test_step_that_labels_are_from_is_told():
     assert verdict.course(make_result(), 60) is None
-    assert verdict.course(make_result(chosen={"candidate": 5, "step": 0, "refits": 0}), 60) is None
+    replaced = make_result(source="noisy_probe", chosen={"candidate": 1, "step": 23, "refits": 2})
+    assert verdict.course(replaced, 60) is None
     sentence = verdict.course(make_result(chosen={"step": 23, "refits": 0}), 60)
     assert "step 23 of 60" in sentence
     assert "averaged" not in sentence
