@@ -31,6 +31,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=0.8, help="of symmetric noise")
     parser.add_argument("--methods", default=METHODS)
     parser.add_argument("--workdir", type=Path, default=Path("runs/coupled"))
+    parser.add_argument("--quick", action="store_true", help="two epochs: to see that it runs, no result")
     parser.add_argument("--name", default="coupled_digits", help="of the file in benchmarks/results")
     arguments = parser.parse_args()
     jax.config.update("jax_compilation_cache_dir", str((arguments.workdir / "compiled").resolve()))
@@ -49,10 +50,12 @@ def main() -> None:
     write(arguments.name, title, table(found, arguments))
 
 
-def settings(seed: int, rate: float) -> ConfigDict:
+def settings(seed: int, arguments: argparse.Namespace) -> ConfigDict:
     """The demo's, with this seed and noise."""
     config = default_config()
-    config.seed, config.noise.rate, config.log_seconds = seed, rate, 1e9
+    config.seed, config.noise.rate, config.log_seconds = seed, arguments.rate, 1e9
+    if arguments.quick:
+        config.pretrain.epochs, config.retrain.epochs = 2, 2
     return config
 
 
@@ -61,7 +64,7 @@ def prepared(seed: int, start: str, arguments: argparse.Namespace) -> Path:
     name = f"sym{round(100 * arguments.rate)}-{seed}"
     base, root = arguments.workdir / f"{name}-base", arguments.workdir / f"{name}-{start}"
     if not root.exists():
-        config = settings(seed, arguments.rate)
+        config = settings(seed, arguments)
         config.stages = "pretrain,extract,purify"
         pipeline.run(config, base)
         # Under another name first: a copy that was cut short is not taken for a whole one.
@@ -75,7 +78,7 @@ def prepared(seed: int, start: str, arguments: argparse.Namespace) -> Path:
 def trained(method: str, start: str, seed: int, root: Path, arguments: argparse.Namespace) -> dict:
     """What a network reached, and how good the labels are that came with it; shares in [0, 1]."""
     labels = "purified" if method == "naive" else "given"
-    config = settings(seed, arguments.rate)
+    config = settings(seed, arguments)
     config.stages = "retrain,report"
     config.retrain.update(method=method, labels=labels, init=start)
     summary = pipeline.run(config, root)

@@ -25,6 +25,7 @@ def main() -> None:
     parser.add_argument("--rates", default="0.8", help="symmetric noise rates, comma-separated")
     parser.add_argument("--workdir", type=Path, default=Path("runs/benchmark_digits"))
     parser.add_argument("--labels-only", action="store_true")
+    parser.add_argument("--quick", action="store_true", help="two epochs: to see that it runs, no result")
     parser.add_argument("--name", default="digits_demo", help="of the file in benchmarks/results")
     arguments = parser.parse_args()
     # The seeds' programs are the same: compile once.
@@ -44,6 +45,8 @@ def run(rate: float, seed: int, arguments: argparse.Namespace) -> dict:
     config = default_config()
     config.seed, config.noise.rate = seed, rate
     config.log_seconds = 1e9
+    if arguments.quick:
+        config.pretrain.epochs, config.retrain.epochs = 2, 2
     if arguments.labels_only:
         config.stages = "pretrain,extract,purify,report"
     return pipeline.run(config, arguments.workdir / f"sym{round(100 * rate)}-{seed}")

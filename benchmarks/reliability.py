@@ -51,6 +51,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--trials", type=int, default=200, help="kills, at most")
     parser.add_argument("--minutes", type=float, default=40.0, help="no trial is begun after this time")
+    parser.add_argument("--stages", default=",".join(STAGES), help="these; each needs those before it")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--name", default="reliability", help="of the file in benchmarks/results")
     arguments = parser.parse_args()
@@ -59,11 +60,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", f"{folder}/compiled")
         os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
-        stages = prepare(Path(folder))
-        counts = {stage: collections.Counter() for stage in STAGES}
+        stages = prepare(Path(folder), arguments.stages.split(","))
+        counts = {stage: collections.Counter() for stage in stages}
         failures = []
         generator = random.Random(arguments.seed)
-        for stage, kind in itertools.cycle(itertools.product(STAGES, ("moment", "write"))):
+        for stage, kind in itertools.cycle(itertools.product(stages, ("moment", "write"))):
             kills = sum(count["moment"] + count["write"] for count in counts.values())
             if kills >= arguments.trials or time.perf_counter() - begin > 60 * arguments.minutes:
                 break
@@ -101,12 +102,12 @@ def report(name: str, counts: dict, failures: list[str], seconds: float) -> None
     )
 
 
-def prepare(folder: Path) -> dict[str, dict]:
+def prepare(folder: Path, names: list[str]) -> dict[str, dict]:
     """For each stage: the workdir before it, what it leaves, how long it takes, how often it writes."""
     stages = {}
     # The first run fills the compilation cache.
     for workdir in (folder / "first", folder / "reference"):
-        for stage in STAGES:
+        for stage in names:
             before = folder / f"before_{stage}"
             if workdir.exists():
                 shutil.rmtree(before, ignore_errors=True)

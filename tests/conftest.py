@@ -10,11 +10,10 @@ import numpy as np
 import pytest
 
 
-def pytest_configure(config):
-    """Quick compilation for the quick tests; the slow ones run what users run."""
-    if config.getoption("markexpr") == "not slow":
-        os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "true"
-        jax.config.update("jax_disable_most_optimizations", True)
+def pytest_configure():
+    """Quick compilation: most programs run for less time than they compile."""
+    os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "true"
+    jax.config.update("jax_disable_most_optimizations", True)
 
 
 @pytest.fixture(scope="session", autouse=True)

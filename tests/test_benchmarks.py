@@ -11,22 +11,22 @@ import numpy as np
 import pytest
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-PRETRAIN = "pretrain.py --image-size=8 --dtype=float32 --repeats=1 --epochs=1 --no-torch --name=x"
+PRETRAIN = "pretrain.py --model=small_cnn --image-size=8 --dtype=float32 --repeats=1 --epochs=1 --no-torch"
 CALLS = [
     "clean_set_size.py --features=features.npz --sizes=2,5 --noises=sym50 --seeds=1 --name=x",
-    "coupled_digits.py --seeds=1 --methods=l2r --name=x",
-    "digits_demo.py --seeds=1 --labels-only --name=x",
+    "coupled_digits.py --seeds=1 --methods=l2r --quick --name=x",
+    "digits_demo.py --seeds=1 --labels-only --quick --name=x",
     "no_clean_set.py --features=features.npz --noises=sym50 --splits=0 --clean=50 --rows=300 --no-cleanlab "
     "--name=x",
     "plan.py --rows=1e6 --sizes=500,2000 --width=16 --name=x",
-    f"{PRETRAIN} --batch-size=4 --rows=8",
-    f"{PRETRAIN} --batch-size=16 --rows=16 --method=moco --model=small_cnn",
+    f"{PRETRAIN} --batch-size=4 --rows=8 --name=x",
+    f"{PRETRAIN} --batch-size=16 --rows=16 --name=x --method=moco",
     "purify_ablation.py --features=features.npz --noises=sym50 --splits=0 --clean-sizes=50 --name=x",
     "purify_accuracy.py --features=features.npz --noises=sym50 --splits=0 --clean-sizes=50 --paper --name=x",
     "purify_scale.py --cases=300x8 --clean=50 --name=x",
     "purify_speed.py --rows=2000 --width=16 --clean=50 --repeats=1 --peer-epochs=1 --name=x",
-    "reliability.py --trials=2 --minutes=1 --name=x",
-    "retrain.py --rows=128 --epochs=1 --name=x",
+    "reliability.py --stages=pretrain --trials=2 --minutes=1 --name=x",
+    "retrain.py --rows=128 --epochs=1 --methods=naive,dividemix --name=x",
     "retrain_boost.py --features=features.npz --rows=200 --val=50 --seeds=1 --rates=0.5 --methods=naive "
     "--sources=given,purified --name=x",
 ]

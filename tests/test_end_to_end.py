@@ -1,6 +1,7 @@
 """The commands of the README, whole, in processes of their own."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,9 +12,11 @@ import pytest
 REPOSITORY = Path(__file__).parents[1]
 
 
-def run(*arguments, cwd):
+def run(*arguments, cwd, **environment):
     command = [sys.executable, "-m", "dmlp_jax.main", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=1800, cwd=cwd)
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=1800, cwd=cwd, env={**os.environ, **environment}
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -21,7 +24,8 @@ def run(*arguments, cwd):
 @pytest.mark.slow
 def test_demo(tmp_path):
     """One seed: enough to see that purification works, too little for the comparison in the README."""
-    out = run(cwd=tmp_path)
+    # Compiled as users have it.
+    out = run(cwd=tmp_path, JAX_DISABLE_MOST_OPTIMIZATIONS="false")
     assert "purified" in out
     assert "report.html" in out
     workdir = tmp_path / "runs" / "digits_sym80"

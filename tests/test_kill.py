@@ -19,7 +19,7 @@ sys.path.insert(0, str(BENCHMARKS))
 
 import reliability
 
-TRIALS = 5
+TRIALS = 3
 SETTINGS = {
     "pretrain.epochs": 6,
     "pretrain.checkpoint_epochs": 1,
