@@ -69,6 +69,7 @@ def folder(tmp_path_factory):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("call", CALLS, ids=lambda call: re.sub(r"\.py.*?(--method=moco)?$", r"\1", call))
 def test_it_writes_its_table(folder, call):
     result = folder / "benchmarks" / "results" / "x.md"

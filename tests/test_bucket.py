@@ -121,6 +121,7 @@ def test_sigterm_sends_the_checkpoint_before_the_end(storage, undisturbed, tmp_p
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_two_processes_with_a_disk_each(storage, undisturbed, tmp_path):
     """Stopped on two machines, they go on on two others, as a run on a shared folder does."""
     shared = tmp_path / "shared"

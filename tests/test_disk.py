@@ -262,6 +262,7 @@ def small_disk(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_real_disk_that_is_too_small_for_each_stage(tmp_path, small_disk):
     folder, resize = small_disk
     command = [

@@ -64,7 +64,7 @@ def test_cifar_config_with_its_own_network(tmp_path):
         f"--config.data.dir={tmp_path}", "--config.val.size=40", "--config.pretrain.epochs=1",
         "--config.pretrain.batch_size=32", "--config.pretrain.dtype=float32", "--config.retrain.epochs=1",
         "--config.retrain.batch_size=32", "--config.retrain.dtype=float32", "--config.purify.steps=5",
-        cwd=tmp_path,
+        cwd=tmp_path, JAX_DISABLE_MOST_OPTIMIZATIONS="false",
     )  # fmt: skip
     summary = json.loads((tmp_path / "w" / "summary.json").read_text())
     assert abs(summary["noise"]["measured_flip_rate"] - 0.81) < 0.1

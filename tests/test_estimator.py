@@ -285,15 +285,11 @@ EXPECTED = {
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_scikit_learns_own_checks():
-    # Many small programs: compiling them well would take longer than running them ill.
-    jax.config.update("jax_disable_most_optimizations", True)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            found = check_estimator(LabelPurifier(steps=3), expected_failed_checks=EXPECTED, on_fail=None)
-    finally:
-        jax.config.update("jax_disable_most_optimizations", False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = check_estimator(LabelPurifier(steps=3), expected_failed_checks=EXPECTED, on_fail=None)
     failed = {check["check_name"]: repr(check["exception"]) for check in found if check["status"] == "failed"}
     assert not failed
     assert {check["check_name"] for check in found if check["status"] == "xfail"} == set(EXPECTED)

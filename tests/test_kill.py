@@ -19,7 +19,7 @@ sys.path.insert(0, str(BENCHMARKS))
 
 import reliability
 
-TRIALS = 3
+TRIALS = [0, *(pytest.param(trial, marks=pytest.mark.exhaustive) for trial in range(1, 3))]
 SETTINGS = {
     "pretrain.epochs": 6,
     "pretrain.checkpoint_epochs": 1,
@@ -84,7 +84,7 @@ def reference(tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["moment", "write"])
-@pytest.mark.parametrize("trial", range(TRIALS))
+@pytest.mark.parametrize("trial", TRIALS)
 def test_killed_run_ends_as_if_it_had_not_been(reference, tmp_path, trial, kind):
     expected, seconds, writes = reference
     generator = random.Random(trial)
