@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
-PRETRAIN = "pretrain.py --model=small_cnn --image-size=8 --dtype=float32 --repeats=1 --epochs=1 --no-torch"
+PRETRAIN = "pretrain.py --image-size=8 --dtype=float32 --repeats=1 --epochs=1 --no-torch"
 CALLS = [
     "clean_set_size.py --features=features.npz --sizes=2,5 --noises=sym50 --seeds=1 --name=x",
     "coupled_digits.py --seeds=1 --methods=l2r --quick --name=x",
@@ -20,7 +20,7 @@ CALLS = [
     "--name=x",
     "plan.py --rows=1e6 --sizes=500,2000 --width=16 --name=x",
     f"{PRETRAIN} --batch-size=4 --rows=8 --name=x",
-    f"{PRETRAIN} --batch-size=16 --rows=16 --name=x --method=moco",
+    f"{PRETRAIN} --batch-size=16 --rows=16 --model=small_cnn --name=x --method=moco",
     "purify_ablation.py --features=features.npz --noises=sym50 --splits=0 --clean-sizes=50 --name=x",
     "purify_accuracy.py --features=features.npz --noises=sym50 --splits=0 --clean-sizes=50 --paper --name=x",
     "purify_scale.py --cases=300x8 --clean=50 --name=x",

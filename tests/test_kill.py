@@ -19,7 +19,7 @@ sys.path.insert(0, str(BENCHMARKS))
 
 import reliability
 
-TRIALS = [0, *(pytest.param(trial, marks=pytest.mark.exhaustive) for trial in range(1, 3))]
+TRIALS = [0, *(pytest.param(trial, marks=pytest.mark.exhaustive) for trial in range(1, 5))]
 SETTINGS = {
     "pretrain.epochs": 6,
     "pretrain.checkpoint_epochs": 1,

@@ -93,7 +93,7 @@ def test_a_killed_command_leaves_whole_files_or_none(folder, done, tmp_path):
     whole = time.monotonic() - begin
     expected = files.load_npz(out / "purified.npz")
     rng = random.Random(0)
-    for trial in range(6):
+    for trial in range(12):
         process = run(arguments)
         if trial % 2:
             # Many moments fall into the writing.

@@ -101,7 +101,7 @@ def test_data_that_do_not_fit_are_refused_before_anything_runs(name, tmp_path):
 @pytest.mark.parametrize("name", METHODS)
 @pytest.mark.parametrize("classes", [2, 100])
 def test_any_number_of_classes_is_learned(name, classes, tmp_path):
-    problem = problem_of(classes, rows=200 if classes == 2 else 800)
+    problem = problem_of(classes, rows=200 if classes == 2 else 2000)
     found, _ = run(problem, tmp_path, settings_of(name, epochs=12))
     assert found["best"] > (0.9 if classes == 2 else 0.2)
 

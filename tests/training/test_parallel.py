@@ -9,8 +9,8 @@ from dmlp_jax.errors import UserError
 from dmlp_jax.training import parallel
 
 
-def outcomes(folder, methods, counts=(1, 4)):
-    """What these numbers of devices make of the same three steps, each in a process of its own."""
+def outcomes(folder, methods):
+    """What 1, 2 and 4 devices make of the same three steps, each in a process of its own."""
 
     def run(count):
         out = folder / f"{count}.npz"
@@ -20,11 +20,11 @@ def outcomes(folder, methods, counts=(1, 4)):
             return {name: stored[name] for name in stored.files}
 
     with ThreadPoolExecutor(2) as pool:
-        return dict(zip(counts, pool.map(run, counts), strict=True))
+        return dict(zip((1, 2, 4), pool.map(run, (1, 2, 4)), strict=True))
 
 
 def assert_equal_steps(found):
-    for count in found.keys() - {1}:
+    for count in (2, 4):
         assert found[count].keys() == found[1].keys()
         for name, one in found[1].items():
             scale = max(1.0, float(np.abs(one).max()))
@@ -32,7 +32,7 @@ def assert_equal_steps(found):
 
 
 def test_number_of_devices_changes_neither_steps_nor_purified_labels(tmp_path):
-    found = outcomes(tmp_path, "simclr,naive,dividemix,purify", (1, 2, 4))
+    found = outcomes(tmp_path, "simclr,naive,dividemix,purify")
     probs = {count: arrays.pop("probs") for count, arrays in found.items()}
     assert {count: int(arrays.pop("sharded")) for count, arrays in found.items()} == {1: 1, 2: 2, 4: 4}
     assert len(found[1]) > 5
