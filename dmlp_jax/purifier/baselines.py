@@ -54,26 +54,26 @@ def val_only_probe(clean: CleanSet, steps: int = 20) -> Probe:
     gram = ridge.gram(clean.features)
     unit = ridge.mean_eigenvalue(gram)
     share = jnp.mean(clean.masks, axis=1)[:, None, None]
+    momentum = jnp.asarray(eac.nesterov_momentum(steps))
 
     def fit(weights, penalty):
         # What bounds the curvature on all clean rows bounds it on some of them.
         bound = ridge.factor(0.5 * gram, penalty * unit)
 
-        def body(_, state):
+        def body(step, state):
             gradient = clean_lib.ask(state.lookahead, clean).pull
             gradient += share * penalty * unit * state.lookahead
-            return jax.vmap(eac.nesterov_step, in_axes=(0, 0, None))(state, gradient, bound)
+            move = jax.vmap(eac.nesterov_step, in_axes=(0, 0, None, None))
+            return move(state, gradient, bound, momentum[step])
 
-        start = jax.vmap(eac.init_nesterov)(weights)
-        weights = jax.lax.fori_loop(0, steps, body, start).weights
-        return weights, weights
+        weights = jax.lax.fori_loop(0, steps, body, eac.init_nesterov(weights)).weights
+        return weights, (weights, _held_out(weights[:-1], clean))
 
     zeros = jnp.zeros((len(clean.masks), clean.features.shape[1], clean.targets.shape[1]), jnp.float32)
-    weights = jax.lax.scan(fit, zeros, jnp.asarray(SOFTMAX_PENALTIES, jnp.float32))[1]
-    scores = jax.lax.map(lambda members: _evaluate(members[:-1], clean), weights)
-    best = _best(scores)
+    weights, found = jax.lax.scan(fit, zeros, jnp.asarray(SOFTMAX_PENALTIES, jnp.float32))[1]
+    best = _best(found.score)
     unseen = jnp.zeros(clean.features.shape[1], jnp.float32)
-    return _probe(weights[best], _at(scores, best), unseen, clean)
+    return _probe(weights[best], _at(found, best), unseen, clean)
 
 
 def ridge_probes(
@@ -92,53 +92,57 @@ def ridge_probes(
     moment_val = clean_lib.moment(clean)
     count_val = jnp.sum(clean.masks, axis=1)
     unit = ridge.mean_eigenvalue(gram)
-    folds = len(clean.masks) - 1
+    grid = [(penalty, share) for share in (0.0, *VAL_SHARES) for penalty in RIDGE_PENALTIES]
+    penalties, shares = jnp.asarray(grid, jnp.float32).T
 
-    def both(setting, members):
-        penalty, share = setting
+    def fit(setting, members):
+        penalty, share = penalties[setting], shares[setting]
 
-        def fit(gram_val, moment_val, count_val):
+        def of_member(gram_val, moment_val, count_val):
             val_weight = share * total / count_val
             total_gram, total_moment = gram + val_weight * gram_val, moment + val_weight * moment_val
             return ridge.fit(total_gram, penalty * unit, total_moment)
 
-        return jax.vmap(fit)(gram_val[:members], moment_val[:members], count_val[:members])
+        return jax.vmap(of_member)(gram_val[:members], moment_val[:members], count_val[:members])
 
-    def noisy(penalty, members):
-        weights = ridge.fit(gram, penalty * unit, moment)
-        return jnp.broadcast_to(weights, (members, *weights.shape))
+    def probe(setting):
+        # The clean rows look like the training rows: with their weight the Gram matrix is 1 + share as large.
+        memory = 1.0 / ((1.0 + shares[setting]) * spectrum + penalties[setting] * unit)
+        return _probe(fit(setting, len(clean.masks)), _at(found, setting), memory, clean)
 
-    def tuned(fit, settings):
-        scores = jax.lax.map(lambda setting: _evaluate(fit(setting, folds), clean), settings)
-        best = _best(scores)
-        setting = _at(settings, best)
-        return setting, fit(setting, folds + 1), _at(scores, best)
-
-    grid = [(p, s) for p in RIDGE_PENALTIES for s in VAL_SHARES]
-    penalty, weights, score = tuned(noisy, jnp.asarray(RIDGE_PENALTIES, jnp.float32))
-    of_noisy = _probe(weights, score, 1.0 / (spectrum + penalty * unit), clean)
-    (penalty, share), weights, score = tuned(both, tuple(jnp.asarray(grid, jnp.float32).T))
-    # The clean rows look like the training rows: with their weight the Gram matrix is 1 + share as large.
-    unseen = 1.0 / ((1.0 + share) * spectrum + penalty * unit)
-    return of_noisy, _probe(weights, score, unseen, clean)
+    folds = len(clean.masks) - 1
+    found = jax.lax.map(lambda setting: _held_out(fit(setting, folds), clean), jnp.arange(len(grid)))
+    alone = shares == 0
+    chosen = jax.lax.map(probe, jnp.stack([_best(found.score, alone), _best(found.score, ~alone)]))
+    return _at(chosen, 0), _at(chosen, 1)
 
 
-def _evaluate(members: jax.Array, clean: CleanSet) -> HeldOutScore:
-    """Score on the clean rows that the members without a fold, weights [k, d, c], did not see."""
-    return selection.score(clean_lib.held_out(members, clean), clean.targets)
+class _HeldOut(NamedTuple):
+    """How a setting does on the clean rows that its members did not see, and the temperature there."""
+
+    score: HeldOutScore
+    temperature: jax.Array
 
 
-def _best(scores: HeldOutScore) -> jax.Array:
-    """Index of the setting of the least held-out loss."""
-    return jnp.argmin(jnp.where(jnp.isfinite(scores.cross_entropy), scores.cross_entropy, jnp.inf))
+def _held_out(members: jax.Array, clean: CleanSet) -> _HeldOut:
+    """`_HeldOut` of the members without a fold, weights [k, d, c]."""
+    logits = clean_lib.held_out(members, clean)
+    temperature = selection.fit_temperature(logits, clean.targets)
+    return _HeldOut(selection.score(logits, clean.targets, temperature), temperature)
 
 
-def _at(tree: Any, index: jax.Array) -> Any:
+def _best(scores: HeldOutScore, among: jax.Array | bool = True) -> jax.Array:
+    """Index of the setting of the least held-out loss; settings may be left out."""
+    losses = jnp.where(jnp.isfinite(scores.cross_entropy), scores.cross_entropy, jnp.finfo(jnp.float32).max)
+    return jnp.argmin(jnp.where(among, losses, jnp.inf))
+
+
+def _at(tree: Any, index: jax.Array | int) -> Any:
     return jax.tree.map(lambda values: values[index], tree)
 
 
-def _probe(weights: jax.Array, score: HeldOutScore, memory: jax.Array, clean: CleanSet) -> Probe:
+def _probe(weights: jax.Array, found: _HeldOut, memory: jax.Array, clean: CleanSet) -> Probe:
     """A probe at the temperature that calibrates it; arguments as the fields of `Probe`."""
-    held_out = clean_lib.held_out(weights[:-1], clean)
-    temperature = selection.fit_temperature(held_out, clean.targets)
-    return Probe(weights / temperature, held_out / temperature, score, memory / temperature)
+    temperature = found.temperature
+    held_out = clean_lib.held_out(weights[:-1], clean) / temperature
+    return Probe(weights / temperature, held_out, found.score, memory / temperature)

@@ -66,7 +66,6 @@ def make(
     num_classes: int,
     num_folds: int,
     key: jax.Array,
-    num_candidates: int = 1,
 ) -> CleanSet:
     """Deals the clean rows into folds.
 
@@ -76,12 +75,11 @@ def make(
         num_classes: c.
         num_folds: k.
         key: deals.
-        num_candidates: how many sets of k + 1 classifiers are asked at once, for the size of the chunks.
     """
     folds = selection.stratified_folds(key, labels, num_folds)
     masks = selection.train_masks(folds, num_folds)
     count = features.shape[0]
-    size = rows.chunk_rows(count, num_candidates * (num_folds + 1) * num_classes)
+    size = rows.chunk_rows(count, (num_folds + 1) * num_classes)
     missing = -count % size
 
     def split(values):

@@ -38,8 +38,8 @@ class PurifyConfig:
         eac_period: epochs between two label writes, T in the paper (which gives no value); the default
             preset writes every round. Paper preset. Static.
         keep_label_history: keep the hard labels of every step, `history['labels']` [steps, n], so that a
-            report can draw label accuracy over time; costs a byte per row, step and candidate in the race (4
-            above 256 classes). Static.
+            report can draw label accuracy over time; costs a byte per row, step and candidate (4 above 256
+            classes). Static.
         label_optimizer: 'sgd' (Eq. 7) or 'adam' (the authors' script). Paper preset. Static.
         ipc_batch_size: training rows of one ridge solve, rounded up to a multiple of `eac_batch_size`. Paper
             preset. Static.

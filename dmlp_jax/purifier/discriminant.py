@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 
 from dmlp_jax.purifier import clean as clean_lib
-from dmlp_jax.purifier import posterior, ridge, rows, schedule, selection
+from dmlp_jax.purifier import posterior, ridge, rounds, rows, selection
 from dmlp_jax.purifier.clean import CleanSet
 from dmlp_jax.purifier.config import PurifyConfig
 from dmlp_jax.purifier.posterior import Head
@@ -151,7 +151,7 @@ def _averaged(
     leverage = head.leverage / head.temperature + SHARE * moved / temperature
     held_out = clean_lib.held_out(weights[:-1], clean)
     temperature = selection.fit_temperature(held_out, clean.targets, jnp.float32(1))
-    transition = jax.vmap(lambda member: schedule.transitions(member, config))(counts)
+    transition = jax.vmap(lambda member: rounds.transitions(member, config))(counts)
     head = Head(
         weights,
         transition,

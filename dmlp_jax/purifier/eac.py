@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from dmlp_jax.purifier import ridge as ridge_lib
@@ -21,17 +22,27 @@ class NesterovState(NamedTuple):
     Attributes:
         weights: [d, c]; the features carry a constant column, so there is no bias.
         lookahead: [d, c], the point at which predictions and gradients are taken.
-        momentum: scalar t_k of the sequence t_(k+1) = (1 + sqrt(1 + 4 t_k^2)) / 2.
     """
 
     weights: jax.Array
     lookahead: jax.Array
-    momentum: jax.Array
 
 
 def init_nesterov(weights: jax.Array) -> NesterovState:
     """State at `weights` [d, c] with no momentum."""
-    return NesterovState(weights, weights, jnp.ones((), weights.dtype))
+    return NesterovState(weights, weights)
+
+
+def nesterov_momentum(steps: int) -> np.ndarray:
+    """How far each step carries the lookahead past the weights, as a share of their move; [steps], in [0, 1).
+
+    (t_k - 1) / t_(k+1) with t_1 = 1 and t_(k+1) = (1 + sqrt(1 + 4 t_k^2)) / 2 (Beck and Teboulle 2009).
+    """
+    momentum, last = np.empty(steps, np.float32), 1.0
+    for step in range(steps):
+        following = 0.5 * (1.0 + np.sqrt(1.0 + 4.0 * last**2))
+        momentum[step], last = (last - 1.0) / following, following
+    return momentum
 
 
 def preconditioner(
@@ -54,22 +65,23 @@ def preconditioner(
     return ridge_lib.factor(0.5 * (gram_matrix + val_weight * gram_val), weight_decay)
 
 
-def nesterov_step(state: NesterovState, gradient: jax.Array, bound: RidgeFactor) -> NesterovState:
-    """One preconditioned step of Nesterov's accelerated gradient (Beck and Teboulle 2009) of length 1.
+def nesterov_step(
+    state: NesterovState, gradient: jax.Array, bound: RidgeFactor, momentum: jax.Array | float
+) -> NesterovState:
+    """One preconditioned step of Nesterov's accelerated gradient of length 1.
 
     Args:
         state: the classifier.
         gradient: of the summed loss at `state.lookahead`, [d, c].
         bound: factor of an upper bound of the Hessian, see `preconditioner`.
+        momentum: of this step, see `nesterov_momentum`.
     """
-    return nesterov_pull(state, state.lookahead - ridge_lib.apply_inverse(bound, gradient))
+    return nesterov_move(state, state.lookahead - ridge_lib.apply_inverse(bound, gradient), momentum)
 
 
-def nesterov_pull(state: NesterovState, weights: jax.Array) -> NesterovState:
+def nesterov_move(state: NesterovState, weights: jax.Array, momentum: jax.Array | float) -> NesterovState:
     """The state at the new `weights`, with the lookahead that momentum carries past them."""
-    momentum = 0.5 * (1.0 + jnp.sqrt(1.0 + 4.0 * state.momentum**2))
-    pull = (state.momentum - 1.0) / momentum
-    return NesterovState(weights, weights + pull * (weights - state.weights), momentum)
+    return NesterovState(weights, weights + momentum * (weights - state.weights))
 
 
 def cross_entropy_gradient(

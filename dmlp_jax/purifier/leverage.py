@@ -17,7 +17,7 @@ A classifier that starts from a probe of the given labels remembers them: the pr
 import jax
 import jax.numpy as jnp
 
-from dmlp_jax.purifier.eac import NesterovState, nesterov_pull
+from dmlp_jax.purifier.eac import NesterovState, nesterov_move
 
 
 def fisher(squares: jax.Array, total: jax.Array, num_classes: int) -> jax.Array:
@@ -36,9 +36,10 @@ def respond(
     information: jax.Array,
     spectrum: jax.Array,
     decay: jax.Array,
-    drive: float = 1.0,
+    momentum: jax.Array | float,
+    drive: jax.Array | float = 1.0,
 ) -> NesterovState:
-    """One step of the weights' response to a constant unit of gradient, [d], in the eigenbasis.
+    """One step of the weights' response to a constant unit of gradient, [..., d], in the eigenbasis.
 
     Mirrors `eac.nesterov_step` with the preconditioner 1/2 spectrum + decay.
 
@@ -47,22 +48,24 @@ def respond(
         information: see `fisher`.
         spectrum: eigenvalues of F^T F, [d].
         decay: absolute L2 strength of the classifier.
-        drive: size of the gradient; 0 follows how what was there at the start is forgotten.
+        momentum: of this step, see `eac.nesterov_momentum`.
+        drive: size of the gradient, to broadcast against the response; 0 follows how what was there at the
+            start is forgotten.
     """
     gradient = (information * spectrum + decay) * response.lookahead - drive
-    return nesterov_pull(response, response.lookahead - gradient / (0.5 * spectrum + decay))
+    return nesterov_move(response, response.lookahead - gradient / (0.5 * spectrum + decay), momentum)
 
 
 def of(
     response: jax.Array, information: jax.Array | float, spectrum: jax.Array, total: jax.Array
 ) -> jax.Array:
-    """Leverage of a row left out, h / (1 - information h) with h = mean x^T R x, a scalar.
+    """Leverage of a row left out, h / (1 - information h) with h = mean x^T R x, [...].
 
     Args:
-        response: R in the eigenbasis, [d].
-        information: see `fisher`.
+        response: R in the eigenbasis, [..., d].
+        information: see `fisher`, to broadcast against the leverage.
         spectrum: eigenvalues of F^T F, [d].
         total: sum of the row weights.
     """
-    share = jnp.sum(spectrum * response) / total
+    share = jnp.sum(spectrum * response, axis=-1) / total
     return share / jnp.maximum(1.0 - information * share, 0.1)

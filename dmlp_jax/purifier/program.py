@@ -60,8 +60,7 @@ def run(
     entries = entries_per_row(config, num_classes)
     train = rows.load(features, given, weight, num_classes, entries, axis)
     val_rows = scaling.standardize(val_features, train.mean)
-    candidates = len(config.weight_decay)
-    clean = clean_lib.make(val_rows, val_labels, num_classes, config.num_folds, fold_key, candidates)
+    clean = clean_lib.make(val_rows, val_labels, num_classes, config.num_folds, fold_key)
     gram, moment, total = rows.sum_over(rows.moments, train)
     shared = schedule.share(gram, total, clean, config)
     probes = (

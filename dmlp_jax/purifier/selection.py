@@ -122,14 +122,19 @@ def _blocks(values: jax.Array) -> jax.Array:
     return jnp.moveaxis(values.reshape(blocks, size, -1), 2, 1)
 
 
-def score(logits: jax.Array, targets: jax.Array) -> HeldOutScore:
+def score(logits: jax.Array, targets: jax.Array, temperature: jax.Array | None = None) -> HeldOutScore:
     """Score of held-out logits [m, c] at their best temperature against one-hot targets [m, c].
 
     With the temperature fitted, the loss ranks classifiers by what they know rather than by how sure they
     are, so that ridge predictions, shrunk by label noise, compete on equal terms.
+
+    Args:
+        logits: [m, c].
+        targets: one-hot [m, c].
+        temperature: what `fit_temperature` finds, where it is known.
     """
-    loss = cross_entropy(logits / fit_temperature(logits, targets), smoothed(targets))
-    return HeldOutScore(loss, accuracy(logits, targets))
+    temperature = fit_temperature(logits, targets) if temperature is None else temperature
+    return HeldOutScore(cross_entropy(logits / temperature, smoothed(targets)), accuracy(logits, targets))
 
 
 def accuracy(logits: jax.Array, targets: jax.Array) -> jax.Array:

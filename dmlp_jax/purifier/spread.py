@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from dmlp_jax.purifier import program, schedule
+from dmlp_jax.purifier import program, rounds
 from dmlp_jax.purifier.baselines import PROBES
 from dmlp_jax.purifier.program import Inputs
 from dmlp_jax.purifier.result import PurifyResult
@@ -83,7 +83,7 @@ def _run(
     features: jax.Array, inputs: Inputs, num_classes: int, where: Placement, key_type: str
 ) -> PurifyResult:
     rows, whole = _row_and_whole(where)
-    history = dict.fromkeys(schedule.HISTORY, whole)
+    history = dict.fromkeys(rounds.HISTORY, whole)
     if inputs.config.keep_label_history:
         history["labels"] = PartitionSpec(None, where.axis)
     result = PurifyResult(

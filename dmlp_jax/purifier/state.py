@@ -33,9 +33,9 @@ class Members(NamedTuple):
     """The classifiers of a candidate, one without each fold and one with all clean rows; leaves [k + 1, ...].
 
     Attributes:
-        optimizer: weights and momentum.
-        response: see `leverage.py`.
-        memory: what is left of the labels in the starting probe, see `leverage.py`.
+        optimizer: the weights.
+        response: of the weights to a row's written label, and what is left of that of the starting probe to
+            its given label, [2, d]; see `leverage.py`.
         transition: estimates of p(given | true), [c, c].
         information: see `leverage.fisher`, of the round before.
         moment: F^T Y [d, c] of the labels written in the round before; None without IPC.
@@ -43,7 +43,6 @@ class Members(NamedTuple):
 
     optimizer: NesterovState
     response: NesterovState
-    memory: NesterovState
     transition: jax.Array
     information: jax.Array
     moment: jax.Array | None
@@ -67,20 +66,28 @@ class Snapshot(NamedTuple):
     held_out: jax.Array
 
 
-class Candidate(NamedTuple):
-    """A candidate under way.
+class Penalty(NamedTuple):
+    """What makes a candidate.
 
     Attributes:
         decay: absolute L2 strength of its classifiers, scalar.
         bound: factor for their steps, see `eac.preconditioner`.
+    """
+
+    decay: jax.Array
+    bound: RidgeFactor
+
+
+class Candidate(NamedTuple):
+    """A candidate under way.
+
+    Attributes:
         members: its classifiers.
         temperature: that calibrated them in the round before, scalar.
         best: at its best round so far.
         tolerated: held-out loss above which a round is not picked: the least so far, plus a standard error.
     """
 
-    decay: jax.Array
-    bound: RidgeFactor
     members: Members
     temperature: jax.Array
     best: Snapshot

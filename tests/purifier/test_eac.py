@@ -27,15 +27,23 @@ def test_nesterov_steps_reach_scikit_learns_optimum(problem):
     decay = 0.5
     bound = eac.preconditioner(ridge.gram(features), jnp.zeros((D, D)), 0.0, decay)
     state = eac.init_nesterov(jnp.zeros((D, C)))
-    for _ in range(150):
+    for momentum in eac.nesterov_momentum(150):
         probs = jax.nn.softmax(features @ state.lookahead)
         gradient = eac.cross_entropy_gradient(features, probs, targets, jnp.ones(N))
-        state = eac.nesterov_step(state, gradient + decay * state.lookahead, bound)
+        state = eac.nesterov_step(state, gradient + decay * state.lookahead, bound, momentum)
     oracle = LogisticRegression(C=1 / decay, fit_intercept=False, tol=1e-8, max_iter=1000).fit(
         features, labels
     )
     centred = state.weights - state.weights.mean(axis=1, keepdims=True)
     np.testing.assert_allclose(centred, oracle.coef_.T, atol=2e-3)
+
+
+def test_momentum_is_beck_and_teboulles():
+    golden = (1 + 5**0.5) / 2  # t_2
+    third = (1 + (1 + 4 * golden**2) ** 0.5) / 2
+    np.testing.assert_allclose(eac.nesterov_momentum(2), [0, (golden - 1) / third], rtol=1e-6)
+    # t_k grows like k / 2, so the momentum like 1 - 3 / k.
+    np.testing.assert_allclose(1 - eac.nesterov_momentum(1000)[-1], 3 / 1000, rtol=0.02)
 
 
 def test_preconditioner_bounds_the_hessian(problem):

@@ -15,9 +15,10 @@ def test_response_is_the_optimisers_own():
 
     state = eac.init_nesterov(jnp.zeros((5, 1)))
     response = eac.init_nesterov(jnp.zeros(5))
-    for _ in range(12):
-        state = eac.nesterov_step(state, curvature @ state.lookahead - jnp.ones((5, 1)), bound)
-        response = leverage.respond(response, information, spectrum, decay)
+    for momentum in eac.nesterov_momentum(12):
+        gradient = curvature @ state.lookahead - jnp.ones((5, 1))
+        state = eac.nesterov_step(state, gradient, bound, momentum)
+        response = leverage.respond(response, information, spectrum, decay, momentum)
     np.testing.assert_allclose(response.weights, state.weights[:, 0], rtol=1e-4)
     assert np.all(response.weights <= 1.01 / np.diagonal(curvature))
 
@@ -25,8 +26,8 @@ def test_response_is_the_optimisers_own():
 def test_converged_response_is_the_inverse_curvature():
     spectrum = jnp.asarray([1.0, 10.0, 100.0])
     response = eac.init_nesterov(jnp.zeros(3))
-    for _ in range(300):
-        response = leverage.respond(response, jnp.float32(0.2), spectrum, jnp.float32(1.0))
+    for momentum in eac.nesterov_momentum(300):
+        response = leverage.respond(response, jnp.float32(0.2), spectrum, jnp.float32(1.0), momentum)
     np.testing.assert_allclose(response.weights, 1 / (0.2 * spectrum + 1.0), rtol=1e-3)
 
 
@@ -37,9 +38,32 @@ def test_fisher_is_the_mean_square_per_direction():
 def test_what_was_there_at_the_start_fades():
     spectrum = jnp.asarray([1.0, 100.0])
     memory = eac.init_nesterov(jnp.ones(2))
-    for _ in range(100):
-        memory = leverage.respond(memory, jnp.float32(0.2), spectrum, jnp.float32(1.0), drive=0.0)
+    for momentum in eac.nesterov_momentum(100):
+        memory = leverage.respond(memory, jnp.float32(0.2), spectrum, jnp.float32(1.0), momentum, drive=0.0)
     np.testing.assert_allclose(memory.weights, 0, atol=1e-3)
+
+
+def test_a_response_and_a_memory_are_followed_side_by_side():
+    spectrum, information, decay = jnp.asarray([1.0, 100.0]), jnp.float32(0.2), jnp.float32(1.0)
+    starts = jnp.zeros(2), jnp.ones(2)
+    both = eac.init_nesterov(jnp.stack(starts))
+    alone = [eac.init_nesterov(start) for start in starts]
+    for momentum in eac.nesterov_momentum(5):
+        drives = jnp.asarray([[1.0], [0.0]])
+        both = leverage.respond(both, information, spectrum, decay, momentum, drives)
+        alone = [
+            leverage.respond(state, information, spectrum, decay, momentum, drive)
+            for state, drive in zip(alone, (1.0, 0.0), strict=True)
+        ]
+    np.testing.assert_allclose(both.weights, [state.weights for state in alone], rtol=1e-6)
+    np.testing.assert_allclose(
+        leverage.of(both.weights, jnp.asarray([0.2, 0.0]), spectrum, jnp.float32(50)),
+        [
+            leverage.of(a.weights, i, spectrum, jnp.float32(50))
+            for a, i in zip(alone, (0.2, 0.0), strict=True)
+        ],
+        rtol=1e-6,
+    )
 
 
 def test_it_predicts_what_leaving_a_row_out_does():
@@ -52,17 +76,18 @@ def test_it_predicts_what_leaving_a_row_out_does():
     gram = ridge.gram(features)
     bound = eac.preconditioner(gram, jnp.zeros((width, width)), 0.0, decay)
     spectrum = jnp.linalg.eigvalsh(gram)
+    momentum = jnp.asarray(eac.nesterov_momentum(40))
 
     def train(weight):
-        def body(_, carry):
+        def body(step, carry):
             state, response = carry
             probs = jax.nn.softmax(features @ state.lookahead)
             gradient = eac.cross_entropy_gradient(features, probs, targets, weight)
             squares = jnp.sum(weight * jnp.sum((probs - targets) ** 2, axis=1))
             information = leverage.fisher(squares, jnp.sum(weight), 3)
             return (
-                eac.nesterov_step(state, gradient + decay * state.lookahead, bound),
-                leverage.respond(response, information, spectrum, decay),
+                eac.nesterov_step(state, gradient + decay * state.lookahead, bound, momentum[step]),
+                leverage.respond(response, information, spectrum, decay, momentum[step]),
             )
 
         start = eac.init_nesterov(jnp.zeros((width, 3))), eac.init_nesterov(jnp.zeros(width))

@@ -1,0 +1,235 @@
+"""One round of the recommended schedule (`schedule.py`).
+
+A look at the clean rows, a pass over the training rows, a step of the classifiers.
+"""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+
+from dmlp_jax.purifier import active as active_lib
+from dmlp_jax.purifier import clean as clean_lib
+from dmlp_jax.purifier import eac, ipc, leverage, posterior, rows, selection, transition
+from dmlp_jax.purifier.active import Active
+from dmlp_jax.purifier.clean import CleanSet, Seen
+from dmlp_jax.purifier.config import PurifyConfig
+from dmlp_jax.purifier.posterior import Head
+from dmlp_jax.purifier.rows import Training
+from dmlp_jax.purifier.state import Candidate, Members, Penalty, Shared, Snapshot
+
+History = dict[str, jax.Array]
+# Of the two responses of `Members`: a row's label pulls on, the starting probe is forgotten.
+DRIVES = (1.0, 0.0)
+# What is kept of every round; see `PurifyResult.history`.
+HISTORY = (
+    "changed",
+    "expected_score",
+    "held_out_loss",
+    "held_out_accuracy",
+    "val_loss",
+)
+
+
+def run(
+    candidates: Candidate,
+    active: Active,
+    step: jax.Array,
+    penalties: Penalty,
+    train: Training,
+    clean: CleanSet,
+    shared: Shared,
+    config: PurifyConfig,
+) -> tuple[Candidate, History]:
+    """One round of the active candidates.
+
+    Args:
+        candidates: leaves [s, ...].
+        active: those of them that still run.
+        step: the round, from 0.
+        penalties: of the candidates, leaves [s, ...].
+        train: the training rows.
+        clean: the clean rows and their folds.
+        shared: see `schedule.share`.
+        config: the settings.
+
+    Returns:
+        The candidates after it, and what `HISTORY` names of it, arrays [s]; with `config.keep_label_history`
+        'labels' too, [s, n] with padding. 0 for candidates that are not active.
+    """
+    look = partial(_look, step=step, clean=clean, shared=shared, config=config)
+    heads, seen = active_lib.collect(look, active, candidates.members, candidates.temperature)
+    sums = active_lib.together(partial(_sums, train=train), active, heads)
+    history = {}
+    if config.keep_label_history:
+        history["labels"] = _hard_labels(heads, active, train)
+
+    def finish(state, head, seen, sums, penalty):
+        candidate, _ = state
+        current, scores, tolerated = _judge(candidate, head, seen, sums, step, clean, shared)
+        better = True
+        if config.selection:
+            best = candidate.best
+            improves = (current.score > best.score) | (best.loss > tolerated)
+            fits = (step < config.race_steps) | ((current.loss <= tolerated) & improves)
+            better = jnp.isfinite(current.score) & fits
+        best = jax.tree.map(lambda a, b: jnp.where(better, a, b), current, candidate.best)
+        members = _update(candidate.members, penalty, head, sums, seen.pull, step, shared, config)
+        return Candidate(members, head.temperature[-1], best, tolerated), scores
+
+    nothing = dict.fromkeys(HISTORY, jnp.zeros_like(penalties.decay))
+    heads = heads._replace(direction=None)
+    candidates, scores = active_lib.update(
+        finish, active, (candidates, nothing), heads, seen, sums, penalties
+    )
+    return candidates, history | scores
+
+
+def _look(
+    members: Members,
+    temperature: jax.Array,
+    step: jax.Array,
+    clean: CleanSet,
+    shared: Shared,
+    config: PurifyConfig,
+) -> tuple[Head, Seen]:
+    """What a candidate's members write with, at their lookahead; and what they say about the clean rows.
+
+    Args:
+        members: the classifiers.
+        temperature: that calibrated them in the round before.
+        step: the round.
+        clean: the clean rows.
+        shared: see `share`.
+        config: the settings.
+
+    Returns:
+        Their heads, leaves [k + 1, ...]; what they say, held-out logits over the temperature that calibrates
+        them now.
+    """
+    weights = members.optimizer.lookahead
+    seen = clean_lib.ask(weights, clean)
+    temperature = selection.fit_temperature(seen.held_out, clean.targets, temperature)
+    # The probe was linear in its labels: what is left of it does not depend on the information in them.
+    information = jnp.stack([members.information, jnp.zeros_like(members.information)], axis=1)
+    left = leverage.of(members.response.lookahead, information, shared.spectrum, shared.total)
+    head = Head(
+        weights,
+        members.transition,
+        left[:, 0],
+        left[:, 1],
+        jnp.broadcast_to(temperature, members.information.shape),
+        _label_step(members, step, clean, shared, config) if config.ipc else None,
+    )
+    return head, seen._replace(held_out=seen.held_out / temperature)
+
+
+def _label_step(
+    members: Members, step: jax.Array, clean: CleanSet, shared: Shared, config: PurifyConfig
+) -> jax.Array:
+    """IPC's step on the labels of the round before, as a direction [k + 1, d, c]; see `posterior.Head`."""
+
+    def gradient_of(moment, mask):
+        val = ipc.Validation(clean.features, clean.targets, mask)
+        return ipc.moment_gradient(moment, shared.ridge, val, config.entropy_weight)
+
+    assert shared.label_unit is not None  # as wherever config.ipc is set, see `share`
+    gradient = jax.vmap(gradient_of)(members.moment, clean.masks)
+    # The loss is a mean of squares: times half the rows it has the curvature that sets the unit.
+    length = config.label_lr * config.label_lr_decay**step * shared.label_unit
+    size = jnp.where(step > 0, 0.5 * length * jnp.sum(clean.masks, axis=1), 0.0)
+    return size[:, None, None] * gradient
+
+
+def _sums(heads: Head, train: Training) -> posterior.Sums:
+    """`posterior.sums` of heads with leaves [s, k + 1, ...] over all rows, in one pass."""
+    shape = heads.leverage.shape
+    flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), heads)
+    sums = rows.sum_over(partial(posterior.sums, flat), train)
+    return jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), sums)
+
+
+def _judge(
+    candidate: Candidate,
+    head: Head,
+    seen: Seen,
+    sums: posterior.Sums,
+    step: jax.Array,
+    clean: CleanSet,
+    shared: Shared,
+) -> tuple[Snapshot, History, jax.Array]:
+    """A candidate in this round, its history of it, and the held-out loss that is tolerated from now on.
+
+    The held-out members are judged: they alone have not seen the clean rows that they are asked about.
+    """
+    held_out = seen.held_out
+    losses = selection.cross_entropies(held_out, selection.smoothed(clean.targets))
+    loss = jnp.mean(losses)
+    bound = loss + jnp.std(losses) / losses.shape[0] ** 0.5
+    tolerated = jnp.minimum(candidate.tolerated, jnp.where(jnp.isfinite(bound), bound, jnp.inf))
+    score = selection.expected_score(held_out, head.transition[-1], clean.labels)
+    found = (
+        1.0 - jnp.trace(sums.counts[-1]) / shared.total,
+        score,
+        loss,
+        selection.accuracy(held_out, clean.targets),
+        seen.loss,
+    )
+    current = Snapshot(score, loss, step + 1, head, held_out)
+    return current, dict(zip(HISTORY, found, strict=True)), tolerated
+
+
+def _hard_labels(heads: Head, active: Active, train: Training) -> jax.Array:
+    """Labels [s, n], padding included, that active heads (leaves [s, k + 1, ...]) write, last member's."""
+    small = jnp.uint8 if train.num_classes <= 256 else jnp.int32
+
+    def write(heads):
+        heads = jax.tree.map(lambda leaf: leaf[:, -1], heads)
+        return rows.map_over(
+            lambda chunk: jnp.argmax(posterior.write(heads, chunk).labels, axis=1).T.astype(small), train
+        ).T
+
+    return active_lib.together(write, active, heads)
+
+
+def _update(
+    members: Members,
+    penalty: Penalty,
+    heads: Head,
+    sums: posterior.Sums,
+    clean_pull: jax.Array,
+    step: jax.Array,
+    shared: Shared,
+    config: PurifyConfig,
+) -> Members:
+    """The members of one candidate after their step; `clean_pull` [k + 1, d, c] is `Seen.pull`."""
+    decay, bound = penalty
+    momentum = jnp.asarray(eac.nesterov_momentum(config.steps))[step]
+    classes = sums.pull.shape[-1]
+
+    def update(member, weights, sums, clean_pull):
+        gradient = sums.pull + decay * weights + config.val_weight * clean_pull
+        information = leverage.fisher(sums.squares, shared.total, classes)
+        return Members(
+            eac.nesterov_step(member.optimizer, gradient, bound, momentum),
+            leverage.respond(
+                member.response,
+                information,
+                shared.spectrum,
+                decay,
+                momentum,
+                jnp.asarray(DRIVES, jnp.float32)[:, None],
+            ),
+            transitions(sums.counts, config),
+            information,
+            sums.moment,
+        )
+
+    return jax.vmap(update)(members, heads.weights, sums, clean_pull)
+
+
+def transitions(counts: jax.Array, config: PurifyConfig) -> jax.Array:
+    """T [c, c] from soft counts; uniform, so that given labels carry no evidence, in the ablation."""
+    if not config.posterior:
+        return jnp.full_like(counts, 1.0 / counts.shape[-1])
+    return transition.transition_matrix(counts)
