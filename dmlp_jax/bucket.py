@@ -82,6 +82,9 @@ class Bucket:
 def patiently(act: Callable[[], object], delays: Iterable[float], address: str, folder: Path) -> None:
     """Does what needs an address, again after a while if that cannot be reached.
 
+    Where something is not there it is tried once more only: another run may just have deleted it, but a
+    bucket that does not exist will not come by waiting.
+
     Args:
         act: may be called again after it failed.
         delays: seconds before each new attempt.
@@ -91,14 +94,14 @@ def patiently(act: Callable[[], object], delays: Iterable[float], address: str, 
     Raises:
         UserError: the last attempt failed too, or `act` raised one.
     """
-    for delay in (*delays, None):
+    for attempt, delay in enumerate((*delays, None)):
         try:
             act()
             return
         except UserError:
             raise
         except Exception as error:
-            if delay is None:
+            if delay is None or (attempt and isinstance(error, FileNotFoundError)):
                 raise UserError(
                     f"cannot reach {address} ({in_words(error)}); see to the network, the bucket, your "
                     f"rights to it. What was made is in {folder}; the same command here goes on from it"

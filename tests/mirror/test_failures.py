@@ -55,6 +55,19 @@ def test_a_network_that_comes_back_costs_nothing(tmp_path, system, capsys):
     assert capsys.readouterr().out == 2 * note
 
 
+def test_a_bucket_that_is_not_there_is_not_waited_for(tmp_path, capsys):
+    """It is asked for twice; a third time would cost whoever misspelt it minutes."""
+
+    class Nowhere(Bucket):
+        def write(self, name, content):
+            raise FileNotFoundError("b/nosuch")
+
+    mirror = machine(tmp_path / "a", Nowhere(ADDRESS), patience=(0.0, 1000.0))
+    with pytest.raises(UserError, match=r"cannot reach .* \(FileNotFoundError: b/nosuch\)"):
+        mirror.claim()
+    assert capsys.readouterr().out.count("the next attempt") == 1
+
+
 def test_a_network_that_does_not_come_back(tmp_path, capsys):
     a = tmp_path / "a"
     unreached = pytest.raises(
