@@ -12,8 +12,8 @@ def products(config: PurifyConfig, classes: int):
     """A jitted function of features [n, d] that does the matrix products of the default preset and no more.
 
     Counted are the Gram matrix and, for every classifier, a product with the features and one with their
-    transpose in each round, one pair before the first, one for the first average with the closed form (others
-    only follow where it is taken), and one product each for the purified labels and for the three baselines.
+    transpose in each round, one product before the first, a pair for the first average with the closed form
+    (others only follow where it is taken), and one product each for purified labels and the three baselines.
     """
     members = config.num_folds + 1
     race = min(config.race_steps, config.steps) if len(config.weight_decay) > 1 else 0
@@ -27,14 +27,15 @@ def products(config: PurifyConfig, classes: int):
     def run(features):
         gram = jnp.matmul(features.T, features, precision=HIGHEST)
         weights = jnp.tile(1e-6 * gram[:classes], (widest // classes, 1))
+        before = jnp.matmul(weights[: members * classes], features.T, precision=HIGHEST).max(axis=1)
         for rows, rounds in (
-            (widest, race + 1),
+            (widest, race),
             (members * classes, config.steps - race + min(config.refits, 1)),
         ):
             weights = jax.lax.fori_loop(0, rounds, lambda _, w: 1e-9 * pair(features, w), weights[:rows])
         single = weights[:classes]
         outputs = [jnp.matmul(single * (1 + i), features.T, precision=HIGHEST).max(axis=1) for i in range(4)]
-        return weights, outputs
+        return weights, before, outputs
 
     return run
 

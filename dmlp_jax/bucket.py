@@ -18,6 +18,10 @@ from dmlp_jax.errors import UserError
 _SECONDS = 300
 
 
+class VanishedError(Exception):
+    """A file was deleted between its listing and its download."""
+
+
 class Bucket:
     """Files at an address, by names relative to it.
 
@@ -68,12 +72,19 @@ class Bucket:
         return True
 
     def download(self, name: str, path: Path) -> None:
-        """Fetches a file to `path`, whole or not at all; its folder is made if absent."""
+        """Fetches a file to `path`, whole or not at all; its folder is made if absent.
+
+        Raises:
+            VanishedError: it is not there.
+        """
         temporary = path.parent / f".{path.name}.{secrets.token_hex(8)}.tmp"
         with files.writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            self._system.get_file(f"{self._root}/{name}", str(temporary))
+            try:
+                self._system.get_file(f"{self._root}/{name}", str(temporary))
+            except FileNotFoundError as error:
+                raise VanishedError(f"{name} was deleted meanwhile") from error
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
@@ -82,8 +93,7 @@ class Bucket:
 def patiently(act: Callable[[], object], delays: Iterable[float], address: str, folder: Path) -> None:
     """Does what needs an address, again after a while if that cannot be reached.
 
-    Where something is not there it is tried once more only: another run may just have deleted it, but a
-    bucket that does not exist will not come by waiting.
+    What is not there is asked for once more only: a bucket that does not exist will not come by waiting.
 
     Args:
         act: may be called again after it failed.
@@ -94,14 +104,16 @@ def patiently(act: Callable[[], object], delays: Iterable[float], address: str, 
     Raises:
         UserError: the last attempt failed too, or `act` raised one.
     """
-    for attempt, delay in enumerate((*delays, None)):
+    absent = 0
+    for delay in (*delays, None):
         try:
             act()
             return
         except UserError:
             raise
         except Exception as error:
-            if delay is None or (attempt and isinstance(error, FileNotFoundError)):
+            absent += isinstance(error, FileNotFoundError)
+            if delay is None or absent == 2:
                 raise UserError(
                     f"cannot reach {address} ({in_words(error)}); see to the network, the bucket, your "
                     f"rights to it. What was made is in {folder}; the same command here goes on from it"

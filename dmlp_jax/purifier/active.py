@@ -1,8 +1,8 @@
 """Loops over the candidates that still run.
 
-The race and the rounds of its winner are one program that way, whose loops have many turns or one: two would
-take twice as long to compile. A pass over the training rows is faster with all candidates at once, see
-`together`.
+The race, of all candidates, and the rounds after it, of the winner alone, are one loop: two would compile the
+same body twice. What is done for each candidate is a loop inside, of as many turns as candidates still run.
+Only passes over the training rows are compiled in both forms, see `together`.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 
 class Active(NamedTuple):
-    """Candidates that still run; scalars int32.
+    """Candidates that still run; scalars.
 
     Attributes:
         first: the first of them.
@@ -54,13 +54,15 @@ def collect(function: Callable[..., Any], active: Active, *others: Any) -> Any:
         others: leaves [s, ...].
     """
     size = jax.tree.leaves(others)[0].shape[0]
-    shapes = jax.eval_shape(function, *at(others, 0))
+    shapes = jax.eval_shape(lambda *leaves: function(*at(leaves, 0)), *others)
     empty = jax.tree.map(lambda leaf: jnp.zeros((size, *leaf.shape), leaf.dtype), shapes)
     return update(lambda _, *theirs: function(*theirs), active, empty, *others)
 
 
 def together(function: Callable[[Any], Any], active: Active, others: Any) -> Any:
     """`function` of all candidates at once, or of the only one that is active; 0 for the rest.
+
+    Both are compiled. All at once need the training rows once only, and wide matrix products are faster.
 
     Args:
         function: of leaves [s, ...] to leaves [s, ...], for any s.

@@ -132,7 +132,12 @@ def _held_out(members: jax.Array, clean: CleanSet) -> _HeldOut:
 
 
 def _best(scores: HeldOutScore, among: jax.Array | bool = True) -> jax.Array:
-    """Index of the setting of the least held-out loss; settings may be left out."""
+    """Index of the setting of the least held-out loss.
+
+    Args:
+        scores: of the settings.
+        among: which of them to choose from; one of these even where no loss is finite.
+    """
     losses = jnp.where(jnp.isfinite(scores.cross_entropy), scores.cross_entropy, jnp.finfo(jnp.float32).max)
     return jnp.argmin(jnp.where(among, losses, jnp.inf))
 
@@ -142,7 +147,14 @@ def _at(tree: Any, index: jax.Array | int) -> Any:
 
 
 def _probe(weights: jax.Array, found: _HeldOut, memory: jax.Array, clean: CleanSet) -> Probe:
-    """A probe at the temperature that calibrates it; arguments as the fields of `Probe`."""
+    """A probe at the temperature that calibrates it.
+
+    Args:
+        weights: [k + 1, d, c].
+        found: what its held-out members score, and their temperature.
+        memory: see `Probe`, before the temperature.
+        clean: the clean rows.
+    """
     temperature = found.temperature
     held_out = clean_lib.held_out(weights[:-1], clean) / temperature
     return Probe(weights / temperature, held_out, found.score, memory / temperature)

@@ -34,7 +34,7 @@ from dmlp_jax.purifier.state import Shared, Snapshot
 PENALTY = 0.1
 # Weight of the closed form in the average.
 SHARE = 0.5
-# Standard errors that the held-out clean rows must gain by a step, as when a round is picked (`schedule.py`).
+# Standard errors that the held-out clean rows must gain by a step, as when a round is picked (`rounds.py`).
 STANDARD_ERRORS = 1.0
 
 

@@ -20,8 +20,9 @@ class NesterovState(NamedTuple):
     """State of one classifier under Nesterov's accelerated gradient.
 
     Attributes:
-        weights: [d, c]; the features carry a constant column, so there is no bias.
-        lookahead: [d, c], the point at which predictions and gradients are taken.
+        weights: [..., d, c]; the features carry a constant column, so there is no bias. Or a response to what
+            moves them, [..., d], see `leverage.py`.
+        lookahead: likewise, the point at which predictions and gradients are taken.
     """
 
     weights: jax.Array
@@ -29,7 +30,7 @@ class NesterovState(NamedTuple):
 
 
 def init_nesterov(weights: jax.Array) -> NesterovState:
-    """State at `weights` [d, c] with no momentum."""
+    """State at `weights`, which has not moved yet."""
     return NesterovState(weights, weights)
 
 

@@ -57,6 +57,7 @@ def run(
         The candidates after it, and what `HISTORY` names of it, arrays [s]; with `config.keep_label_history`
         'labels' too, [s, n] with padding. 0 for candidates that are not active.
     """
+    momentum = jnp.asarray(eac.nesterov_momentum(config.steps))[step]
     look = partial(_look, step=step, clean=clean, shared=shared, config=config)
     heads, seen = active_lib.collect(look, active, candidates.members, candidates.temperature)
     sums = active_lib.together(partial(_sums, train=train), active, heads)
@@ -66,7 +67,7 @@ def run(
 
     def finish(state, head, seen, sums, penalty):
         candidate, _ = state
-        current, scores, tolerated = _judge(candidate, head, seen, sums, step, clean, shared)
+        current, scores, tolerated = _judge(candidate, head, seen, step, clean)
         better = True
         if config.selection:
             best = candidate.best
@@ -74,7 +75,8 @@ def run(
             fits = (step < config.race_steps) | ((current.loss <= tolerated) & improves)
             better = jnp.isfinite(current.score) & fits
         best = jax.tree.map(lambda a, b: jnp.where(better, a, b), current, candidate.best)
-        members = _update(candidate.members, penalty, head, sums, seen.pull, step, shared, config)
+        members = _update(candidate.members, penalty, sums, seen.pull, momentum, shared, config)
+        scores["changed"] = 1.0 - jnp.trace(sums.counts[-1]) / shared.total
         return Candidate(members, head.temperature[-1], best, tolerated), scores
 
     nothing = dict.fromkeys(HISTORY, jnp.zeros_like(penalties.decay))
@@ -100,7 +102,7 @@ def _look(
         temperature: that calibrated them in the round before.
         step: the round.
         clean: the clean rows.
-        shared: see `share`.
+        shared: see `schedule.share`.
         config: the settings.
 
     Returns:
@@ -133,7 +135,7 @@ def _label_step(
         val = ipc.Validation(clean.features, clean.targets, mask)
         return ipc.moment_gradient(moment, shared.ridge, val, config.entropy_weight)
 
-    assert shared.label_unit is not None  # as wherever config.ipc is set, see `share`
+    assert shared.label_unit is not None  # as wherever config.ipc is set, see `schedule.share`
     gradient = jax.vmap(gradient_of)(members.moment, clean.masks)
     # The loss is a mean of squares: times half the rows it has the curvature that sets the unit.
     length = config.label_lr * config.label_lr_decay**step * shared.label_unit
@@ -150,17 +152,21 @@ def _sums(heads: Head, train: Training) -> posterior.Sums:
 
 
 def _judge(
-    candidate: Candidate,
-    head: Head,
-    seen: Seen,
-    sums: posterior.Sums,
-    step: jax.Array,
-    clean: CleanSet,
-    shared: Shared,
+    candidate: Candidate, head: Head, seen: Seen, step: jax.Array, clean: CleanSet
 ) -> tuple[Snapshot, History, jax.Array]:
-    """A candidate in this round, its history of it, and the held-out loss that is tolerated from now on.
+    """What a candidate is worth in this round.
 
     The held-out members are judged: they alone have not seen the clean rows that they are asked about.
+
+    Args:
+        candidate: before the round.
+        head: what it writes with, leaves [k + 1, ...].
+        seen: what it says of the clean rows.
+        step: the round.
+        clean: the clean rows.
+
+    Returns:
+        The candidate in this round, its history of it, and the held-out loss that is tolerated from now on.
     """
     held_out = seen.held_out
     losses = selection.cross_entropies(held_out, selection.smoothed(clean.targets))
@@ -168,15 +174,13 @@ def _judge(
     bound = loss + jnp.std(losses) / losses.shape[0] ** 0.5
     tolerated = jnp.minimum(candidate.tolerated, jnp.where(jnp.isfinite(bound), bound, jnp.inf))
     score = selection.expected_score(held_out, head.transition[-1], clean.labels)
-    found = (
-        1.0 - jnp.trace(sums.counts[-1]) / shared.total,
-        score,
-        loss,
-        selection.accuracy(held_out, clean.targets),
-        seen.loss,
-    )
-    current = Snapshot(score, loss, step + 1, head, held_out)
-    return current, dict(zip(HISTORY, found, strict=True)), tolerated
+    history = {
+        "expected_score": score,
+        "held_out_loss": loss,
+        "held_out_accuracy": selection.accuracy(held_out, clean.targets),
+        "val_loss": seen.loss,
+    }
+    return Snapshot(score, loss, step + 1, head, held_out), history, tolerated
 
 
 def _hard_labels(heads: Head, active: Active, train: Training) -> jax.Array:
@@ -195,37 +199,40 @@ def _hard_labels(heads: Head, active: Active, train: Training) -> jax.Array:
 def _update(
     members: Members,
     penalty: Penalty,
-    heads: Head,
     sums: posterior.Sums,
     clean_pull: jax.Array,
-    step: jax.Array,
+    momentum: jax.Array,
     shared: Shared,
     config: PurifyConfig,
 ) -> Members:
-    """The members of one candidate after their step; `clean_pull` [k + 1, d, c] is `Seen.pull`."""
-    decay, bound = penalty
-    momentum = jnp.asarray(eac.nesterov_momentum(config.steps))[step]
-    classes = sums.pull.shape[-1]
+    """The members of one candidate after their step.
 
-    def update(member, weights, sums, clean_pull):
-        gradient = sums.pull + decay * weights + config.val_weight * clean_pull
+    Args:
+        members: before it.
+        penalty: of the candidate.
+        sums: over the training rows, of the members at their lookahead, leaves [k + 1, ...].
+        clean_pull: of the clean rows, see `Seen.pull`.
+        momentum: of this step, see `eac.nesterov_momentum`.
+        shared: see `schedule.share`.
+        config: the settings.
+    """
+    decay, bound = penalty
+    classes = sums.pull.shape[-1]
+    drives = jnp.asarray(DRIVES, jnp.float32)[:, None]
+
+    def update(member, sums, clean_pull):
+        optimizer = member.optimizer
+        gradient = sums.pull + decay * optimizer.lookahead + config.val_weight * clean_pull
         information = leverage.fisher(sums.squares, shared.total, classes)
         return Members(
-            eac.nesterov_step(member.optimizer, gradient, bound, momentum),
-            leverage.respond(
-                member.response,
-                information,
-                shared.spectrum,
-                decay,
-                momentum,
-                jnp.asarray(DRIVES, jnp.float32)[:, None],
-            ),
+            eac.nesterov_step(optimizer, gradient, bound, momentum),
+            leverage.respond(member.response, information, shared.spectrum, decay, momentum, drives),
             transitions(sums.counts, config),
             information,
             sums.moment,
         )
 
-    return jax.vmap(update)(members, heads.weights, sums, clean_pull)
+    return jax.vmap(update)(members, sums, clean_pull)
 
 
 def transitions(counts: jax.Array, config: PurifyConfig) -> jax.Array:

@@ -76,6 +76,7 @@ def run(
         racing = step < race
         active = Active(jnp.where(racing, 0, winner), jnp.where(racing, len(strengths), 1))
         candidates, history = rounds.run(candidates, active, step, penalties, train, clean, shared, config)
+        # They are those of all candidates until the race ends.
         scores = history["expected_score"] - history["held_out_loss"]
         ahead = jnp.argmax(jnp.where(jnp.isfinite(scores), scores, -jnp.inf)).astype(jnp.int32)
         return (candidates, jnp.where(step == race - 1, ahead, winner)), history

@@ -33,7 +33,7 @@ class Members(NamedTuple):
     """The classifiers of a candidate, one without each fold and one with all clean rows; leaves [k + 1, ...].
 
     Attributes:
-        optimizer: the weights.
+        optimizer: the weights and their lookahead.
         response: of the weights to a row's written label, and what is left of that of the starting probe to
             its given label, [2, d]; see `leverage.py`.
         transition: estimates of p(given | true), [c, c].

@@ -68,6 +68,25 @@ def test_a_bucket_that_is_not_there_is_not_waited_for(tmp_path, capsys):
     assert capsys.readouterr().out.count("the next attempt") == 1
 
 
+def test_what_vanishes_during_a_fetch_is_looked_up_anew(tmp_path, system):
+    """A run that still works there deletes old checkpoints while they are downloaded, time and again."""
+    a, b = tmp_path / "a", tmp_path / "b"
+    with machine(a).kept():
+        write(a, pretrain__6__a="6")
+
+    class Moving(Bucket):
+        gone = 3
+
+        def download(self, name, path):
+            if self.gone:
+                self.gone -= 1
+                name = "pretrain/5/a"
+            return super().download(name, path)
+
+    with machine(b, Moving(ADDRESS), patience=(0.0, 0.0, 0.0)).kept():
+        assert contents(b) == {"pretrain/6/a": "6"}
+
+
 def test_a_network_that_does_not_come_back(tmp_path, capsys):
     a = tmp_path / "a"
     unreached = pytest.raises(

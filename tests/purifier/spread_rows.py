@@ -76,9 +76,9 @@ def everywhere(array: jax.Array) -> np.ndarray:
 
 
 def collectives(features, given, val) -> list[str]:
-    """The operations between devices in the compiled program, with the shapes that they move."""
+    """The operations between devices in the compiled program of a race, with the shapes that they move."""
     where = spread.placement(features)
-    config = jax.tree.map(np.float32, CONFIGS["fixed"])
+    config = jax.tree.map(np.float32, CONFIGS["selected"])
     inputs = spread.place(where, Inputs(given, None, *val, None, config, jax.random.key(0)))
     lowered = spread._run.lower(features, inputs, 3, where, "threefry2x32")
     pattern = r"= (.*?) (all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter)(?:-start)?\("

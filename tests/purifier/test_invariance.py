@@ -97,7 +97,10 @@ def test_rows_on_disk_are_rows_in_memory(blobs, tmp_path, seven_chunks, selectio
     features, given, val, _ = blobs
     np.save(tmp_path / "features.npy", features)
     mapped = np.load(tmp_path / "features.npy", mmap_mode="r")
-    config = dataclasses.replace(FIXED, selection=selection)
+    # With a race, which reads the rows for all candidates at once and then for one.
+    config = FIXED
+    if selection:
+        config = dataclasses.replace(FIXED, selection=True, weight_decay=(300.0, 0.3), race_steps=3)
     weight = np.linspace(0.5, 1.5, 300).astype(np.float32)
     soft = 0.9 * np.eye(3, dtype=np.float32)[given] + 0.1 / 3
     memory, disk = (purify(x, soft, val, config=config, sample_weight=weight) for x in (features, mapped))

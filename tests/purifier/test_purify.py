@@ -14,6 +14,7 @@ from tests.conftest import accuracy, make_blobs
 SHORT = PurifyConfig(steps=30)
 # Rounding decides between rounds of equal score: invariances hold to the last digit for a fixed one.
 FIXED = PurifyConfig(steps=30, selection=False)
+RACE = PurifyConfig(steps=8, race_steps=5, refits=0)
 PAPER = PurifyConfig.paper(steps=45, ipc_batch_size=100, eac_batch_size=50)
 
 
@@ -141,7 +142,7 @@ def test_the_candidate_that_does_best_on_held_out_rows_goes_on(blobs, decays):
     features, given, val, _ = blobs
 
     def run(decays):
-        config = PurifyConfig(steps=8, race_steps=5, weight_decay=decays)
+        config = dataclasses.replace(RACE, weight_decay=decays, keep_label_history=True, ipc=True)
         return purify(features, given, val, config=config)
 
     # Alone each goes through the same rounds as in the race.
@@ -150,6 +151,21 @@ def test_the_candidate_that_does_best_on_held_out_rows_goes_on(blobs, decays):
     together = run(decays)
     assert int(together.chosen["candidate"]) == best
     np.testing.assert_allclose(together.history["val_loss"], alone[best]["val_loss"], atol=1e-4)
+    assert np.mean(together.history["labels"] == alone[best]["labels"]) > 0.99
+
+
+def test_vmap_over_races_that_different_candidates_win(blobs):
+    features, given, val, _ = blobs
+
+    def run(*decays):
+        config = dataclasses.replace(RACE, weight_decay=decays)
+        return purify(features, given, val, num_classes=3, config=config)
+
+    decays = np.float32([[0.1, 300.0], [300.0, 0.1]])
+    found = jax.vmap(run)(*decays.T)
+    assert sorted(found.chosen["candidate"].tolist()) == [0, 1]
+    for index, own in enumerate(decays):
+        np.testing.assert_allclose(found.probs[index], run(*own).probs, atol=1e-3)
 
 
 def test_same_key_same_result(blobs, result):
