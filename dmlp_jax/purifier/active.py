@@ -86,5 +86,5 @@ def together(function: Callable[[Any], Any], active: Active, others: Any) -> Any
 
 
 def at(tree: Any, index: jax.Array | int) -> Any:
-    """The leaves of one candidate."""
+    """Leaves [s, ...] at one index of their first axis."""
     return jax.tree.map(lambda leaf: jax.lax.dynamic_index_in_dim(leaf, index, 0, keepdims=False), tree)

@@ -8,13 +8,14 @@ Each is tuned (L2 strength, weight of the clean rows) by the cross-entropy on he
 fitted temperature: label noise shrinks ridge predictions towards the class prior.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from dmlp_jax.purifier import clean as clean_lib
 from dmlp_jax.purifier import eac, ridge, selection
+from dmlp_jax.purifier.active import at
 from dmlp_jax.purifier.clean import CleanSet
 from dmlp_jax.purifier.selection import HeldOutScore
 
@@ -73,7 +74,7 @@ def val_only_probe(clean: CleanSet, steps: int = 20) -> Probe:
     weights, found = jax.lax.scan(fit, zeros, jnp.asarray(SOFTMAX_PENALTIES, jnp.float32))[1]
     best = _best(found.score)
     unseen = jnp.zeros(clean.features.shape[1], jnp.float32)
-    return _probe(weights[best], _at(found, best), unseen, clean)
+    return _probe(weights[best], at(found, best), unseen, clean)
 
 
 def ridge_probes(
@@ -108,13 +109,13 @@ def ridge_probes(
     def probe(setting):
         # The clean rows look like the training rows: with their weight the Gram matrix is 1 + share as large.
         memory = 1.0 / ((1.0 + shares[setting]) * spectrum + penalties[setting] * unit)
-        return _probe(fit(setting, len(clean.masks)), _at(found, setting), memory, clean)
+        return _probe(fit(setting, len(clean.masks)), at(found, setting), memory, clean)
 
     folds = len(clean.masks) - 1
     found = jax.lax.map(lambda setting: _held_out(fit(setting, folds), clean), jnp.arange(len(grid)))
     alone = shares == 0
     chosen = jax.lax.map(probe, jnp.stack([_best(found.score, alone), _best(found.score, ~alone)]))
-    return _at(chosen, 0), _at(chosen, 1)
+    return at(chosen, 0), at(chosen, 1)
 
 
 class _HeldOut(NamedTuple):
@@ -140,10 +141,6 @@ def _best(scores: HeldOutScore, among: jax.Array | bool = True) -> jax.Array:
     """
     losses = jnp.where(jnp.isfinite(scores.cross_entropy), scores.cross_entropy, jnp.finfo(jnp.float32).max)
     return jnp.argmin(jnp.where(among, losses, jnp.inf))
-
-
-def _at(tree: Any, index: jax.Array | int) -> Any:
-    return jax.tree.map(lambda values: values[index], tree)
 
 
 def _probe(weights: jax.Array, found: _HeldOut, memory: jax.Array, clean: CleanSet) -> Probe:

@@ -76,8 +76,8 @@ def run(
             better = jnp.isfinite(current.score) & fits
         best = jax.tree.map(lambda a, b: jnp.where(better, a, b), current, candidate.best)
         members = _update(candidate.members, penalty, sums, seen.pull, momentum, shared, config)
-        scores["changed"] = 1.0 - jnp.trace(sums.counts[-1]) / shared.total
-        return Candidate(members, head.temperature[-1], best, tolerated), scores
+        changed = 1.0 - jnp.trace(sums.counts[-1]) / shared.total
+        return Candidate(members, head.temperature[-1], best, tolerated), scores | {"changed": changed}
 
     nothing = dict.fromkeys(HISTORY, jnp.zeros_like(penalties.decay))
     heads = heads._replace(direction=None)
@@ -166,7 +166,8 @@ def _judge(
         clean: the clean rows.
 
     Returns:
-        The candidate in this round, its history of it, and the held-out loss that is tolerated from now on.
+        The candidate in this round, what `HISTORY` names of it but for 'changed', and the held-out loss that
+        is tolerated from now on.
     """
     held_out = seen.held_out
     losses = selection.cross_entropies(held_out, selection.smoothed(clean.targets))
