@@ -36,6 +36,12 @@ def add_arguments(parser: argparse.ArgumentParser, noises: str = "sym20,sym50,sy
     parser.add_argument("--noises", default=noises, help="names like sym80, asym40, pair45, instance40")
     parser.add_argument("--splits", default="0,1,2", help="seeds of split and noise")
     parser.add_argument("--rows", type=int, help="training rows, all by default")
+    parser.add_argument(
+        "--clean-set",
+        choices=("balanced", "random"),
+        default="balanced",
+        help="as many clean rows of every class, or as the classes come; with --labels as stored there",
+    )
 
 
 def of_noise(noise: str, clean: int, arguments: argparse.Namespace) -> Iterator[Task]:
@@ -51,7 +57,8 @@ def of_noise(noise: str, clean: int, arguments: argparse.Namespace) -> Iterator[
             if clean < len(val):
                 val = val[stratified(true[val], clean, rng)[1]]
         else:
-            train, val = stratified(true, clean, rng)
+            draw = stratified if arguments.clean_set == "balanced" else unstratified
+            train, val = draw(true, clean, rng)
             labels = corrupt(features[train], true[train], noise, rng)
         rows = slice(arguments.rows)
         yield Task(features[train[rows]], labels[rows], features[val], true[val], true[train[rows]])
@@ -67,6 +74,15 @@ def stratified(labels: np.ndarray, count: int, rng: np.random.Generator) -> tupl
         rank[members] = np.arange(len(members)) * classes + label
     by_rank = np.argsort(rank, kind="stable")
     clean = by_rank[:count]
+    return order[~np.isin(order, clean)], clean
+
+
+def unstratified(labels: np.ndarray, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Training rows in random order, and `count` clean rows: two of every class, and any others."""
+    order = rng.permutation(len(labels))
+    pairs = [order[labels[order] == label][:2] for label in range(labels.max() + 1)]
+    others = order[~np.isin(order, np.concatenate(pairs))]
+    clean = np.concatenate([*pairs, others])[:count]
     return order[~np.isin(order, clean)], clean
 
 

@@ -1,5 +1,6 @@
 """Every benchmark in its smallest form: that it runs and writes its table, not what the table says."""
 
+import lzma
 import os
 import re
 import shutil
@@ -22,7 +23,8 @@ CALLS = [
     f"{PRETRAIN} --batch-size=4 --rows=8 --name=x",
     f"{PRETRAIN} --batch-size=16 --rows=16 --model=small_cnn --name=x --method=moco",
     "purify_ablation.py --features=features.npz --noises=sym50 --splits=0 --clean-sizes=50 --name=x",
-    "purify_accuracy.py --features=features.npz --noises=sym50 --splits=0 --clean-sizes=50 --paper --name=x",
+    "purify_accuracy.py --features=features.npz --noises=sym50 --splits=0 --clean-sizes=50 --paper --name=x "
+    "--clean-set=random",
     "purify_scale.py --cases=300x8 --clean=50 --name=x",
     "purify_speed.py --rows=2000 --width=16 --clean=50 --repeats=1 --peer-epochs=1 --name=x",
     "reliability.py --stages=pretrain --trials=2 --minutes=1 --name=x",
@@ -32,8 +34,8 @@ CALLS = [
 ]
 # What makes features has no table; semi_digits.py has no form of less than minutes; the others are modules.
 WITHOUT = {
-    "accuracy_peers", "bad_input", "common", "digits_features", "flops", "kill_at_write", "patch_features",
-    "peers", "pretrain_parts", "semi_digits", "tasks", "torch_simclr",
+    "accuracy_peers", "bad_input", "common", "digits_features", "flops", "kill_at_write", "package_features",
+    "patch_features", "peers", "pretrain_parts", "semi_digits", "tasks", "torch_simclr",
 }  # fmt: skip
 
 
@@ -79,3 +81,25 @@ def test_it_writes_its_table(folder, call):
     assert re.search(r"^\| [^-]+ \|.*\d", text, re.MULTILINE)
     assert f"python benchmarks/{call}"[:40] in text
     assert "nan" not in text
+
+
+@pytest.mark.slow
+def test_packages_become_features_by_section(folder):
+    rng = np.random.default_rng(0)
+    words = {"games": ["play", "levels", "score"], "admin": ["disk", "daemon", "users"], "rare": ["odd"]}
+    index = ""
+    for section, count in (("games", 40), ("admin", 40), ("rare", 3)):
+        for i in range(count):
+            said = " ".join(rng.choice(words[section], 2))
+            index += f"Package: {section[0]}{i}\nDepends: libc6 (>= 2), lib{section}:any | x\n"
+            index += f"Description: {said}\n of more lines\nSection: {section}\n\n"
+    index += "Package: bare\nDescription: has no section\n"
+    (folder / "Packages.xz").write_bytes(lzma.compress(index.encode()))
+    run(folder, "package_features.py --index=Packages.xz --out=p.npz --components=4 --smallest=10")
+    with np.load(folder / "p.npz") as found:
+        assert list(found["names"]) == ["admin", "games"]
+        assert list(found["train_labels"]) == [1] * 40 + [0] * 40
+        features = found["train"].astype(np.float32)
+    assert features.shape == (80, 4)
+    between = np.linalg.norm(features[:40].mean(axis=0) - features[40:].mean(axis=0))
+    assert between > 2 * features[:40].std(axis=0).max()
