@@ -171,17 +171,22 @@ def votes(
 
 def cleanlab_argmax(inputs: Inputs) -> np.ndarray:
     """Given labels, those that confident learning flags replaced by the cross-validated prediction."""
+    return confident_learning(inputs)[0]
+
+
+def confident_learning(inputs: Inputs) -> tuple[np.ndarray, np.ndarray]:
+    """Labels as by `cleanlab_argmax`, and the cross-validated probabilities of all classes, [n, c]."""
     try:
         from cleanlab.filter import find_label_issues
     except ImportError as error:
-        raise ImportError("cleanlab_argmax needs cleanlab: pip install 'cleanlab>=2.9'") from error
+        raise ImportError("confident learning needs cleanlab: pip install 'cleanlab>=2.9'") from error
     rows, labels = inputs.noisy
     probs = np.empty((len(rows), inputs.labels.max() + 1), np.float32)
     for _, fold in StratifiedKFold(NOISY_FOLDS, shuffle=True, random_state=0).split(rows, labels):
         weight = inputs.weight(0.0)
         weight[fold] = 0
         probs[fold] = fit(inputs.rows, inputs.labels, weight, inputs.noisy_penalty).predict_proba(rows[fold])
-    return np.where(find_label_issues(labels, probs, n_jobs=1), probs.argmax(axis=1), labels)
+    return np.where(find_label_issues(labels, probs, n_jobs=1), probs.argmax(axis=1), labels), probs
 
 
 _PEERS = (logistic_clean, logistic_noisy, logistic_both, knn_vote, cleanlab_argmax)

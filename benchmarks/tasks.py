@@ -2,7 +2,8 @@
 
 The features come from an npz with train [n, d] and train_labels [n], such as patch_features.py writes. Splits
 and noisy labels are drawn by seed, or read from a second npz that holds, for every split s, train_index_s,
-val_index_s and the noisy labels <noise>_s of the training rows.
+val_index_s and the noisy labels <noise>_s of the training rows. The noise 'human' is no noise that is drawn:
+it stands for the given_labels [n] of the first file, as package_features.py has them.
 """
 
 import argparse
@@ -33,7 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser, noises: str = "sym20,sym50,sy
     """The arguments that `of_noise` reads."""
     parser.add_argument("--features", type=Path, required=True)
     parser.add_argument("--labels", type=Path, help="stored splits and noisy labels; drawn if absent")
-    parser.add_argument("--noises", default=noises, help="names like sym80, asym40, pair45, instance40")
+    parser.add_argument(
+        "--noises", default=noises, help="names like sym80, asym40, pair45, instance40; human"
+    )
     parser.add_argument("--splits", default="0,1,2", help="seeds of split and noise")
     parser.add_argument("--rows", type=int, help="training rows, all by default")
     parser.add_argument(
@@ -46,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser, noises: str = "sym20,sym50,sy
 
 def of_noise(noise: str, clean: int, arguments: argparse.Namespace) -> Iterator[Task]:
     """The tasks of one noise and number of clean rows, one for each split."""
-    stored = files.load_npz(arguments.features, ("train", "train_labels"))
+    stored = files.load_npz(arguments.features)
     features, true = stored["train"], stored["train_labels"].astype(np.int32)
     known = files.load_npz(arguments.labels) if arguments.labels else None
     for split in arguments.splits.split(","):
@@ -59,7 +62,10 @@ def of_noise(noise: str, clean: int, arguments: argparse.Namespace) -> Iterator[
         else:
             draw = stratified if arguments.clean_set == "balanced" else unstratified
             train, val = draw(true, clean, rng)
-            labels = corrupt(features[train], true[train], noise, rng)
+            if noise == "human":
+                labels = stored["given_labels"][train]
+            else:
+                labels = corrupt(features[train], true[train], noise, rng)
         rows = slice(arguments.rows)
         yield Task(features[train[rows]], labels[rows], features[val], true[val], true[train[rows]])
 

@@ -1,0 +1,86 @@
+"""Which mistakes that people made are found: `purify` beside cleanlab and probes on labels nobody drew.
+
+    python benchmarks/real_mistakes.py --features=data/package_features.npz
+
+The file of features also holds given_labels, see package_features.py. `cleanlab` is confident learning on
+a cross-validated logistic regression whose penalty the clean rows choose (extra `benchmarks`; left out with
+--no-cleanlab). True labels are read after everything has been chosen.
+"""
+
+import argparse
+
+import jax
+import numpy as np
+import tasks
+from accuracy_peers import confident_learning, inputs_of
+from common import markdown, mean_and_spread, write
+from sklearn.metrics import average_precision_score
+
+from dmlp_jax import purify
+
+PROBES = ("val_only_probe", "noisy_probe", "noisy_plus_val_probe")
+FIRST = 1000
+COLUMNS = {
+    "accuracy": "labels right, %",
+    "changed": "labels changed, %",
+    "kept_right": "changed ones: right before, %",
+    "made_right": "right now, %",
+    "mended": "mistakes mended, %",
+    "precision": "average precision of the ranking, %",
+    "first": f"mistakes among its first {FIRST:,}, %",
+}
+
+
+def main() -> None:
+    """Runs every split and writes benchmarks/results/<name>.md."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    tasks.add_arguments(parser, "human")
+    parser.set_defaults(clean_set="random")
+    parser.add_argument("--clean", type=int, default=1000, help="number of clean rows")
+    parser.add_argument("--no-cleanlab", action="store_true", help="leave cleanlab out")
+    parser.add_argument("--name", default="real_mistakes", help="of the file in benchmarks/results")
+    arguments = parser.parse_args()
+    runs = []
+    for task in tasks.of_noise(arguments.noises, arguments.clean, arguments):
+        runs.append(measure(task, not arguments.no_cleanlab))
+        print(runs[-1], flush=True)
+    rows = []
+    for method in runs[0]:
+        cells = [mean_and_spread([run[method][column] for run in runs]) for column in COLUMNS]
+        rows.append([method.replace("_", " "), *cells])
+    title = f"Mistakes that people made, {arguments.clean:,} clean rows, {len(runs)} splits"
+    write(arguments.name, title, markdown(["labels", *COLUMNS.values()], rows))
+
+
+def measure(task: tasks.Task, cleanlab: bool) -> dict[str, dict[str, float]]:
+    """What became of the labels of one task by each method."""
+    rows = np.arange(len(task.labels))
+    result = jax.tree.map(
+        np.asarray, purify(task.features, task.labels, (task.val_features, task.val_labels))
+    )
+    found = {"given": (task.labels, None)} | {name: (result.baselines[name], None) for name in PROBES}
+    if cleanlab:
+        labels, probs = confident_learning(inputs_of(task))
+        found["cleanlab"] = (labels, probs[rows, task.labels])
+    found["purified"] = (result.labels, result.probs[rows, task.labels])
+    return {name: outcome(task, *pair) for name, pair in found.items()}
+
+
+def outcome(task: tasks.Task, labels: np.ndarray, trust: np.ndarray | None) -> dict[str, float]:
+    """Shares in [0, 1] by `COLUMNS`; `trust` [n] ranks the given labels, the least trusted first."""
+    wrong, changed = task.labels != task.true_labels, labels != task.labels
+    right = labels == task.true_labels
+    shares = {
+        "accuracy": right.mean(),
+        "changed": changed.mean(),
+        "kept_right": np.nan if not changed.any() else 1 - wrong[changed].mean(),
+        "made_right": np.nan if not changed.any() else right[changed].mean(),
+        "mended": right[wrong].mean(),
+        "precision": np.nan if trust is None else average_precision_score(wrong, -trust),
+        "first": np.nan if trust is None else wrong[np.argsort(trust, kind="stable")[:FIRST]].mean(),
+    }
+    return {name: float(share) for name, share in shares.items()}
+
+
+if __name__ == "__main__":
+    main()
