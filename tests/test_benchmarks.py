@@ -32,8 +32,8 @@ CALLS = [
     "retrain_boost.py --features=features.npz --rows=200 --val=50 --seeds=1 --rates=0.5 --methods=naive "
     "--sources=given,purified --name=x",
 ]
-# What makes features has no table; semi_digits.py has no form of less than minutes; real_mistakes.py has its own
-# test below; the others are modules.
+# What makes features has no table; semi_digits.py has no form of less than minutes; real_mistakes.py has a
+# test of its own below; the others are modules.
 WITHOUT = {
     "accuracy_peers", "bad_input", "common", "digits_features", "flops", "kill_at_write", "package_features",
     "patch_features", "peers", "pretrain_parts", "real_mistakes", "semi_digits", "tasks", "torch_simclr",
