@@ -5,7 +5,7 @@ features and tuned by held-out clean rows, as the baselines of dmlp_jax/purifier
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -18,7 +18,8 @@ from tasks import Task
 from dmlp_jax.purifier import selection
 
 # L2 penalty lambda on features of mean square 1: mean cross-entropy + lambda / 2 |W|^2, C = 1 / (lambda n).
-PENALTIES = (3.0, 1.0, 0.3, 0.1, 0.03, 0.01)
+# From strong to weak: each fit starts from the one before; held-out rows say where to stop.
+PENALTIES = (3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003)
 # Total weight of the clean rows over total weight of the noisy ones.
 CLEAN_SHARES = (0.03, 0.3, 3.0)
 NEIGHBOURS = (10, 30, 100)
@@ -33,11 +34,13 @@ class Inputs:
         rows: standardised training rows, then the clean ones, [n + m, d] float32.
         labels: given labels, then the clean ones, [n + m].
         count: number of training rows n.
+        models: of `noisy_model`, filled when they are asked for.
     """
 
     rows: np.ndarray
     labels: np.ndarray
     count: int
+    models: dict[float, LogisticRegression] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def noisy(self) -> tuple[np.ndarray, np.ndarray]:
@@ -55,17 +58,17 @@ class Inputs:
         return np.asarray(selection.stratified_folds(jax.random.key(0), self.clean[1], CLEAN_FOLDS))
 
     @cached_property
-    def noisy_path(self) -> dict[float, LogisticRegression]:
-        """Logistic regressions on the noisy rows by penalty, each started from the one before."""
-        path, model = {}, None
-        for penalty in PENALTIES:
-            model = path[penalty] = fit(self.rows, self.labels, self.weight(0.0), penalty, model)
-        return path
-
-    @cached_property
     def noisy_penalty(self) -> float:
         """The penalty under which the noisy rows alone predict the clean ones best."""
-        return min(PENALTIES, key=lambda penalty: self.loss([self.noisy_path[penalty]] * CLEAN_FOLDS))
+        return best([PENALTIES], lambda penalty: self.loss([self.noisy_model(penalty)] * CLEAN_FOLDS))
+
+    def noisy_model(self, penalty: float) -> LogisticRegression:
+        """Logistic regression on the noisy rows, started from that of the next stronger of `PENALTIES`."""
+        if penalty not in self.models:
+            stronger = PENALTIES[: PENALTIES.index(penalty)]
+            start = self.noisy_model(stronger[-1]) if stronger else None
+            self.models[penalty] = fit(self.rows, self.labels, self.weight(0.0), penalty, start)
+        return self.models[penalty]
 
     def weight(self, clean: np.ndarray | float) -> np.ndarray:
         """Row weights [n + m]: 1 for noisy rows, `clean` for clean ones."""
@@ -106,24 +109,37 @@ def fit(
     return model.fit(rows, labels, sample_weight=weight)
 
 
+def best(paths: Sequence[Sequence[Any]], loss: Callable[[Any], float]) -> Any:
+    """The setting of the least loss; a path of settings is left at the first worse than the one before."""
+    losses: dict[Any, float] = {}
+    for path in paths:
+        last = np.inf
+        for setting in path:
+            losses[setting] = loss(setting)
+            if losses[setting] > last:
+                break
+            last = losses[setting]
+    return min(losses, key=losses.__getitem__)
+
+
 def tuned(
-    inputs: Inputs, settings: Sequence[Any], fit_to: Callable[[Any, np.ndarray], LogisticRegression]
+    inputs: Inputs, paths: Sequence[Sequence[Any]], fit_to: Callable[[Any, np.ndarray], LogisticRegression]
 ) -> LogisticRegression:
     """Chooses a setting by held-out clean rows; `fit_to` fits one to clean rows of weights [m], 0 or 1."""
     *masks, everything = np.asarray(selection.train_masks(inputs.folds, CLEAN_FOLDS))
-    losses = [inputs.loss([fit_to(setting, mask) for mask in masks]) for setting in settings]
-    return fit_to(settings[int(np.argmin(losses))], everything)
+    chosen = best(paths, lambda setting: inputs.loss([fit_to(setting, mask) for mask in masks]))
+    return fit_to(chosen, everything)
 
 
 def logistic_clean(inputs: Inputs) -> np.ndarray:
     """Predictions of a logistic regression on the clean rows alone."""
-    model = tuned(inputs, PENALTIES, lambda penalty, mask: fit(*inputs.clean, mask, penalty))
+    model = tuned(inputs, [PENALTIES], lambda penalty, mask: fit(*inputs.clean, mask, penalty))
     return model.predict(inputs.noisy[0])
 
 
 def logistic_noisy(inputs: Inputs) -> np.ndarray:
     """Predictions of a logistic regression on the noisy rows; the clean ones choose its penalty."""
-    return inputs.noisy_path[inputs.noisy_penalty].predict(inputs.noisy[0])
+    return inputs.noisy_model(inputs.noisy_penalty).predict(inputs.noisy[0])
 
 
 def logistic_both(inputs: Inputs) -> np.ndarray:
@@ -133,10 +149,10 @@ def logistic_both(inputs: Inputs) -> np.ndarray:
         penalty, share = setting
         weight = inputs.weight(mask * share * inputs.count / mask.sum())
         # The start has seen no clean row, so none that is held out.
-        return fit(inputs.rows, inputs.labels, weight, penalty, inputs.noisy_path[penalty])
+        return fit(inputs.rows, inputs.labels, weight, penalty, inputs.noisy_model(penalty))
 
-    settings = [(penalty, share) for penalty in PENALTIES for share in CLEAN_SHARES]
-    return tuned(inputs, settings, fit_to).predict(inputs.noisy[0])
+    paths = [[(penalty, share) for penalty in PENALTIES] for share in CLEAN_SHARES]
+    return tuned(inputs, paths, fit_to).predict(inputs.noisy[0])
 
 
 def knn_vote(inputs: Inputs) -> np.ndarray:
