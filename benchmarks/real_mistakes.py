@@ -26,6 +26,8 @@ COLUMNS = {
     "kept_right": "changed ones: right before, %",
     "made_right": "right now, %",
     "mended": "mistakes mended, %",
+    "habit": "those of the commonest kind, %",
+    "others": "other ones, %",
     "precision": "average precision of the ranking, %",
     "first": f"mistakes among its first {FIRST:,}, %",
 }
@@ -70,16 +72,26 @@ def outcome(task: tasks.Task, labels: np.ndarray, trust: np.ndarray | None) -> d
     """Shares in [0, 1] by `COLUMNS`; `trust` [n] ranks the given labels, the least trusted first."""
     wrong, changed = task.labels != task.true_labels, labels != task.labels
     right = labels == task.true_labels
+    # Of all mistakes, the label given most often for the same true one.
+    kinds = task.labels.astype(np.int64) * (task.true_labels.max() + 1) + task.true_labels
+    habit = wrong & (kinds == np.bincount(kinds[wrong]).argmax())
     shares = {
-        "accuracy": right.mean(),
-        "changed": changed.mean(),
-        "kept_right": np.nan if not changed.any() else 1 - wrong[changed].mean(),
-        "made_right": np.nan if not changed.any() else right[changed].mean(),
-        "mended": right[wrong].mean(),
+        "accuracy": share_of(right),
+        "changed": share_of(changed),
+        "kept_right": share_of(~wrong[changed]),
+        "made_right": share_of(right[changed]),
+        "mended": share_of(right[wrong]),
+        "habit": share_of(right[habit]),
+        "others": share_of(right[wrong & ~habit]),
         "precision": np.nan if trust is None else average_precision_score(wrong, -trust),
-        "first": np.nan if trust is None else wrong[np.argsort(trust, kind="stable")[:FIRST]].mean(),
+        "first": np.nan if trust is None else share_of(wrong[np.argsort(trust, kind="stable")[:FIRST]]),
     }
-    return {name: float(share) for name, share in shares.items()}
+    return {name: float(value) for name, value in shares.items()}
+
+
+def share_of(flags: np.ndarray) -> float:
+    """Share of flags [k] that are set; of none, NaN."""
+    return flags.mean() if len(flags) else np.nan
 
 
 if __name__ == "__main__":
