@@ -1,7 +1,5 @@
 """Networks that fail, and what is damaged."""
 
-import signal
-
 import pytest
 
 from dmlp_jax.bucket import Bucket
@@ -100,7 +98,7 @@ def test_a_network_that_does_not_come_back(tmp_path, capsys):
     with end, machine(a, shaky).kept():
         write(a, split="other rows")
         shaky.failures = 9
-        signal.raise_signal(signal.SIGINT)
+        raise KeyboardInterrupt
     assert "note: cannot reach" in capsys.readouterr().err
     with machine(a).kept():
         assert contents(a) == {"split": "other rows"}
