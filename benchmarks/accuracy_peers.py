@@ -18,7 +18,7 @@ from tasks import Task
 from dmlp_jax.purifier import selection
 
 # L2 penalty lambda on features of mean square 1: mean cross-entropy + lambda / 2 |W|^2, C = 1 / (lambda n).
-# From strong to weak: each fit starts from the one before; held-out rows say where to stop.
+# From strong to weak; held-out rows say where to stop.
 PENALTIES = (3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0003)
 # Total weight of the clean rows over total weight of the noisy ones.
 CLEAN_SHARES = (0.03, 0.3, 3.0)
@@ -110,15 +110,14 @@ def fit(
 
 
 def best(paths: Sequence[Sequence[Any]], loss: Callable[[Any], float]) -> Any:
-    """The setting of the least loss; a path of settings is left at the first worse than the one before."""
+    """The setting of the least loss; a path of settings is left after two that are worse than its best."""
     losses: dict[Any, float] = {}
     for path in paths:
-        last = np.inf
-        for setting in path:
+        for rank, setting in enumerate(path):
             losses[setting] = loss(setting)
-            if losses[setting] > last:
+            along = [losses[passed] for passed in path[: rank + 1]]
+            if rank - int(np.argmin(along)) == 2:
                 break
-            last = losses[setting]
     return min(losses, key=losses.__getitem__)
 
 
@@ -133,8 +132,13 @@ def tuned(
 
 def logistic_clean(inputs: Inputs) -> np.ndarray:
     """Predictions of a logistic regression on the clean rows alone."""
+    return clean_probs(inputs).argmax(axis=1)
+
+
+def clean_probs(inputs: Inputs) -> np.ndarray:
+    """Probabilities of all classes by a logistic regression on the clean rows alone, [n, c]."""
     model = tuned(inputs, [PENALTIES], lambda penalty, mask: fit(*inputs.clean, mask, penalty))
-    return model.predict(inputs.noisy[0])
+    return model.predict_proba(inputs.noisy[0])
 
 
 def logistic_noisy(inputs: Inputs) -> np.ndarray:

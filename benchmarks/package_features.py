@@ -3,11 +3,13 @@
     python benchmarks/package_features.py --out=data/package_features.npz
 
 Who packages a program says in its source which section it belongs to; the archive's masters overrule them in
-one of 25 packages. The former are the given labels, the latter the true ones. The features are what a package
-says of itself (name, description in one line, dependencies) as TF-IDF of words and of pieces of words, then
-truncated singular value decomposition (latent semantic analysis; Deerwester et al. 1990). No section is read
-until the end, when a linear probe tells how good the features are. Both indices, 18 MB, are fetched from
---archive, a URL or a folder. The file holds train (float16), train_labels, given_labels and names.
+one of 25 packages. The former are the given labels, the latter the true ones, though some of these are out of
+date themselves: one in eight of the differences is a package that its packager has retired to 'oldlibs'.
+
+The features are what a package says of itself (name, description in one line, dependencies): TF-IDF of words
+and of pieces of words, then truncated singular value decomposition (latent semantic analysis; Deerwester et
+al. 1990). They know no section; a linear probe tells at the end how good they are. Both indices, 18 MB, are
+fetched from --archive, a URL or a folder. The file holds train (float16), train_labels, given_labels, names.
 """
 
 import argparse
@@ -70,7 +72,7 @@ def index(archive: str, name: str) -> str:
 
 
 def parse(packages: str) -> list[dict[str, str]]:
-    """The fields of every package that has a section of the main archive and a description."""
+    """The fields of every package that has a section and a description."""
     found = (dict(FIELD.findall(paragraph)) for paragraph in packages.split("\n\n"))
     return [package for package in found if "Section" in package and "Description" in package]
 

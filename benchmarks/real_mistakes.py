@@ -4,7 +4,8 @@
 
 The file of features also holds given_labels, see package_features.py. `cleanlab` is confident learning on
 a cross-validated logistic regression whose penalty the clean rows choose (extra `benchmarks`; left out with
---no-cleanlab). True labels are read after everything has been chosen.
+--no-cleanlab), `logistic clean` one on the clean rows alone. Rankings put the row first whose given label is
+least probable. True labels are read after everything has been chosen.
 """
 
 import argparse
@@ -12,7 +13,7 @@ import argparse
 import jax
 import numpy as np
 import tasks
-from accuracy_peers import confident_learning, inputs_of
+from accuracy_peers import clean_probs, confident_learning, inputs_of
 from common import markdown, mean_and_spread, write
 from sklearn.metrics import average_precision_score
 
@@ -23,53 +24,55 @@ FIRST = 1000
 COLUMNS = {
     "accuracy": "labels right, %",
     "changed": "labels changed, %",
-    "kept_right": "changed ones: right before, %",
-    "made_right": "right now, %",
+    "kept_right": "of these right before, %",
     "mended": "mistakes mended, %",
-    "habit": "those of the commonest kind, %",
-    "others": "other ones, %",
+    "mended_habit": "mended of the commonest kind, %",
+    "mended_others": "mended of all other kinds, %",
     "precision": "average precision of the ranking, %",
     "first": f"mistakes among its first {FIRST:,}, %",
+    "first_others": "mistakes of other kinds there, %",
 }
 
 
 def main() -> None:
     """Runs every split and writes benchmarks/results/<name>.md."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    tasks.add_arguments(parser, "human")
+    tasks.add_arguments(parser, noises=None)
     parser.set_defaults(clean_set="random")
     parser.add_argument("--clean", type=int, default=1000, help="number of clean rows")
     parser.add_argument("--no-cleanlab", action="store_true", help="leave cleanlab out")
     parser.add_argument("--name", default="real_mistakes", help="of the file in benchmarks/results")
     arguments = parser.parse_args()
     runs = []
-    for task in tasks.of_noise(arguments.noises, arguments.clean, arguments):
+    for task in tasks.of_noise(tasks.HUMAN, arguments.clean, arguments):
         runs.append(measure(task, not arguments.no_cleanlab))
         print(runs[-1], flush=True)
     rows = []
     for method in runs[0]:
         cells = [mean_and_spread([run[method][column] for run in runs]) for column in COLUMNS]
-        rows.append([method.replace("_", " "), *cells])
+        wins = sum(run[method]["accuracy"] >= run["given"]["accuracy"] for run in runs)
+        rows.append([method.replace("_", " "), *cells, f"{wins} of {len(runs)}"])
     title = f"Mistakes that people made, {arguments.clean:,} clean rows, {len(runs)} splits"
-    write(arguments.name, title, markdown(["labels", *COLUMNS.values()], rows))
+    write(arguments.name, title, markdown(["labels", *COLUMNS.values(), "runs at or above the given"], rows))
 
 
 def measure(task: tasks.Task, cleanlab: bool) -> dict[str, dict[str, float]]:
     """What became of the labels of one task by each method."""
-    rows = np.arange(len(task.labels))
     result = jax.tree.map(
         np.asarray, purify(task.features, task.labels, (task.val_features, task.val_labels))
     )
+    inputs = inputs_of(task)
+    alone = clean_probs(inputs)
     found = {"given": (task.labels, None)} | {name: (result.baselines[name], None) for name in PROBES}
+    found["logistic_clean"] = (alone.argmax(axis=1), alone)
     if cleanlab:
-        labels, probs = confident_learning(inputs_of(task))
-        found["cleanlab"] = (labels, probs[rows, task.labels])
-    found["purified"] = (result.labels, result.probs[rows, task.labels])
+        found["cleanlab"] = confident_learning(inputs)
+    found["purified"] = (result.labels, result.probs)
     return {name: outcome(task, *pair) for name, pair in found.items()}
 
 
-def outcome(task: tasks.Task, labels: np.ndarray, trust: np.ndarray | None) -> dict[str, float]:
-    """Shares in [0, 1] by `COLUMNS`; `trust` [n] ranks the given labels, the least trusted first."""
+def outcome(task: tasks.Task, labels: np.ndarray, probs: np.ndarray | None) -> dict[str, float]:
+    """Shares in [0, 1] by `COLUMNS` of new labels [n], and of the ranking by probabilities [n, c] if any."""
     wrong, changed = task.labels != task.true_labels, labels != task.labels
     right = labels == task.true_labels
     # Of all mistakes, the label given most often for the same true one.
@@ -79,13 +82,19 @@ def outcome(task: tasks.Task, labels: np.ndarray, trust: np.ndarray | None) -> d
         "accuracy": share_of(right),
         "changed": share_of(changed),
         "kept_right": share_of(~wrong[changed]),
-        "made_right": share_of(right[changed]),
         "mended": share_of(right[wrong]),
-        "habit": share_of(right[habit]),
-        "others": share_of(right[wrong & ~habit]),
-        "precision": np.nan if trust is None else average_precision_score(wrong, -trust),
-        "first": np.nan if trust is None else share_of(wrong[np.argsort(trust, kind="stable")[:FIRST]]),
+        "mended_habit": share_of(right[habit]),
+        "mended_others": share_of(right[wrong & ~habit]),
+        "precision": np.nan,
+        "first": np.nan,
+        "first_others": np.nan,
     }
+    if probs is not None:
+        trust = np.take_along_axis(probs, task.labels[:, None].astype(np.int64), axis=1)[:, 0]
+        first = np.argsort(trust, kind="stable")[:FIRST]
+        shares["precision"] = average_precision_score(wrong, -trust)
+        shares["first"] = share_of(wrong[first])
+        shares["first_others"] = share_of((wrong & ~habit)[first])
     return {name: float(value) for name, value in shares.items()}
 
 

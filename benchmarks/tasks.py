@@ -2,8 +2,8 @@
 
 The features come from an npz with train [n, d] and train_labels [n], such as patch_features.py writes. Splits
 and noisy labels are drawn by seed, or read from a second npz that holds, for every split s, train_index_s,
-val_index_s and the noisy labels <noise>_s of the training rows. The noise 'human' is no noise that is drawn:
-it stands for the given_labels [n] of the first file, as package_features.py has them.
+val_index_s and the noisy labels <noise>_s of the training rows. The noise `HUMAN` is none that is drawn: it
+stands for the given_labels [n] of the first file, as package_features.py has them.
 """
 
 import argparse
@@ -18,6 +18,7 @@ from dmlp_jax import files
 from dmlp_jax.data import noise as noise_lib
 
 PROTOCOLS = {"sym": "symmetric", "asym": "asymmetric", "pair": "pair", "instance": "instance"}
+HUMAN = "human"
 
 
 class Task(NamedTuple):
@@ -30,39 +31,44 @@ class Task(NamedTuple):
     true_labels: np.ndarray
 
 
-def add_arguments(parser: argparse.ArgumentParser, noises: str = "sym20,sym50,sym80,sym90,asym40") -> None:
-    """The arguments that `of_noise` reads."""
+def add_arguments(
+    parser: argparse.ArgumentParser, noises: str | None = "sym20,sym50,sym80,sym90,asym40"
+) -> None:
+    """The arguments that `of_noise` reads; with `noises` None no choice of noise, since none is drawn."""
     parser.add_argument("--features", type=Path, required=True)
-    parser.add_argument("--labels", type=Path, help="stored splits and noisy labels; drawn if absent")
-    parser.add_argument(
-        "--noises", default=noises, help="names like sym80, asym40, pair45, instance40; human"
-    )
+    parser.set_defaults(labels=None)
+    if noises is not None:
+        parser.add_argument("--labels", type=Path, help="stored splits and noisy labels; drawn if absent")
+        parser.add_argument(
+            "--noises", default=noises, help="names like sym80, asym40, pair45, instance40; human"
+        )
     parser.add_argument("--splits", default="0,1,2", help="seeds of split and noise")
     parser.add_argument("--rows", type=int, help="training rows, all by default")
     parser.add_argument(
         "--clean-set",
         choices=("balanced", "random"),
         default="balanced",
-        help="as many clean rows of every class, or as the classes come; with --labels as stored there",
+        help="as many clean rows of every class, or two of each and the rest as the classes come",
     )
 
 
 def of_noise(noise: str, clean: int, arguments: argparse.Namespace) -> Iterator[Task]:
     """The tasks of one noise and number of clean rows, one for each split."""
-    stored = files.load_npz(arguments.features)
+    needed = ("train", "train_labels", "given_labels")
+    stored = files.load_npz(arguments.features, needed if noise == HUMAN else needed[:2])
     features, true = stored["train"], stored["train_labels"].astype(np.int32)
     known = files.load_npz(arguments.labels) if arguments.labels else None
+    draw = stratified if arguments.clean_set == "balanced" else unstratified
     for split in arguments.splits.split(","):
         rng = np.random.default_rng(int(split))
         if known is not None:
             train, val = known[f"train_index_{split}"], known[f"val_index_{split}"]
             labels = known[f"{noise}_{split}"]
             if clean < len(val):
-                val = val[stratified(true[val], clean, rng)[1]]
+                val = val[draw(true[val], clean, rng)[1]]
         else:
-            draw = stratified if arguments.clean_set == "balanced" else unstratified
             train, val = draw(true, clean, rng)
-            if noise == "human":
+            if noise == HUMAN:
                 labels = stored["given_labels"][train]
             else:
                 labels = corrupt(features[train], true[train], noise, rng)
@@ -86,9 +92,13 @@ def stratified(labels: np.ndarray, count: int, rng: np.random.Generator) -> tupl
 def unstratified(labels: np.ndarray, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Training rows in random order, and `count` clean rows: two of every class, and any others."""
     order = rng.permutation(len(labels))
-    pairs = [order[labels[order] == label][:2] for label in range(labels.max() + 1)]
-    others = order[~np.isin(order, np.concatenate(pairs))]
-    clean = np.concatenate([*pairs, others])[:count]
+    members = [order[labels[order] == label] for label in range(labels.max() + 1)]
+    pairs = np.concatenate([rows[:2] for rows in members])
+    if count < len(pairs):
+        raise ValueError(
+            f"a random clean set holds two rows of each class, {len(pairs)}; {count} were asked for"
+        )
+    clean = np.concatenate([pairs, order[~np.isin(order, pairs)]])[:count]
     return order[~np.isin(order, clean)], clean
 
 

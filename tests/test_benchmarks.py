@@ -1,4 +1,4 @@
-"""Every benchmark in its smallest form: that it runs and writes its table, not what the table says."""
+"""Every benchmark in its smallest form: that it runs and writes its table."""
 
 import lzma
 import os
