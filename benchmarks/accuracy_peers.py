@@ -113,10 +113,11 @@ def best(paths: Sequence[Sequence[Any]], loss: Callable[[Any], float]) -> Any:
     """The setting of the least loss; a path of settings is left after two that are worse than its best."""
     losses: dict[Any, float] = {}
     for path in paths:
-        for rank, setting in enumerate(path):
+        along: list[float] = []
+        for setting in path:
             losses[setting] = loss(setting)
-            along = [losses[passed] for passed in path[: rank + 1]]
-            if rank - int(np.argmin(along)) == 2:
+            along.append(losses[setting])
+            if len(along) > 2 and min(along[-2:]) > min(along[:-2]):
                 break
     return min(losses, key=losses.__getitem__)
 

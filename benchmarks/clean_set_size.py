@@ -16,9 +16,9 @@ from matplotlib.figure import Figure
 from sklearn.datasets import load_digits
 
 from dmlp_jax import files, purify
+from dmlp_jax.purifier.baselines import PROBES
 
 DOCS = Path(__file__).parent.parent / "docs"
-PROBES = ("val_only_probe", "noisy_probe", "noisy_plus_val_probe")
 
 
 def main() -> None:

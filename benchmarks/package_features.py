@@ -16,6 +16,7 @@ import argparse
 import lzma
 import re
 import urllib.request
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -50,17 +51,32 @@ def main() -> None:
     names, counts = np.unique(true, return_counts=True)
     names = names[counts >= arguments.smallest]
     kept = np.isin(true, names) & np.isin(given, names)
-    features, labels, given = features[kept], np.searchsorted(names, true[kept]), given[kept]
-    given = np.searchsorted(names, given)
+    features, labels, given = features[kept], *(np.searchsorted(names, of[kept]) for of in (true, given))
+    tell(features, labels, given, names)
+    arrays = {"train_labels": labels.astype(np.int32), "given_labels": given.astype(np.int32), "names": names}
+    files.save_npz(arguments.out, {"train": features.astype(np.float16)} | arrays)
+
+
+def tell(features: np.ndarray, labels: np.ndarray, given: np.ndarray, names: np.ndarray) -> None:
+    """Prints what there is: sizes, mistakes by kind, and how good the features [n, d] are.
+
+    Args:
+        features: [n, d].
+        labels: true classes [n].
+        given: given ones [n].
+        names: of the classes [c].
+    """
+    sizes, wrong = np.bincount(labels), given != labels
+    print(f"{len(labels):,} packages, {len(names)} sections of {sizes.min()} to {sizes.max():,}")
+    kinds = Counter(zip(names[given[wrong]], names[labels[wrong]], strict=True)).most_common()
+    print(f"{wrong.sum():,} given labels wrong, of {len(kinds)} kinds (given, true):")
+    print(*(f"    {count:5,} {said}, {truth}" for (said, truth), count in kinds[:5]), sep="\n")
+    often = Counter(names[given[wrong]]).most_common(3)
+    print("given wrongly most often:", ", ".join(f"{said} {count:,}" for said, count in often))
     half = np.arange(len(labels)) % 2 == 0
     probe = RidgeClassifier(alpha=0.1).fit(features[half], labels[half])
     accuracy = probe.score(features[~half], labels[~half])
-    sizes = np.bincount(labels)
-    print(f"{len(labels):,} packages, {len(names)} sections of {sizes.min()} to {sizes.max():,}")
-    print(f"given labels right: {np.mean(given == labels):.3f}")
     print(f"linear probe on one half's true labels: accuracy on the other {accuracy:.3f}")
-    arrays = {"train_labels": labels.astype(np.int32), "given_labels": given.astype(np.int32), "names": names}
-    files.save_npz(arguments.out, {"train": features.astype(np.float16)} | arrays)
 
 
 def index(archive: str, name: str) -> str:

@@ -17,8 +17,7 @@ import tasks
 from common import markdown, mean_and_spread, write
 
 from dmlp_jax import PurifyConfig, purify
-
-PROBES = ("val_only_probe", "noisy_probe", "noisy_plus_val_probe")
+from dmlp_jax.purifier.baselines import PROBES
 
 
 def main() -> None:

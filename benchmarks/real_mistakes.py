@@ -18,8 +18,8 @@ from common import markdown, mean_and_spread, write
 from sklearn.metrics import average_precision_score
 
 from dmlp_jax import purify
+from dmlp_jax.purifier.baselines import PROBES
 
-PROBES = ("val_only_probe", "noisy_probe", "noisy_plus_val_probe")
 FIRST = 1000
 COLUMNS = {
     "accuracy": "labels right, %",

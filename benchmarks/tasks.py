@@ -61,17 +61,18 @@ def of_noise(noise: str, clean: int, arguments: argparse.Namespace) -> Iterator[
     draw = stratified if arguments.clean_set == "balanced" else unstratified
     for split in arguments.splits.split(","):
         rng = np.random.default_rng(int(split))
-        if known is not None:
+        if known is None:
+            train, val = draw(true, clean, rng)
+        else:
             train, val = known[f"train_index_{split}"], known[f"val_index_{split}"]
-            labels = known[f"{noise}_{split}"]
             if clean < len(val):
                 val = val[draw(true[val], clean, rng)[1]]
+        if noise == HUMAN:
+            labels = stored["given_labels"][train]
+        elif known is None:
+            labels = corrupt(features[train], true[train], noise, rng)
         else:
-            train, val = draw(true, clean, rng)
-            if noise == HUMAN:
-                labels = stored["given_labels"][train]
-            else:
-                labels = corrupt(features[train], true[train], noise, rng)
+            labels = known[f"{noise}_{split}"]
         rows = slice(arguments.rows)
         yield Task(features[train[rows]], labels[rows], features[val], true[val], true[train[rows]])
 
