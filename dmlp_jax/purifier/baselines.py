@@ -13,8 +13,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from dmlp_jax.purifier import calibration, eac, ridge, selection
 from dmlp_jax.purifier import clean as clean_lib
-from dmlp_jax.purifier import eac, ridge, selection
 from dmlp_jax.purifier.active import at
 from dmlp_jax.purifier.clean import CleanSet
 from dmlp_jax.purifier.selection import HeldOutScore
@@ -128,7 +128,7 @@ class _HeldOut(NamedTuple):
 def _held_out(members: jax.Array, clean: CleanSet) -> _HeldOut:
     """`_HeldOut` of the members without a fold, weights [k, d, c]."""
     logits = clean_lib.held_out(members, clean)
-    temperature = selection.fit_temperature(logits, clean.targets)
+    temperature = calibration.fit_temperature(logits, clean.targets)
     return _HeldOut(selection.score(logits, clean.targets, temperature), temperature)
 
 

@@ -21,8 +21,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from dmlp_jax.purifier import calibration, posterior, ridge, rounds, rows, selection
 from dmlp_jax.purifier import clean as clean_lib
-from dmlp_jax.purifier import posterior, ridge, rounds, rows, selection
 from dmlp_jax.purifier.clean import CleanSet
 from dmlp_jax.purifier.config import PurifyConfig
 from dmlp_jax.purifier.posterior import Head
@@ -141,7 +141,10 @@ def _averaged(
     moment, counts = rows.sum_over(sums, train)
     moment += config.val_weight * clean_lib.moment(clean)
     closed = jax.lax.map(lambda member: fit(member, common.total, common.factor), moment)
-    temperature = selection.fit_temperature(clean_lib.held_out(closed[:-1], clean), clean.targets)
+    # Nothing is known of it but its held-out rows.
+    unknown = current.evidence._replace(precision=jnp.float32(0))
+    held_out = clean_lib.held_out(closed[:-1], clean)
+    temperature = calibration.fit_temperature(held_out, clean.targets, unknown)
 
     own = jax.vmap(lambda weights, t: weights / t)(head.weights, head.temperature)
     weights = (1.0 - SHARE) * own + SHARE * closed / temperature
@@ -150,7 +153,9 @@ def _averaged(
     moved = closed.shape[-1] * common.freedom / common.total
     leverage = head.leverage / head.temperature + SHARE * moved / temperature
     held_out = clean_lib.held_out(weights[:-1], clean)
-    temperature = selection.fit_temperature(held_out, clean.targets, jnp.float32(1))
+    # The mean of two that are calibrated is nearly so, and as near as they are.
+    near = current.evidence._replace(log_temperature=jnp.float32(0))
+    temperature = calibration.fit_temperature(held_out, clean.targets, near, jnp.float32(1))
     transition = jax.vmap(lambda member: rounds.transitions(member, config))(counts)
     head = Head(
         weights,
@@ -166,4 +171,4 @@ def _averaged(
 def _scores(snapshot: Snapshot, clean: CleanSet) -> jax.Array:
     """What the race is decided by, for every clean row [m]: with a given label drawn from T, and without."""
     with_label = selection.expected_scores(snapshot.held_out, snapshot.head.transition[-1], clean.labels)
-    return with_label - selection.cross_entropies(snapshot.held_out, selection.smoothed(clean.targets))
+    return with_label - selection.cross_entropies(snapshot.held_out, calibration.smoothed(clean.targets))

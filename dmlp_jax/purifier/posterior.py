@@ -50,11 +50,13 @@ class Written(NamedTuple):
         labels: Q, [k, c, b].
         probs: predictions of the classifiers as they are [k, c, b].
         residual: `probs` minus the posterior that they would give, [k, c, b].
+        slope: of the given label's log-likelihood in the log of the temperature [k, b], see `calibration.py`.
     """
 
     labels: jax.Array
     probs: jax.Array
     residual: jax.Array
+    slope: jax.Array
 
 
 class Sums(NamedTuple):
@@ -64,12 +66,15 @@ class Sums(NamedTuple):
         pull: gradient of the rows' cross-entropy in the weights, [k, d, c].
         counts: soft counts of true against given labels [k, c, c].
         squares: sum of the squared residuals, see `Written`, [k].
+        slopes: sums of the slopes in `Written` and of their squares, of the last member of each candidate,
+            [k / members, 2].
         moment: F^T Y of the written labels [k, d, c], None without IPC.
     """
 
     pull: jax.Array
     counts: jax.Array
     squares: jax.Array
+    slopes: jax.Array | None
     moment: jax.Array | None
 
 
@@ -83,8 +88,11 @@ def write(head: Head, chunk: Chunk) -> Written:
     residual = probs - bayes(scores, likelihood)
     # A row that counts twice has moved its own logits twice as far.
     alone = logits + chunk.weight * (_wide(head.leverage) * residual - _wide(head.memory) * given)
-    prior, _ = _exponents(alone * _wide(1.0 / head.temperature))
-    return Written(bayes(prior, likelihood), probs, residual)
+    alone *= _wide(1.0 / head.temperature)
+    prior, mass = _exponents(alone)
+    labels = bayes(prior, likelihood)
+    slope = jnp.sum(alone * (prior * (1.0 / mass) - labels), axis=1)
+    return Written(labels, probs, residual, slope)
 
 
 def bayes(scores: jax.Array, likelihood: jax.Array) -> jax.Array:
@@ -104,8 +112,14 @@ def _exponents(logits: jax.Array) -> tuple[jax.Array, jax.Array]:
     return scores, jnp.sum(scores, axis=1, keepdims=True)
 
 
-def sums(head: Head, chunk: Chunk) -> Sums:
-    """What a round needs of rows [b, ...]; add up over chunks."""
+def sums(head: Head, chunk: Chunk, members: int = 1) -> Sums:
+    """What a round needs of rows [b, ...]; add up over chunks.
+
+    Args:
+        head: leaves [k, ...].
+        chunk: the rows.
+        members: how many of the classifiers in turn make one candidate.
+    """
     written = write(head, chunk)
     labels, moment = written.labels, None
     weight = chunk.weight
@@ -113,10 +127,12 @@ def sums(head: Head, chunk: Chunk) -> Sums:
         step = jnp.einsum("kdc,bd->kcb", head.direction, chunk.features, precision=HIGHEST)
         labels = ipc.to_simplex(labels - step, axis=1)
         moment = jnp.einsum("kcb,bd->kdc", weight * written.labels, chunk.features, precision=HIGHEST)
+    slope = written.slope[members - 1 :: members]
     return Sums(
         jnp.einsum("kcb,bd->kdc", weight * (written.probs - labels), chunk.features, precision=HIGHEST),
         jnp.einsum("kyb,bg->kyg", weight * written.labels, chunk.given, precision=HIGHEST),
         jnp.sum(weight * jnp.sum(written.residual**2, axis=1), axis=1),
+        jnp.einsum("krb,b->kr", jnp.stack([slope, slope**2], axis=1), weight, precision=HIGHEST),
         moment,
     )
 

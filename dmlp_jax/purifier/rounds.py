@@ -9,9 +9,10 @@ import jax
 import jax.numpy as jnp
 
 from dmlp_jax.purifier import active as active_lib
+from dmlp_jax.purifier import calibration, eac, ipc, leverage, posterior, rows, selection, transition
 from dmlp_jax.purifier import clean as clean_lib
-from dmlp_jax.purifier import eac, ipc, leverage, posterior, rows, selection, transition
 from dmlp_jax.purifier.active import Active
+from dmlp_jax.purifier.calibration import Evidence
 from dmlp_jax.purifier.clean import CleanSet, Seen
 from dmlp_jax.purifier.config import PurifyConfig
 from dmlp_jax.purifier.posterior import Head
@@ -59,7 +60,9 @@ def run(
     """
     momentum = jnp.asarray(eac.nesterov_momentum(config.steps))[step]
     look = partial(_look, step=step, clean=clean, shared=shared, config=config)
-    heads, seen = active_lib.collect(look, active, candidates.members, candidates.temperature)
+    heads, seen = active_lib.collect(
+        look, active, candidates.members, candidates.temperature, candidates.evidence
+    )
     sums = active_lib.together(partial(_sums, train=train), active, heads)
     history = {}
     if config.keep_label_history:
@@ -75,9 +78,13 @@ def run(
             fits = (step < config.race_steps) | ((current.loss <= tolerated) & improves)
             better = jnp.isfinite(current.score) & fits
         best = jax.tree.map(lambda a, b: jnp.where(better, a, b), current, candidate.best)
-        members = _update(candidate.members, penalty, sums, seen.pull, momentum, shared, config)
+        members = _update(
+            candidate.members, penalty, sums._replace(slopes=None), seen.pull, momentum, shared, config
+        )
         changed = 1.0 - jnp.trace(sums.counts[-1]) / shared.total
-        return Candidate(members, head.temperature[-1], best, tolerated), scores | {"changed": changed}
+        temperature = head.temperature[-1]
+        evidence = calibration.of_training_rows(temperature, sums.slopes, sums.counts[-1])
+        return Candidate(members, temperature, evidence, best, tolerated), scores | {"changed": changed}
 
     nothing = dict.fromkeys(HISTORY, jnp.zeros_like(penalties.decay))
     heads = heads._replace(direction=None)
@@ -90,6 +97,7 @@ def run(
 def _look(
     members: Members,
     temperature: jax.Array,
+    evidence: Evidence,
     step: jax.Array,
     clean: CleanSet,
     shared: Shared,
@@ -100,6 +108,7 @@ def _look(
     Args:
         members: the classifiers.
         temperature: that calibrated them in the round before.
+        evidence: of the training rows on it, from that round.
         step: the round.
         clean: the clean rows.
         shared: see `schedule.share`.
@@ -111,7 +120,7 @@ def _look(
     """
     weights = members.optimizer.lookahead
     seen = clean_lib.ask(weights, clean)
-    temperature = selection.fit_temperature(seen.held_out, clean.targets, temperature)
+    temperature = calibration.fit_temperature(seen.held_out, clean.targets, evidence, temperature)
     # The probe was linear in its labels: what is left of it does not depend on the information in them.
     information = jnp.stack([members.information, jnp.zeros_like(members.information)], axis=1)
     left = leverage.of(members.response.lookahead, information, shared.spectrum, shared.total)
@@ -144,11 +153,13 @@ def _label_step(
 
 
 def _sums(heads: Head, train: Training) -> posterior.Sums:
-    """`posterior.sums` of heads with leaves [s, k + 1, ...] over all rows, in one pass."""
+    """`posterior.sums` of heads with leaves [s, k + 1, ...] over all rows, in one pass; slopes [s, 2]."""
     shape = heads.leverage.shape
     flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), heads)
-    sums = rows.sum_over(partial(posterior.sums, flat), train)
-    return jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), sums)
+    sums = rows.sum_over(partial(posterior.sums, flat, members=shape[1]), train)
+    slopes = sums.slopes
+    sums = jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), sums._replace(slopes=None))
+    return sums._replace(slopes=slopes)
 
 
 def _judge(
@@ -170,7 +181,7 @@ def _judge(
         is tolerated from now on.
     """
     held_out = seen.held_out
-    losses = selection.cross_entropies(held_out, selection.smoothed(clean.targets))
+    losses = selection.cross_entropies(held_out, calibration.smoothed(clean.targets))
     loss = jnp.mean(losses)
     bound = loss + jnp.std(losses) / losses.shape[0] ** 0.5
     tolerated = jnp.minimum(candidate.tolerated, jnp.where(jnp.isfinite(bound), bound, jnp.inf))
@@ -181,7 +192,7 @@ def _judge(
         "held_out_accuracy": selection.accuracy(held_out, clean.targets),
         "val_loss": seen.loss,
     }
-    return Snapshot(score, loss, step + 1, head, held_out), history, tolerated
+    return Snapshot(score, loss, step + 1, head, held_out, candidate.evidence), history, tolerated
 
 
 def _hard_labels(heads: Head, active: Active, train: Training) -> jax.Array:

@@ -27,7 +27,7 @@ import jax
 import jax.numpy as jnp
 
 from dmlp_jax.purifier import active as active_lib
-from dmlp_jax.purifier import eac, ipc, leverage, posterior, ridge, rounds, rows
+from dmlp_jax.purifier import calibration, eac, ipc, leverage, posterior, ridge, rounds, rows
 from dmlp_jax.purifier.active import Active
 from dmlp_jax.purifier.baselines import Probe
 from dmlp_jax.purifier.clean import CleanSet
@@ -96,6 +96,8 @@ def _start(train: Training, start: Probe, shared: Shared, config: PurifyConfig) 
     own, kept = leverage.of(response, 0.0, shared.spectrum, shared.total)
     head = Head(start.weights, uniform, own * ones, kept * ones, ones, None)
     counts = rows.sum_over(lambda chunk: posterior.sums(head, chunk).counts, train)
+    # All labels are equally likely under this T: they say nothing of the temperature.
+    evidence = calibration.of_training_rows(jnp.float32(1), jnp.zeros(2, jnp.float32), counts[-1])
     state = Members(
         eac.init_nesterov(start.weights),
         eac.init_nesterov(jnp.broadcast_to(response, (members, *response.shape))),
@@ -103,5 +105,5 @@ def _start(train: Training, start: Probe, shared: Shared, config: PurifyConfig) 
         0.0 * ones,
         jnp.zeros_like(start.weights) if config.ipc else None,
     )
-    best = Snapshot(jnp.float32(-jnp.inf), jnp.float32(jnp.inf), jnp.int32(0), head, start.held_out)
-    return Candidate(state, jnp.float32(1), best, jnp.float32(jnp.inf))
+    best = Snapshot(jnp.float32(-jnp.inf), jnp.float32(jnp.inf), jnp.int32(0), head, start.held_out, evidence)
+    return Candidate(state, jnp.float32(1), evidence, best, jnp.float32(jnp.inf))

@@ -1,4 +1,4 @@
-"""Held-out scores on the clean set: folds, cross-entropy, temperature.
+"""Held-out scores on the clean set: folds, cross-entropy, accuracy.
 
 Every choice of the purifier is made by what a classifier trained without some clean rows says about
 them, never by the rows it was trained on and never by true labels of the training set.
@@ -9,11 +9,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from dmlp_jax.purifier import calibration
 from dmlp_jax.purifier.ridge import matmul
-from dmlp_jax.purifier.search import falling_root
-
-# Rows that `fit_temperature` takes at once.
-BLOCK_ROWS = 1024
 
 
 class HeldOutScore(NamedTuple):
@@ -53,15 +50,6 @@ def train_masks(folds: jax.Array, num_folds: int) -> jax.Array:
     return kept.astype(jnp.float32)
 
 
-def smoothed(targets: jax.Array) -> jax.Array:
-    """One-hot targets [m, c] with one uniform pseudo-observation spread over them (after Platt 1999).
-
-    A few held-out rows that are all right would otherwise ask for infinite confidence.
-    """
-    rows, classes = targets.shape
-    return (rows * targets + 1.0 / classes) / (rows + 1.0)
-
-
 def cross_entropies(logits: jax.Array, targets: jax.Array) -> jax.Array:
     """Cross-entropy of every row of logits [m, c] against targets [m, c], in nats, [m]."""
     return -jnp.sum(targets * jax.nn.log_softmax(logits), axis=-1)
@@ -70,56 +58,6 @@ def cross_entropies(logits: jax.Array, targets: jax.Array) -> jax.Array:
 def cross_entropy(logits: jax.Array, targets: jax.Array) -> jax.Array:
     """Mean of `cross_entropies`, a scalar."""
     return jnp.mean(cross_entropies(logits, targets))
-
-
-def fit_temperature(logits: jax.Array, targets: jax.Array, guess: jax.Array | None = None) -> jax.Array:
-    """Temperature that minimises the cross-entropy of held-out logits (Guo et al. 2017), a scalar.
-
-    Cross-entropy is convex in the inverse temperature b; the root of its slope, mean_i sum_y (p_b(y) -
-    target_y) z_y, is found. (Searching for the least loss itself would find b no better than to the root of
-    the rounding error.) The scale of the logits sets the bracket, e^-7 to e^7 times their root mean square.
-
-    Args:
-        logits: held-out logits z, [m, c].
-        targets: one-hot [m, c], smoothed here.
-        guess: a temperature to look at first; it saves time where it is near.
-    """
-    centred = logits - jnp.mean(logits, axis=-1, keepdims=True)
-    spread = jnp.sqrt(jnp.mean(centred**2))
-    unit = jnp.maximum(spread, jnp.finfo(logits.dtype).tiny)
-    # At most 0, so that rows that are sure add no rounding.
-    scaled = (logits - jnp.max(logits, axis=-1, keepdims=True)) / unit
-    wanted = jnp.sum(smoothed(targets) * scaled, axis=-1)
-    blocks = _blocks(scaled), _blocks(wanted[:, None])
-
-    def excess(log_temperature):
-        sharpness = jnp.exp(-log_temperature)
-
-        def add(sums, block):
-            scaled, wanted = block
-            scores = jnp.exp(scaled * sharpness)
-            share = 1.0 / jnp.sum(scores, axis=0)
-            mean = share * jnp.sum(scores * scaled, axis=0)
-            variance = share * jnp.sum(scores * scaled**2, axis=0) - mean**2
-            return (sums[0] + jnp.sum(mean - wanted[0]), sums[1] + jnp.sum(variance)), None
-
-        zero = jnp.zeros((), scaled.dtype)
-        value, variance = jax.lax.scan(add, (zero, zero), blocks)[0]
-        return value, -sharpness * variance
-
-    start = None if guess is None else jnp.log(guess / unit)
-    log_temperature = falling_root(excess, jnp.float32(-7.0), jnp.float32(7.0), start)
-    # Logits that are all equal have no scale.
-    return jnp.where(spread > 0, unit * jnp.exp(log_temperature), 1.0)
-
-
-def _blocks(values: jax.Array) -> jax.Array:
-    """Rows [m, c] as class-major blocks [q, c, b] of a processor's cache; zeros fill up the last."""
-    count = values.shape[0]
-    blocks = -(-count // BLOCK_ROWS)
-    size = -(-count // blocks)
-    values = jnp.pad(values, ((0, blocks * size - count), (0, 0)))
-    return jnp.moveaxis(values.reshape(blocks, size, -1), 2, 1)
 
 
 def score(logits: jax.Array, targets: jax.Array, temperature: jax.Array | None = None) -> HeldOutScore:
@@ -131,10 +69,12 @@ def score(logits: jax.Array, targets: jax.Array, temperature: jax.Array | None =
     Args:
         logits: [m, c].
         targets: one-hot [m, c].
-        temperature: what `fit_temperature` finds, where it is known.
+        temperature: what `calibration.fit_temperature` finds, where it is known.
     """
-    temperature = fit_temperature(logits, targets) if temperature is None else temperature
-    return HeldOutScore(cross_entropy(logits / temperature, smoothed(targets)), accuracy(logits, targets))
+    temperature = calibration.fit_temperature(logits, targets) if temperature is None else temperature
+    return HeldOutScore(
+        cross_entropy(logits / temperature, calibration.smoothed(targets)), accuracy(logits, targets)
+    )
 
 
 def accuracy(logits: jax.Array, targets: jax.Array) -> jax.Array:

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import jax
 
+from dmlp_jax.purifier.calibration import Evidence
 from dmlp_jax.purifier.eac import NesterovState
 from dmlp_jax.purifier.posterior import Head
 from dmlp_jax.purifier.ridge import RidgeFactor
@@ -57,6 +58,7 @@ class Snapshot(NamedTuple):
         step: the round, scalar int32.
         head: of its members, leaves [k + 1, ...]; the last saw every clean row.
         held_out: logits [m, c] of each clean row from the member that did not see it, over the temperature.
+        evidence: of the training rows on the temperature, from the round before.
     """
 
     score: jax.Array
@@ -64,6 +66,7 @@ class Snapshot(NamedTuple):
     step: jax.Array
     head: Head
     held_out: jax.Array
+    evidence: Evidence
 
 
 class Penalty(NamedTuple):
@@ -84,11 +87,13 @@ class Candidate(NamedTuple):
     Attributes:
         members: its classifiers.
         temperature: that calibrated them in the round before, scalar.
+        evidence: of the training rows on it, from that round.
         best: at its best round so far.
         tolerated: held-out loss above which a round is not picked: the least so far, plus a standard error.
     """
 
     members: Members
     temperature: jax.Array
+    evidence: Evidence
     best: Snapshot
     tolerated: jax.Array

@@ -8,7 +8,7 @@ import pytest
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from dmlp_jax import PurifyConfig, purify
-from dmlp_jax.purifier import checks, discriminant, ridge, rows, selection
+from dmlp_jax.purifier import calibration, checks, discriminant, ridge, rows
 from dmlp_jax.purifier import clean as clean_lib
 from dmlp_jax.purifier.clean import CleanSet
 from dmlp_jax.purifier.posterior import Head
@@ -108,7 +108,7 @@ def test_without_selection_nothing_is_averaged():
 
 def test_clean_rows_of_weight_two_count_twice(monkeypatch):
     """As if every clean row were there twice, in the fold that it is in, at the same temperature."""
-    monkeypatch.setattr(selection, "fit_temperature", lambda *_: jnp.float32(1))
+    monkeypatch.setattr(calibration, "fit_temperature", lambda *_: jnp.float32(1))
     rng = np.random.default_rng(0)
     count, width, classes, folds = 60, 5, 3, 2
     features = np.concatenate([rng.normal(size=(count, width)), np.ones((count, 1))], axis=1)
@@ -128,7 +128,8 @@ def test_clean_rows_of_weight_two_count_twice(monkeypatch):
 
     def averaged(clean, val_weight):
         shared = Shared(gram, ridge.gram(clean.features), None, total, None, None)
-        start = Snapshot(None, None, None, head, clean_lib.held_out(head.weights[:-1], clean))
+        evidence = calibration.Evidence(jnp.float32(0), jnp.float32(0), jnp.full(classes, 1 / classes))
+        start = Snapshot(None, None, None, head, clean_lib.held_out(head.weights[:-1], clean), evidence)
         common = discriminant.scatter(shared, clean, val_weight)
         found = discriminant._averaged(start, common, train, clean, PurifyConfig(val_weight=val_weight))
         return found.head

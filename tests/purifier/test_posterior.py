@@ -58,6 +58,13 @@ def test_sums_are_those_of_the_rows(problem):
         np.testing.assert_allclose(found.squares[k], (weighted * residual**2).sum(), rtol=1e-4)
 
 
+def test_slopes_are_those_of_a_candidates_last_member(problem):
+    head, train = as_float32(problem)
+    each = posterior.sums(head, train).slopes
+    assert each.shape == (K, 2)
+    np.testing.assert_allclose(posterior.sums(head, train, members=K).slopes, each[-1:], rtol=1e-6)
+
+
 def test_ipc_moves_the_labels_before_the_classifier_learns_them(problem):
     head, train = problem
     rng = np.random.default_rng(1)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from dmlp_jax import PurifyConfig
+from dmlp_jax.purifier import calibration, eac, rows, schedule, transition
 from dmlp_jax.purifier import clean as clean_lib
-from dmlp_jax.purifier import eac, rows, schedule, selection, transition
 from dmlp_jax.purifier.baselines import Probe
 
 N, M, D, C, FOLDS, STEPS = 90, 24, 5, 3, 2, 4
@@ -37,12 +37,14 @@ class Classifier:
         self.information = 0.0
 
     def write(self, features, given, matrix, leverage, memory, temperature):
-        """Written labels, predictions and residuals."""
+        """Written labels, predictions, residuals, and slopes in the log of the temperature."""
         logits, likelihood = features @ self.ahead, matrix[:, given].T
         probs = softmax(logits)
         residual = probs - normalized(probs * likelihood)
         alone = logits + leverage * residual - memory * np.eye(C)[given]
-        return normalized(softmax(alone / temperature) * likelihood), probs, residual
+        prior = softmax(alone / temperature)
+        labels = normalized(prior * likelihood)
+        return labels, probs, residual, np.sum((prior - labels) * alone / temperature, axis=1)
 
     def step(self, gradient, bound, spectrum, decay, momentum):
         def move(last, ahead, pull):
@@ -71,12 +73,13 @@ def in_numpy(features, given, clean, weights, memory, decay, val_weight):
     uniform = np.full((C, C), 1.0 / C)
     counts = [m.write(features, given, uniform, 0.0, start, 1.0)[0].T @ onehot for m in members]
     temperature, found = 1.0, []
+    evidence = calibration.Evidence(jnp.float32(0), jnp.float32(0), jnp.float32(counts[-1].sum(axis=1) / N))
     for momentum in eac.nesterov_momentum(STEPS):
         matrices = [np.asarray(transition.transition_matrix(jnp.asarray(c, jnp.float32))) for c in counts]
         held_out = sum(u[:, None] * (val @ m.ahead) for u, m in zip(unseen, members[:-1], strict=True))
         temperature = float(
-            selection.fit_temperature(
-                jnp.asarray(held_out, jnp.float32), clean.targets, jnp.float32(temperature)
+            calibration.fit_temperature(
+                jnp.asarray(held_out, jnp.float32), clean.targets, evidence, jnp.float32(temperature)
             )
         )
         own = [leverage_of(m.response_ahead, m.information, spectrum) for m in members]
@@ -84,12 +87,19 @@ def in_numpy(features, given, clean, weights, memory, decay, val_weight):
         heads = [m.ahead for m in members]
         counts = []
         for i, member in enumerate(members):
-            labels, probs, residual = member.write(features, given, matrices[i], own[i], kept[i], temperature)
+            written = member.write(features, given, matrices[i], own[i], kept[i], temperature)
+            labels, probs, residual, slopes = written
             counts.append(labels.T @ onehot)
             member.information = np.sum(residual**2) / (N * (C - 1))
             clean_pull = val.T @ (masks[i][:, None] * (softmax(val @ member.ahead) - targets))
             gradient = features.T @ (probs - labels) + decay * member.ahead + val_weight * clean_pull
             member.step(gradient, bound, spectrum, decay, momentum)
+        squares = np.sum(slopes**2)
+        likeliest = np.log(temperature) + np.clip(np.sum(slopes) / squares, -0.5, 0.5)
+        shares = counts[-1].sum(axis=1) / N
+        evidence = calibration.Evidence(
+            *(np.float32(x) for x in (likeliest, 1.0 / (calibration.SPREAD**2 + 1.0 / squares), shares))
+        )
         found.append((heads, matrices, own, kept, temperature, 1.0 - np.trace(counts[-1]) / N))
     return found
 

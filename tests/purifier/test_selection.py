@@ -31,40 +31,6 @@ def test_masks_leave_their_fold_out():
     )
 
 
-@pytest.mark.parametrize("temperature", [0.05, 1.0, 30.0])
-def test_temperature_is_recovered(temperature):
-    rng = np.random.default_rng(0)
-    logits = 2 * rng.normal(size=(20_000, 4))
-    probs = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    labels = (probs.cumsum(axis=1) > rng.random((20_000, 1))).argmax(axis=1)
-    found = selection.fit_temperature(jnp.asarray(temperature * logits, jnp.float32), jnp.eye(4)[labels])
-    np.testing.assert_allclose(found, temperature, rtol=0.05)
-
-
-def test_logits_that_are_all_equal_have_temperature_one():
-    assert float(selection.fit_temperature(jnp.zeros((4, 2)), jnp.eye(2)[jnp.arange(4) % 2])) == 1.0
-
-
-def test_temperature_is_the_minimum():
-    rng = np.random.default_rng(1)
-    logits = jnp.asarray(rng.normal(size=(40, 3)), jnp.float32)
-    targets = jnp.eye(3)[rng.integers(3, size=40)]
-    best = selection.fit_temperature(logits, targets)
-    smooth = selection.smoothed(targets)
-    losses = [selection.cross_entropy(logits / (best * factor), smooth) for factor in (0.8, 1.0, 1.25)]
-    assert losses[1] <= min(losses[0], losses[2])
-
-
-def test_a_perfect_score_on_few_rows_is_not_certainty():
-    targets = jnp.eye(3)[jnp.arange(6) % 3]
-    perfect = selection.score(targets, targets)
-    temperature = selection.fit_temperature(targets, targets)
-    assert perfect.accuracy == 1
-    assert perfect.cross_entropy > 0.1
-    assert np.isfinite(temperature)
-    assert temperature > 0.05
-
-
 def test_scores_do_not_depend_on_the_logits_scale():
     rng = np.random.default_rng(2)
     logits = jnp.asarray(rng.normal(size=(50, 3)), jnp.float32)

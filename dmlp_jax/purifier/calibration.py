@@ -1,0 +1,155 @@
+"""The temperature that calibrates a classifier before its prediction meets the noise.
+
+Two sources say what it is, and are added up:
+
+- **held-out clean rows**, by their cross-entropy (Guo et al. 2017). Each counts by how frequent its class is
+  among the training rows over how frequent it is among the clean ones (as for label shift, Lipton et al.
+  2018): a clean set with as many rows of every class would otherwise ask for the confidence of rare ones.
+- **the given labels of the training rows**. p(g | x) = sum_y p_t(y | x) T[y, g] depends on the temperature t:
+  predictions that are too timid leave more of the given labels to chance than T says, ones that are too bold
+  less. With p_t the prediction that has not seen the label, E_p and E_Q the mean under it and under the
+  posterior and u the logits over t, the slope of a row's log-likelihood in log t is E_p[u] - E_Q[u]. One
+  Newton step a round follows the most likely temperature.
+
+The second is a sum over many more rows, but it leans on T and on the prediction being right in all but scale.
+So it counts as an estimate of log t that is off by `SPREAD`, whatever the number of rows: with a few dozen
+clean rows it decides, with a thousand hardly.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from dmlp_jax.purifier.ridge import matmul
+from dmlp_jax.purifier.search import falling_root
+
+# Rows that `fit_temperature` takes at once.
+BLOCK_ROWS = 1024
+# Standard deviation of log t that is most likely for the given labels around the log t that calibrates.
+SPREAD = 0.15
+# Longest step of log t in a round.
+LONGEST_STEP = 0.5
+
+
+class Evidence(NamedTuple):
+    """What the training rows say of a classifier's temperature.
+
+    Attributes:
+        log_temperature: log t that makes their given labels most likely, scalar.
+        precision: one over its variance, scalar.
+        shares: of the classes among the training rows, [c].
+    """
+
+    log_temperature: jax.Array
+    precision: jax.Array
+    shares: jax.Array
+
+
+def of_training_rows(temperature: jax.Array, slopes: jax.Array, counts: jax.Array) -> Evidence:
+    """`Evidence` after a pass over the training rows.
+
+    Args:
+        temperature: t in that pass, scalar.
+        slopes: sums over rows of the slope in log t and of its square, [2]; see `posterior.Sums`.
+        counts: soft counts of true against given labels [c, c].
+    """
+    # The squares of the slopes have the curvature as their mean, where the model holds.
+    curvature = jnp.maximum(slopes[1], jnp.finfo(slopes.dtype).tiny)
+    step = jnp.clip(slopes[0] / curvature, -LONGEST_STEP, LONGEST_STEP)
+    precision = curvature / (1.0 + SPREAD**2 * curvature)
+    shares = jnp.sum(counts, axis=1) / jnp.maximum(jnp.sum(counts), jnp.finfo(counts.dtype).tiny)
+    return Evidence(jnp.log(temperature) + step, precision, shares)
+
+
+def smoothed(targets: jax.Array) -> jax.Array:
+    """One-hot targets [m, c] with one uniform pseudo-observation spread over them (after Platt 1999).
+
+    A few held-out rows that are all right would otherwise ask for infinite confidence.
+    """
+    rows, classes = targets.shape
+    return (rows * targets + 1.0 / classes) / (rows + 1.0)
+
+
+def row_weights(targets: jax.Array, shares: jax.Array) -> jax.Array:
+    """Weights of clean rows [m] under which their classes are as frequent as among the training rows.
+
+    The shares are estimates, and a classifier that neglects a class would have that class's clean rows
+    neglected as well. So only what clean rows drawn at random would not show by chance counts: as many of
+    each class as there are would deviate by sum (w - 1)^2 = c - 1 in the mean, and what deviates more shrinks
+    by that much, after James and Stein (1961). The weights add up to the number of rows that would say as
+    much without any, (sum w)^2 / sum w^2 (Kish 1965).
+
+    Args:
+        targets: one-hot [m, c].
+        shares: of the classes among the training rows, [c].
+    """
+    tiny = jnp.finfo(targets.dtype).tiny
+    away = matmul(targets, shares / jnp.maximum(jnp.mean(targets, axis=0), tiny)) - 1.0
+    chance = targets.shape[1] - 1
+    weights = 1.0 + away * jnp.maximum(1.0 - chance / jnp.maximum(jnp.sum(away**2), chance), 0.0)
+    return weights * jnp.sum(weights) / jnp.maximum(jnp.sum(weights**2), tiny)
+
+
+def fit_temperature(
+    logits: jax.Array,
+    targets: jax.Array,
+    evidence: Evidence | None = None,
+    guess: jax.Array | None = None,
+) -> jax.Array:
+    """Temperature of least cross-entropy of held-out logits, and of the evidence beside it; a scalar.
+
+    Cross-entropy is convex in the inverse temperature b; the root of its slope, sum_i w_i sum_y (p_b(y) -
+    target_y) z_y, is found, to which the evidence adds (log t - its own) times its precision, over b.
+    (Searching for the least loss itself would find b no better than to the root of the rounding error.) The
+    scale of the logits sets the bracket, e^-7 to e^7 times their root mean square.
+
+    Args:
+        logits: held-out logits z, [m, c].
+        targets: one-hot [m, c], smoothed here.
+        evidence: what the training rows say; without, every clean row counts alike.
+        guess: a temperature to look at first; it saves time where it is near.
+    """
+    centred = logits - jnp.mean(logits, axis=-1, keepdims=True)
+    spread = jnp.sqrt(jnp.mean(centred**2))
+    unit = jnp.maximum(spread, jnp.finfo(logits.dtype).tiny)
+    # At most 0, so that rows that are sure add no rounding.
+    scaled = (logits - jnp.max(logits, axis=-1, keepdims=True)) / unit
+    wanted = jnp.sum(smoothed(targets) * scaled, axis=-1)
+    weights = jnp.ones_like(wanted) if evidence is None else row_weights(targets, evidence.shares)
+    blocks = _blocks(scaled), _blocks(wanted[:, None]), _blocks(weights[:, None])
+
+    def excess(log_temperature):
+        sharpness = jnp.exp(-log_temperature)
+
+        def add(sums, block):
+            scaled, wanted, weights = block
+            scores = jnp.exp(scaled * sharpness)
+            share = 1.0 / jnp.sum(scores, axis=0)
+            mean = share * jnp.sum(scores * scaled, axis=0)
+            variance = share * jnp.sum(scores * scaled**2, axis=0) - mean**2
+            off = jnp.sum(weights[0] * (mean - wanted[0]))
+            return (sums[0] + off, sums[1] + jnp.sum(weights[0] * variance)), None
+
+        zero = jnp.zeros((), scaled.dtype)
+        value, variance = jax.lax.scan(add, (zero, zero), blocks)[0]
+        slope = -sharpness * variance
+        if evidence is not None:
+            pull = evidence.precision / sharpness
+            away = log_temperature + jnp.log(unit) - evidence.log_temperature
+            value, slope = value - pull * away, slope - pull * (1.0 + away)
+        return value, slope
+
+    start = None if guess is None else jnp.log(guess / unit)
+    log_temperature = falling_root(excess, jnp.float32(-7.0), jnp.float32(7.0), start)
+    # Logits that are all equal have no scale.
+    return jnp.where(spread > 0, unit * jnp.exp(log_temperature), 1.0)
+
+
+def _blocks(values: jax.Array) -> jax.Array:
+    """Rows [m, c] as class-major blocks [q, c, b] of a processor's cache; zeros fill up the last."""
+    count = values.shape[0]
+    blocks = -(-count // BLOCK_ROWS)
+    size = -(-count // blocks)
+    values = jnp.pad(values, ((0, blocks * size - count), (0, 0)))
+    return jnp.moveaxis(values.reshape(blocks, size, -1), 2, 1)
