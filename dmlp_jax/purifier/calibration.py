@@ -26,7 +26,8 @@ from dmlp_jax.purifier.search import falling_root
 
 # Rows that `fit_temperature` takes at once.
 BLOCK_ROWS = 1024
-# Standard deviation of log t that is most likely for the given labels around the log t that calibrates.
+# Standard deviation of log t that is most likely for the given labels around the log t that calibrates: about
+# 0.2 on patch features of CIFAR-10 with 30 clean rows, where 0.15 labelled better than 0.05.
 SPREAD = 0.15
 # Longest step of log t in a round.
 LONGEST_STEP = 0.5

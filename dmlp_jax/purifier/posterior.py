@@ -66,15 +66,14 @@ class Sums(NamedTuple):
         pull: gradient of the rows' cross-entropy in the weights, [k, d, c].
         counts: soft counts of true against given labels [k, c, c].
         squares: sum of the squared residuals, see `Written`, [k].
-        slopes: sums of the slopes in `Written` and of their squares, of the last member of each candidate,
-            [k / members, 2].
+        slopes: sums of the slopes in `Written`, and of their squares, [k, 2].
         moment: F^T Y of the written labels [k, d, c], None without IPC.
     """
 
     pull: jax.Array
     counts: jax.Array
     squares: jax.Array
-    slopes: jax.Array | None
+    slopes: jax.Array
     moment: jax.Array | None
 
 
@@ -112,14 +111,8 @@ def _exponents(logits: jax.Array) -> tuple[jax.Array, jax.Array]:
     return scores, jnp.sum(scores, axis=1, keepdims=True)
 
 
-def sums(head: Head, chunk: Chunk, members: int = 1) -> Sums:
-    """What a round needs of rows [b, ...]; add up over chunks.
-
-    Args:
-        head: leaves [k, ...].
-        chunk: the rows.
-        members: how many of the classifiers in turn make one candidate.
-    """
+def sums(head: Head, chunk: Chunk) -> Sums:
+    """What a round needs of rows [b, ...]; add up over chunks."""
     written = write(head, chunk)
     labels, moment = written.labels, None
     weight = chunk.weight
@@ -127,12 +120,12 @@ def sums(head: Head, chunk: Chunk, members: int = 1) -> Sums:
         step = jnp.einsum("kdc,bd->kcb", head.direction, chunk.features, precision=HIGHEST)
         labels = ipc.to_simplex(labels - step, axis=1)
         moment = jnp.einsum("kcb,bd->kdc", weight * written.labels, chunk.features, precision=HIGHEST)
-    slope = written.slope[members - 1 :: members]
+    slopes = jnp.stack([written.slope, written.slope**2], axis=1)
     return Sums(
         jnp.einsum("kcb,bd->kdc", weight * (written.probs - labels), chunk.features, precision=HIGHEST),
         jnp.einsum("kyb,bg->kyg", weight * written.labels, chunk.given, precision=HIGHEST),
         jnp.sum(weight * jnp.sum(written.residual**2, axis=1), axis=1),
-        jnp.einsum("krb,b->kr", jnp.stack([slope, slope**2], axis=1), weight, precision=HIGHEST),
+        jnp.einsum("krb,b->kr", slopes, weight, precision=HIGHEST),
         moment,
     )
 

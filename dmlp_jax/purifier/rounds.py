@@ -78,12 +78,10 @@ def run(
             fits = (step < config.race_steps) | ((current.loss <= tolerated) & improves)
             better = jnp.isfinite(current.score) & fits
         best = jax.tree.map(lambda a, b: jnp.where(better, a, b), current, candidate.best)
-        members = _update(
-            candidate.members, penalty, sums._replace(slopes=None), seen.pull, momentum, shared, config
-        )
-        changed = 1.0 - jnp.trace(sums.counts[-1]) / shared.total
-        temperature = head.temperature[-1]
-        evidence = calibration.of_training_rows(temperature, sums.slopes, sums.counts[-1])
+        members = _update(candidate.members, penalty, sums, seen.pull, momentum, shared, config)
+        temperature, slopes, counts = head.temperature[-1], sums.slopes[-1], sums.counts[-1]
+        evidence = calibration.of_training_rows(temperature, slopes, counts)
+        changed = 1.0 - jnp.trace(counts) / shared.total
         return Candidate(members, temperature, evidence, best, tolerated), scores | {"changed": changed}
 
     nothing = dict.fromkeys(HISTORY, jnp.zeros_like(penalties.decay))
@@ -153,13 +151,11 @@ def _label_step(
 
 
 def _sums(heads: Head, train: Training) -> posterior.Sums:
-    """`posterior.sums` of heads with leaves [s, k + 1, ...] over all rows, in one pass; slopes [s, 2]."""
+    """`posterior.sums` of heads with leaves [s, k + 1, ...] over all rows, in one pass."""
     shape = heads.leverage.shape
     flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), heads)
-    sums = rows.sum_over(partial(posterior.sums, flat, members=shape[1]), train)
-    slopes = sums.slopes
-    sums = jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), sums._replace(slopes=None))
-    return sums._replace(slopes=slopes)
+    sums = rows.sum_over(partial(posterior.sums, flat), train)
+    return jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), sums)
 
 
 def _judge(

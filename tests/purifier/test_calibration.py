@@ -1,3 +1,5 @@
+import importlib
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +10,8 @@ from dmlp_jax.purifier import calibration, posterior, selection
 from dmlp_jax.purifier.calibration import Evidence
 from dmlp_jax.purifier.posterior import Head
 from dmlp_jax.purifier.rows import Chunk
+
+programs = importlib.import_module("dmlp_jax.purifier.purify")
 
 
 def drawn(probs, rng):
@@ -24,8 +28,7 @@ def softmax(logits):
 def test_temperature_is_recovered(temperature):
     rng = np.random.default_rng(0)
     logits = 2 * rng.normal(size=(20_000, 4))
-    probs = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    labels = (probs.cumsum(axis=1) > rng.random((20_000, 1))).argmax(axis=1)
+    labels = drawn(softmax(logits), rng)
     found = calibration.fit_temperature(jnp.asarray(temperature * logits, jnp.float32), jnp.eye(4)[labels])
     np.testing.assert_allclose(found, temperature, rtol=0.05)
 
@@ -163,10 +166,21 @@ def unequal_blobs(seed, rows=4000, classes=6):
     return (features, given, (val, val_true)), true
 
 
-def test_an_even_clean_set_leaves_unequal_classes_calibrated():
-    gaps = []
+def test_an_even_clean_set_is_weighed_by_what_the_training_rows_are(monkeypatch):
+    gaps, right = [], []
     for seed in range(3):
         task, true = unequal_blobs(seed)
         result = purify(*task)
-        gaps.append(float(np.mean(result.confidence) - np.mean(result.labels == true)))
+        right.append(float(np.mean(result.labels == true)))
+        gaps.append(float(np.mean(result.confidence)) - right[-1])
     assert np.mean(np.abs(gaps)) < 0.03, gaps
+    monkeypatch.setattr(calibration, "row_weights", lambda targets, _: jnp.ones(len(targets)))
+    programs._program.cache_clear()
+    try:
+        alike = []
+        for seed in range(3):
+            task, true = unequal_blobs(seed)
+            alike.append(float(np.mean(purify(*task).labels == true)))
+    finally:
+        programs._program.cache_clear()
+    assert np.mean(right) > np.mean(alike) + 0.002, (right, alike)

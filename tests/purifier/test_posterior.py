@@ -35,7 +35,7 @@ def softmax(logits):
 
 
 def by_hand(head, train, k):
-    """Row by row in float64: predictions, written labels, residuals."""
+    """Row by row in float64: predictions, written labels, residuals, slopes in the log of the temperature."""
     likelihood = train.given @ head.transition[k].T
     logits = train.features @ head.weights[k]
     probs = softmax(logits)
@@ -43,26 +43,23 @@ def by_hand(head, train, k):
     residual = probs - seen / seen.sum(axis=1, keepdims=True)
     moved = head.leverage[k] * residual - head.memory[k] * train.given
     alone = logits + train.weight[:, None] * moved
-    joint = softmax(alone / head.temperature[k]) * likelihood
-    return probs, joint / joint.sum(axis=1, keepdims=True), residual
+    scaled = alone / head.temperature[k]
+    joint = softmax(scaled) * likelihood
+    labels = joint / joint.sum(axis=1, keepdims=True)
+    return probs, labels, residual, np.sum(scaled * (softmax(scaled) - labels), axis=1)
 
 
 def test_sums_are_those_of_the_rows(problem):
     head, train = problem
     found = posterior.sums(as_float32(head), as_float32(train))
     for k in range(K):
-        probs, labels, residual = by_hand(head, train, k)
+        probs, labels, residual, slopes = by_hand(head, train, k)
         weighted = train.weight[:, None]
         np.testing.assert_allclose(found.pull[k], train.features.T @ (weighted * (probs - labels)), atol=1e-4)
         np.testing.assert_allclose(found.counts[k], (weighted * labels).T @ train.given, atol=1e-4)
         np.testing.assert_allclose(found.squares[k], (weighted * residual**2).sum(), rtol=1e-4)
-
-
-def test_slopes_are_those_of_a_candidates_last_member(problem):
-    head, train = as_float32(problem)
-    each = posterior.sums(head, train).slopes
-    assert each.shape == (K, 2)
-    np.testing.assert_allclose(posterior.sums(head, train, members=K).slopes, each[-1:], rtol=1e-6)
+        both = np.stack([slopes, slopes**2])
+        np.testing.assert_allclose(found.slopes[k], both @ train.weight, rtol=1e-4, atol=1e-4)
 
 
 def test_ipc_moves_the_labels_before_the_classifier_learns_them(problem):
