@@ -50,13 +50,14 @@ class Written(NamedTuple):
         labels: Q, [k, c, b].
         probs: predictions of the classifiers as they are [k, c, b].
         residual: `probs` minus the posterior that they would give, [k, c, b].
-        slope: of the given label's log-likelihood in the log of the temperature [k, b], see `calibration.py`.
+        slopes: of the given label's log-likelihood in the log of the temperature and in that of T's noise
+            rate, [k, 2, b]; see `calibration.py`.
     """
 
     labels: jax.Array
     probs: jax.Array
     residual: jax.Array
-    slope: jax.Array
+    slopes: jax.Array
 
 
 class Sums(NamedTuple):
@@ -66,7 +67,8 @@ class Sums(NamedTuple):
         pull: gradient of the rows' cross-entropy in the weights, [k, d, c].
         counts: soft counts of true against given labels [k, c, c].
         squares: sum of the squared residuals, see `Written`, [k].
-        slopes: sums of the slopes in `Written`, and of their squares, [k, 2].
+        slopes: sums of the slopes in `Written`, [k, 2].
+        curvature: sums of their products with each other, [k, 2, 2].
         moment: F^T Y of the written labels [k, d, c], None without IPC.
     """
 
@@ -74,6 +76,7 @@ class Sums(NamedTuple):
     counts: jax.Array
     squares: jax.Array
     slopes: jax.Array
+    curvature: jax.Array
     moment: jax.Array | None
 
 
@@ -84,25 +87,27 @@ def write(head: Head, chunk: Chunk) -> Written:
     likelihood = jnp.einsum("kyg,gb->kyb", head.transition, given, precision=HIGHEST)
     scores, total = _exponents(logits)
     probs = scores * (1.0 / total)
-    residual = probs - bayes(scores, likelihood)
+    residual = probs - bayes(scores, likelihood)[0]
     # A row that counts twice has moved its own logits twice as far.
     alone = logits + chunk.weight * (_wide(head.leverage) * residual - _wide(head.memory) * given)
     alone *= _wide(1.0 / head.temperature)
     prior, mass = _exponents(alone)
-    labels = bayes(prior, likelihood)
-    slope = jnp.sum(alone * (prior * (1.0 / mass) - labels), axis=1)
-    return Written(labels, probs, residual, slope)
+    labels, seen = bayes(prior, likelihood)
+    hotter = jnp.sum(alone * (prior * (1.0 / mass) - labels), axis=1)
+    noisier = 1.0 - jnp.sum(prior * given, axis=1) * (1.0 / seen[:, 0])
+    return Written(labels, probs, residual, jnp.stack([hotter, noisier], axis=1))
 
 
-def bayes(scores: jax.Array, likelihood: jax.Array) -> jax.Array:
-    """p(y | x, given) [k, c, b] by Bayes' rule.
+def bayes(scores: jax.Array, likelihood: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """p(y | x, given) [k, c, b] by Bayes' rule, and p(given | x) [k, 1, b] up to the same factor as `scores`.
 
     Args:
         scores: the prior p(y | x) up to a factor for each row, [k, c, b]; 1 for the most probable class.
         likelihood: p(given | y), [k, c, b], positive, see `transition.transition_matrix`; so the sum is.
     """
     joint = scores * likelihood
-    return joint * (1.0 / jnp.sum(joint, axis=1, keepdims=True))
+    total = jnp.sum(joint, axis=1, keepdims=True)
+    return joint * (1.0 / total), total
 
 
 def _exponents(logits: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -120,12 +125,13 @@ def sums(head: Head, chunk: Chunk) -> Sums:
         step = jnp.einsum("kdc,bd->kcb", head.direction, chunk.features, precision=HIGHEST)
         labels = ipc.to_simplex(labels - step, axis=1)
         moment = jnp.einsum("kcb,bd->kdc", weight * written.labels, chunk.features, precision=HIGHEST)
-    slopes = jnp.stack([written.slope, written.slope**2], axis=1)
+    slopes = weight * written.slopes
     return Sums(
         jnp.einsum("kcb,bd->kdc", weight * (written.probs - labels), chunk.features, precision=HIGHEST),
         jnp.einsum("kyb,bg->kyg", weight * written.labels, chunk.given, precision=HIGHEST),
         jnp.sum(weight * jnp.sum(written.residual**2, axis=1), axis=1),
-        jnp.einsum("krb,b->kr", slopes, weight, precision=HIGHEST),
+        jnp.sum(slopes, axis=2),
+        jnp.einsum("krb,ksb->krs", slopes, written.slopes, precision=HIGHEST),
         moment,
     )
 

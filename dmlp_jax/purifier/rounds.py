@@ -79,9 +79,9 @@ def run(
             better = jnp.isfinite(current.score) & fits
         best = jax.tree.map(lambda a, b: jnp.where(better, a, b), current, candidate.best)
         members = _update(candidate.members, penalty, sums, seen.pull, momentum, shared, config)
-        temperature, slopes, counts = head.temperature[-1], sums.slopes[-1], sums.counts[-1]
-        evidence = calibration.of_training_rows(temperature, slopes, counts)
-        changed = 1.0 - jnp.trace(counts) / shared.total
+        temperature, last = head.temperature[-1], jax.tree.map(lambda leaf: leaf[-1], sums)
+        evidence = calibration.of_training_rows(temperature, last.slopes, last.curvature, last.counts)
+        changed = 1.0 - jnp.trace(last.counts) / shared.total
         return Candidate(members, temperature, evidence, best, tolerated), scores | {"changed": changed}
 
     nothing = dict.fromkeys(HISTORY, jnp.zeros_like(penalties.decay))

@@ -115,17 +115,21 @@ def test_slopes_are_those_of_the_given_labels_likelihood():
     features, weights = rng.normal(size=(50, 4)), rng.normal(size=(4, 3))
     matrix, given = rng.dirichlet(np.ones(3), size=3), rng.integers(3, size=50)
 
-    def likelihood(log_temperature):
-        return np.log(np.sum(softmax(features @ weights / np.exp(log_temperature)) * matrix.T[given], axis=1))
+    def likelihood(log_temperature, log_rate):
+        noise = np.eye(3) + np.exp(log_rate) * (matrix - np.eye(3))
+        return np.log(np.sum(softmax(features @ weights / np.exp(log_temperature)) * noise.T[given], axis=1))
 
     at, step = np.log(0.8), 1e-5
-    slopes = (likelihood(at + step) - likelihood(at - step)) / (2 * step)
+    hotter = likelihood(at + step, 0.0) - likelihood(at - step, 0.0)
+    noisier = likelihood(at, step) - likelihood(at, -step)
+    slopes = np.stack([hotter, noisier]) / (2 * step)
     ones = np.ones(1)
     head = Head(weights[None], matrix[None], 0 * ones, 0 * ones, np.exp(at) * ones, None)
     chunk = Chunk(features, np.eye(3)[given], np.ones(50))
     head, chunk = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), (head, chunk))
-    sums = posterior.sums(head, chunk).slopes[0]
-    np.testing.assert_allclose(sums, [slopes.sum(), (slopes**2).sum()], rtol=1e-4)
+    sums = posterior.sums(head, chunk)
+    np.testing.assert_allclose(sums.slopes[0], slopes.sum(axis=1), rtol=1e-4)
+    np.testing.assert_allclose(sums.curvature[0], slopes @ slopes.T, rtol=1e-4)
 
 
 @pytest.mark.parametrize("factor", [0.5, 2.0])
@@ -139,15 +143,32 @@ def test_given_labels_find_the_temperature_that_drew_them(factor):
     for _ in range(8):
         head = Head(jnp.eye(4)[None], noise, none, none, temperature[None], None)
         sums = posterior.sums(head, chunk)
-        evidence = calibration.of_training_rows(temperature, sums.slopes[0], sums.counts[0])
+        evidence = calibration.of_training_rows(
+            temperature, sums.slopes[0], sums.curvature[0], sums.counts[0]
+        )
         temperature = jnp.exp(evidence.log_temperature)
     np.testing.assert_allclose(temperature, factor, rtol=0.06)
-    np.testing.assert_allclose(evidence.precision, 1 / calibration.SPREAD**2, rtol=0.05)
+    correlation = sums.curvature[0, 0, 1] / jnp.sqrt(sums.curvature[0, 0, 0] * sums.curvature[0, 1, 1])
+    np.testing.assert_allclose(evidence.precision, (1 - correlation**2) / calibration.SPREAD**2, rtol=0.05)
     np.testing.assert_allclose(evidence.shares, 0.25, atol=0.01)
 
 
+def test_a_noise_rate_that_is_off_does_not_mislead_the_temperature():
+    rng = np.random.default_rng(5)
+    logits = 2 * rng.normal(size=(200_000, 4))
+    given = drawn((0.4 * np.eye(4) + 0.15)[drawn(softmax(logits), rng)], rng)
+    chunk = Chunk(jnp.asarray(logits, jnp.float32), jnp.eye(4)[given], jnp.ones(len(given)))
+    noisier, ones = 0.36 * jnp.eye(4) + 0.16, jnp.ones(1)
+    sums = posterior.sums(Head(jnp.eye(4)[None], noisier[None], 0 * ones, 0 * ones, ones, None), chunk)
+    slopes, curvature = sums.slopes[0], sums.curvature[0]
+    evidence = calibration.of_training_rows(ones[0], slopes, curvature, sums.counts[0])
+    assert slopes[0] / curvature[0, 0] < -0.1
+    assert abs(evidence.log_temperature) < 0.03
+    assert evidence.precision < 0.5 / calibration.SPREAD**2
+
+
 def test_labels_that_say_nothing_are_no_evidence():
-    evidence = calibration.of_training_rows(jnp.float32(2), jnp.zeros(2), jnp.ones((3, 3)))
+    evidence = calibration.of_training_rows(jnp.float32(2), jnp.zeros(2), jnp.zeros((2, 2)), jnp.ones((3, 3)))
     assert evidence.precision < 1e-30
     np.testing.assert_allclose(evidence.log_temperature, np.log(2), rtol=1e-6)
 

@@ -35,7 +35,7 @@ def softmax(logits):
 
 
 def by_hand(head, train, k):
-    """Row by row in float64: predictions, written labels, residuals, slopes in the log of the temperature."""
+    """Row by row in float64: predictions, written labels, residuals, slopes in log t and log noise rate."""
     likelihood = train.given @ head.transition[k].T
     logits = train.features @ head.weights[k]
     probs = softmax(logits)
@@ -44,9 +44,12 @@ def by_hand(head, train, k):
     moved = head.leverage[k] * residual - head.memory[k] * train.given
     alone = logits + train.weight[:, None] * moved
     scaled = alone / head.temperature[k]
-    joint = softmax(scaled) * likelihood
-    labels = joint / joint.sum(axis=1, keepdims=True)
-    return probs, labels, residual, np.sum(scaled * (softmax(scaled) - labels), axis=1)
+    prior = softmax(scaled)
+    joint = prior * likelihood
+    seen = joint.sum(axis=1)
+    labels = joint / seen[:, None]
+    slopes = np.sum(scaled * (prior - labels), axis=1), 1 - np.sum(prior * train.given, axis=1) / seen
+    return probs, labels, residual, np.stack(slopes)
 
 
 def test_sums_are_those_of_the_rows(problem):
@@ -58,8 +61,8 @@ def test_sums_are_those_of_the_rows(problem):
         np.testing.assert_allclose(found.pull[k], train.features.T @ (weighted * (probs - labels)), atol=1e-4)
         np.testing.assert_allclose(found.counts[k], (weighted * labels).T @ train.given, atol=1e-4)
         np.testing.assert_allclose(found.squares[k], (weighted * residual**2).sum(), rtol=1e-4)
-        both = np.stack([slopes, slopes**2])
-        np.testing.assert_allclose(found.slopes[k], both @ train.weight, rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(found.slopes[k], slopes @ train.weight, rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(found.curvature[k], slopes * train.weight @ slopes.T, rtol=1e-4)
 
 
 def test_ipc_moves_the_labels_before_the_classifier_learns_them(problem):
@@ -78,8 +81,9 @@ def test_ipc_moves_the_labels_before_the_classifier_learns_them(problem):
 
 def test_uninformative_noise_leaves_the_prediction():
     scores = jnp.asarray([0.4, 1.6])[None, :, None]
-    found = posterior.bayes(scores, jnp.full((1, 2, 1), 0.5))
-    np.testing.assert_allclose(found, scores / 2, atol=1e-6)
+    labels, seen = posterior.bayes(scores, jnp.full((1, 2, 1), 0.5))
+    np.testing.assert_allclose(labels, scores / 2, atol=1e-6)
+    np.testing.assert_allclose(seen, 0.5 * 2.0)
 
 
 def test_what_was_thought_impossible_is_still_a_distribution():
@@ -87,7 +91,7 @@ def test_what_was_thought_impossible_is_still_a_distribution():
     scores = jnp.asarray([1.0, 0.0])[None, :, None]
     counts = jnp.asarray([[100.0, 0.0], [0.0, 100.0]])
     likelihood = transition.transition_matrix(counts)[:, 1][None, :, None]
-    np.testing.assert_allclose(posterior.bayes(scores, likelihood), scores)
+    np.testing.assert_allclose(posterior.bayes(scores, likelihood)[0], scores)
 
 
 def test_logits_of_any_size_are_finite(problem):

@@ -37,14 +37,17 @@ class Classifier:
         self.information = 0.0
 
     def write(self, features, given, matrix, leverage, memory, temperature):
-        """Written labels, predictions, residuals, and slopes in the log of the temperature."""
+        """Written labels, predictions, residuals, and slopes in the logs of temperature and noise rate."""
         logits, likelihood = features @ self.ahead, matrix[:, given].T
         probs = softmax(logits)
         residual = probs - normalized(probs * likelihood)
         alone = logits + leverage * residual - memory * np.eye(C)[given]
         prior = softmax(alone / temperature)
-        labels = normalized(prior * likelihood)
-        return labels, probs, residual, np.sum((prior - labels) * alone / temperature, axis=1)
+        seen = np.sum(prior * likelihood, axis=1)
+        labels = prior * likelihood / seen[:, None]
+        hotter = np.sum((prior - labels) * alone / temperature, axis=1)
+        noisier = 1 - prior[np.arange(len(given)), given] / seen
+        return labels, probs, residual, np.stack([hotter, noisier])
 
     def step(self, gradient, bound, spectrum, decay, momentum):
         def move(last, ahead, pull):
@@ -94,12 +97,13 @@ def in_numpy(features, given, clean, weights, memory, decay, val_weight):
             clean_pull = val.T @ (masks[i][:, None] * (softmax(val @ member.ahead) - targets))
             gradient = features.T @ (probs - labels) + decay * member.ahead + val_weight * clean_pull
             member.step(gradient, bound, spectrum, decay, momentum)
-        squares = np.sum(slopes**2)
-        likeliest = np.log(temperature) + np.clip(np.sum(slopes) / squares, -0.5, 0.5)
+        curvature = slopes @ slopes.T
+        step = np.linalg.solve(curvature, slopes.sum(axis=1))[0]
+        likeliest = np.log(temperature) + np.clip(step, -0.5, 0.5)
+        # The noise rate is unknown: what it could say as well does not count.
+        precision = 1.0 / np.linalg.inv(curvature)[0, 0] / (1.0 + calibration.SPREAD**2 * curvature[0, 0])
         shares = counts[-1].sum(axis=1) / N
-        evidence = calibration.Evidence(
-            *(np.float32(x) for x in (likeliest, 1.0 / (calibration.SPREAD**2 + 1.0 / squares), shares))
-        )
+        evidence = calibration.Evidence(*(np.float32(x) for x in (likeliest, precision, shares)))
         found.append((heads, matrices, own, kept, temperature, 1.0 - np.trace(counts[-1]) / N))
     return found
 

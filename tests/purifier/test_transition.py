@@ -16,7 +16,7 @@ def test_expectation_maximisation_finds_the_noise():
     soft = jnp.asarray(probs, jnp.float32)
     found = transition.transition_matrix(transition.soft_counts(soft, one_hot, weight))
     for _ in range(200):
-        labels = posterior.bayes(soft.T[None], (one_hot @ found.T).T[None])[0].T
+        labels = posterior.bayes(soft.T[None], (one_hot @ found.T).T[None])[0][0].T
         found = transition.transition_matrix(transition.soft_counts(labels, one_hot, weight))
     np.testing.assert_allclose(found, matrix, atol=0.03)
 
