@@ -97,7 +97,8 @@ def _start(train: Training, start: Probe, shared: Shared, config: PurifyConfig) 
     head = Head(start.weights, uniform, own * ones, kept * ones, ones, None)
     counts = rows.sum_over(lambda chunk: posterior.sums(head, chunk).counts, train)
     # All labels are equally likely under this T: they say nothing of the temperature.
-    evidence = calibration.of_training_rows(jnp.float32(1), jnp.zeros(2), jnp.zeros((2, 2)), counts[-1])
+    nothing = jnp.zeros(2, jnp.float32), jnp.zeros((2, 2), jnp.float32)
+    evidence = calibration.of_training_rows(jnp.float32(1), *nothing, counts[-1])
     state = Members(
         eac.init_nesterov(start.weights),
         eac.init_nesterov(jnp.broadcast_to(response, (members, *response.shape))),
