@@ -15,9 +15,9 @@ The second is a sum over many more rows, but it leans on the prediction being ri
 count as no more rows than would tell log t to within `SPREAD`, were T known: with a few dozen clean rows they
 decide, with a thousand hardly. T is not known, it is estimated from the same rows: timid predictions under
 little noise and bold ones under much look alike, nearly so at 90 %. So only that part of the slope counts
-that the noise rate has none of (the efficient score, as for any nuisance parameter): the step and the
-precision are those of log t where the rate of T's noise e is fitted with it, T = I + e (T_0 - I), whose log
-has the slope 1 - p_t(g | x) / p(g | x).
+that the noise rate has none of (the efficient score for a nuisance parameter, Neyman 1959): the step and the
+precision are those of log t where the rate e of T's noise is fitted with it, T = I + e (T_0 - I). At T = T_0
+the slope of a row's log-likelihood in log e is 1 - p_t(g | x) / p(g | x).
 """
 
 from typing import NamedTuple
