@@ -38,11 +38,15 @@ def main() -> None:
     for clean, noise in itertools.product(sizes, arguments.noises.split(",")):
         found = [measure(task, arguments.paper, peers) for task in tasks.of_noise(noise, clean, arguments)]
         cells = [mean_and_spread([result[name] for result in found]) for name in columns]
+        if arguments.imbalance != 1:
+            cells.append(mean_and_spread([result["by_class"] for result in found]))
         error = mean_and_spread([result["ece"] for result in found], percent=False)
         wins = sum(result["purified"] >= max(result[name] for name in baselines) for result in found)
         rows.append([f"{clean:,}", noise, *cells, error, f"{wins} of {len(found)}"])
         print(" | ".join(rows[-1]), flush=True)
     names = [name.replace("_", " ") for name in columns]
+    if arguments.imbalance != 1:
+        names.append("purified, mean of classes")
     header = ["clean rows", "noise", *names, "ECE", "runs at or above every baseline"]
     title = "Label accuracy, mean ± standard deviation over seeds, %"
     write(arguments.name, title, markdown(header, rows))
@@ -59,7 +63,11 @@ def measure(task: tasks.Task, paper: bool, peers: list[str]) -> dict[str, float]
     if peers:
         labels |= accuracy_peers.labels_of(task, peers)
     found = {name: float(np.mean(values == task.true_labels)) for name, values in labels.items()}
-    return found | {"ece": calibration_error(result.confidence, result.labels == task.true_labels)}
+    right = result.labels == task.true_labels
+    found["by_class"] = float(
+        np.mean([right[task.true_labels == label].mean() for label in set(task.true_labels)])
+    )
+    return found | {"ece": calibration_error(result.confidence, right)}
 
 
 def calibration_error(confidence: np.ndarray, right: np.ndarray, bins: int = 15) -> float:

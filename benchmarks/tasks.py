@@ -50,6 +50,13 @@ def add_arguments(
         default="balanced",
         help="as many clean rows of every class, or two of each and the rest as the classes come",
     )
+    parser.add_argument(
+        "--imbalance",
+        type=float,
+        default=1.0,
+        help="thin out the training rows until the first class has this many times as many as the last, "
+        "each class by the same factor fewer than the one before (Cui et al. 2019); not with --labels",
+    )
 
 
 def of_noise(noise: str, clean: int, arguments: argparse.Namespace) -> Iterator[Task]:
@@ -57,6 +64,8 @@ def of_noise(noise: str, clean: int, arguments: argparse.Namespace) -> Iterator[
     needed = ("train", "train_labels", "given_labels")
     stored = files.load_npz(arguments.features, needed if noise == HUMAN else needed[:2])
     features, true = stored["train"], stored["train_labels"].astype(np.int32)
+    if arguments.labels and arguments.imbalance != 1:
+        raise ValueError("--imbalance does not go with --labels: stored noisy labels are of all rows")
     known = files.load_npz(arguments.labels) if arguments.labels else None
     draw = stratified if arguments.clean_set == "balanced" else unstratified
     for split in arguments.splits.split(","):
@@ -67,6 +76,7 @@ def of_noise(noise: str, clean: int, arguments: argparse.Namespace) -> Iterator[
             train, val = known[f"train_index_{split}"], known[f"val_index_{split}"]
             if clean < len(val):
                 val = val[draw(true[val], clean, rng)[1]]
+        train = thinned(train, true[train], arguments.imbalance)
         if noise == HUMAN:
             labels = stored["given_labels"][train]
         elif known is None:
@@ -101,6 +111,18 @@ def unstratified(labels: np.ndarray, count: int, rng: np.random.Generator) -> tu
         )
     clean = np.concatenate([pairs, order[~np.isin(order, pairs)]])[:count]
     return order[~np.isin(order, clean)], clean
+
+
+def thinned(rows: np.ndarray, labels: np.ndarray, imbalance: float) -> np.ndarray:
+    """Those of `rows` [n], with classes `labels`, that are left by --imbalance; at 1 all of them."""
+    if imbalance == 1:
+        return rows
+    sizes = np.bincount(labels)
+    wanted = sizes.min() * imbalance ** -np.linspace(0, 1, len(sizes))
+    rank = np.empty(len(rows), np.int64)
+    for label, size in enumerate(sizes):
+        rank[labels == label] = np.arange(size)
+    return rows[rank < wanted[labels]]
 
 
 def corrupt(inputs: np.ndarray, labels: np.ndarray, noise: str, rng: np.random.Generator) -> np.ndarray:

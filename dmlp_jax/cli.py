@@ -6,9 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+import numpy as np
+
 from dmlp_jax import streams
 from dmlp_jax.cli_parser import make_parser
 from dmlp_jax.errors import UserError
+
+# Share of the variance of all features from which on one of them is said to decide almost alone.
+ONE_FEATURE = 0.9
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -30,7 +35,6 @@ def run(arguments: argparse.Namespace) -> None:
     """
     # Imported late, so that --help and mistakes in arguments do not wait for jax.
     import jax
-    import numpy as np
 
     from dmlp_jax import purified_files
     from dmlp_jax.data import labelled_rows, reviewed_rows
@@ -132,8 +136,23 @@ def _describe(rows: Any) -> str:
         f"{rows.features.shape[1]:,} features, {len(rows.class_names)} classes: {shown}"
     ]
     if rows.left_out:
-        lines.append(f"no feature, since it counts the rows: {', '.join(map(repr, rows.left_out))}")
+        lines.append(f"no feature, since no number or the row's: {', '.join(map(repr, rows.left_out))}")
+    lines += _of_one_feature(rows.features)
     return "\n".join(lines)
+
+
+def _of_one_feature(features: Any) -> list[str]:
+    """A line about a feature that outweighs all others by its unit; matrices on disk are not read for it."""
+    if isinstance(features, np.memmap) or not isinstance(features, np.ndarray) or features.shape[1] < 2:
+        return []
+    variances = np.var(features, axis=0, dtype=np.float64)
+    largest, total = int(np.argmax(variances)), float(np.sum(variances))
+    if variances[largest] <= ONE_FEATURE * total:
+        return []
+    return [
+        f"feature {largest}, counted from 0, has {variances[largest] / total:.1%} of the variance of all "
+        "features and decides almost alone; if their units differ, divide each by its standard deviation"
+    ]
 
 
 def _plain(value: Any) -> Any:

@@ -29,7 +29,7 @@ class LabelledRows(NamedTuple):
         row_numbers: of each noisy row in its file, [n].
         ids: the names of all rows in the file, [file_rows] strings, or None.
         file_rows: how many the file has.
-        left_out: columns of row numbers that are no features.
+        left_out: columns that are no features, see `tables.Table`.
         noise_rate: by which the clean rows were drawn from the noisy ones; None where they were given.
     """
 

@@ -23,7 +23,7 @@ class Table(NamedTuple):
         labels: [n] as they stand there, or None where no label column was asked for and none is there.
         ids: [n] strings, or None.
         columns: names of the columns that became features.
-        left_out: names of the columns of row numbers that did not.
+        left_out: names of the others beside labels and ids: row numbers, and what is no number.
     """
 
     features: np.ndarray
@@ -69,8 +69,8 @@ def read(
     others = [name for name in frame.columns if name not in (label, id_column)]
     left_out: tuple[str, ...] = ()
     if feature_columns is None:
-        left_out = tuple(name for name in others if _counts_rows(frame[name]))
-        columns = [name for name in others if name not in left_out and _is_numeric(frame[name])]
+        columns = [name for name in others if _is_numeric(frame[name]) and not _counts_rows(frame[name])]
+        left_out = tuple(name for name in others if name not in columns)
         if not columns:
             raise UserError(f"{path} has no column of numbers beside {label!r}: {_listed(frame.columns)}")
     else:

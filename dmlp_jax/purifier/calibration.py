@@ -2,9 +2,9 @@
 
 Two sources say what it is, and are added up:
 
-- **held-out clean rows**, by their cross-entropy (Guo et al. 2017). Each counts by how frequent its class is
-  among the training rows over how frequent it is among the clean ones (as for label shift, Lipton et al.
-  2018): a clean set with as many rows of every class would otherwise ask for the confidence of rare ones.
+- **held-out clean rows**, by their cross-entropy (Guo et al. 2017), with the class shares that they have
+  (`label_shift.py`): a clean set with as many rows of every class would otherwise ask for the confidence of
+  rare ones.
 - **the given labels of the training rows**. p(g | x) = sum_y p_t(y | x) T[y, g] depends on the temperature t:
   predictions that are too timid leave more of the given labels to chance than T says, ones that are too bold
   less. With p_t the prediction that has not seen the label, E_p and E_Q the mean under it and under the
@@ -25,7 +25,6 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dmlp_jax.purifier.ridge import matmul
 from dmlp_jax.purifier.search import falling_root
 
 # Rows that `fit_temperature` takes at once.
@@ -82,35 +81,16 @@ def smoothed(targets: jax.Array) -> jax.Array:
     return (rows * targets + 1.0 / classes) / (rows + 1.0)
 
 
-def row_weights(targets: jax.Array, shares: jax.Array) -> jax.Array:
-    """Weights of clean rows [m] under which their classes are as frequent as among the training rows.
-
-    The shares are estimates, and a classifier that neglects a class would have that class's clean rows
-    neglected as well. So only what clean rows drawn at random would not show by chance counts: as many of
-    each class as there are would deviate by sum (w - 1)^2 = c - 1 in the mean, and what deviates more shrinks
-    by that much, after James and Stein (1961). The weights add up to the number of rows that would say as
-    much without any, (sum w)^2 / sum w^2 (Kish 1965).
-
-    Args:
-        targets: one-hot [m, c].
-        shares: of the classes among the training rows, [c].
-    """
-    tiny = jnp.finfo(targets.dtype).tiny
-    away = matmul(targets, shares / jnp.maximum(jnp.mean(targets, axis=0), tiny)) - 1.0
-    chance = targets.shape[1] - 1
-    weights = 1.0 + away * jnp.maximum(1.0 - chance / jnp.maximum(jnp.sum(away**2), chance), 0.0)
-    return weights * jnp.sum(weights) / jnp.maximum(jnp.sum(weights**2), tiny)
-
-
 def fit_temperature(
     logits: jax.Array,
     targets: jax.Array,
     evidence: Evidence | None = None,
     guess: jax.Array | None = None,
+    shift: jax.Array | None = None,
 ) -> jax.Array:
     """Temperature of least cross-entropy of held-out logits, and of the evidence beside it; a scalar.
 
-    Cross-entropy is convex in the inverse temperature b; the root of its slope, sum_i w_i sum_y (p_b(y) -
+    Cross-entropy is convex in the inverse temperature b; the root of its slope, sum_i sum_y (p_b(y) -
     target_y) z_y, is found, to which the evidence adds (log t - its own) times its precision, over b.
     (Searching for the least loss itself would find b no better than to the root of the rounding error.) The
     scale of the logits sets the bracket, e^-7 to e^7 times their root mean square.
@@ -118,8 +98,9 @@ def fit_temperature(
     Args:
         logits: held-out logits z, [m, c].
         targets: one-hot [m, c], smoothed here.
-        evidence: what the training rows say; without, every clean row counts alike.
+        evidence: what the training rows say; without, the clean rows decide.
         guess: a temperature to look at first; it saves time where it is near.
+        shift: [c], added to z / t, whatever t is; see `label_shift.py`.
     """
     centred = logits - jnp.mean(logits, axis=-1, keepdims=True)
     spread = jnp.sqrt(jnp.mean(centred**2))
@@ -127,20 +108,20 @@ def fit_temperature(
     # At most 0, so that rows that are sure add no rounding.
     scaled = (logits - jnp.max(logits, axis=-1, keepdims=True)) / unit
     wanted = jnp.sum(smoothed(targets) * scaled, axis=-1)
-    weights = jnp.ones_like(wanted) if evidence is None else row_weights(targets, evidence.shares)
-    blocks = _blocks(scaled), _blocks(wanted[:, None]), _blocks(weights[:, None])
+    shift = jnp.zeros_like(targets[0]) if shift is None else shift
+    # Rows that fill up a block have a mean and a variance of 0.
+    blocks = _blocks(scaled), _blocks(wanted[:, None])
 
     def excess(log_temperature):
         sharpness = jnp.exp(-log_temperature)
 
         def add(sums, block):
-            scaled, wanted, weights = block
-            scores = jnp.exp(scaled * sharpness)
+            scaled, wanted = block
+            scores = jnp.exp(scaled * sharpness + shift[:, None])
             share = 1.0 / jnp.sum(scores, axis=0)
             mean = share * jnp.sum(scores * scaled, axis=0)
             variance = share * jnp.sum(scores * scaled**2, axis=0) - mean**2
-            off = jnp.sum(weights[0] * (mean - wanted[0]))
-            return (sums[0] + off, sums[1] + jnp.sum(weights[0] * variance)), None
+            return (sums[0] + jnp.sum(mean - wanted[0]), sums[1] + jnp.sum(variance)), None
 
         zero = jnp.zeros((), scaled.dtype)
         value, variance = jax.lax.scan(add, (zero, zero), blocks)[0]

@@ -75,8 +75,8 @@ def check_labels(name: str, labels: Any, rows: int, num_classes: int | None) -> 
         )
     if not jnp.issubdtype(array.dtype, jnp.integer):
         raise InputError(
-            f"{name} must hold integer class indices, got {array.dtype}{_first_fraction(name, array)}; map "
-            "the classes to 0, 1, 2, ..."
+            f"{name} must hold integer class indices, got {array.dtype}{_first_fraction(name, array)}; "
+            "remove rows without a label, and map the classes to 0, 1, 2, ..., whole numbers by .astype(int)"
         )
     _check_rows(name, array, rows)
     if not is_traced(array):
@@ -118,9 +118,10 @@ def check_every_class(name: str, labels: jax.Array, num_classes: int) -> None:
         # Among so many classes ten are absent, if as many are. A mistaken label may be a huge number.
         first = np.setdiff1d(np.arange(min(num_classes, len(present) + 10)), present)[:10]
         shown = ", ".join(map(str, first)) + (", ..." if count > 10 else "")
+        from_one = "; classes count from 0, so subtract 1 if yours count from 1" if shown == "0" else ""
         raise InputError(
             f"{name} has no row of class {shown} ({count} of {num_classes} classes are absent); add at "
-            "least one clean example of each, or leave the class out of the training set"
+            f"least one clean example of each, or leave the class out of the training set{from_one}"
         )
 
 
@@ -164,6 +165,11 @@ def _array(name: str, value: Any) -> Any:
         return value
     array = np.asarray(value)
     if array.dtype.kind not in "biuf" and array.dtype.name != "bfloat16":
+        if "features" in name:
+            raise InputError(
+                f"{name} must be an array of real numbers, got {type(value).__name__} of {array.dtype}; a "
+                "sparse matrix becomes one by .toarray(), an array of objects by .astype(numpy.float32)"
+            )
         raise InputError(
             f"{name} must be an array of numbers, got {array.dtype}; map names to numbers first, for "
             f"instance with numpy.unique({name}, return_inverse=True)"
@@ -210,7 +216,7 @@ def _check_distributions(name: str, array: jax.Array, rows: int, num_classes: in
     if not jnp.issubdtype(array.dtype, jnp.floating):
         raise InputError(
             f"{name} [n, c] must hold probabilities, got {array.dtype} of shape {tuple(array.shape)}; pass "
-            "class indices [n], which a column [n, 1] becomes by .ravel()"
+            "class indices [n], which a column [n, 1] becomes by .ravel() and one-hot rows by .argmax(axis=1)"
         )
     if not is_traced(array):
         xp = jnp if isinstance(array, jax.Array) else np

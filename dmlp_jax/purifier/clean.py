@@ -50,7 +50,7 @@ class Seen(NamedTuple):
     """What classifiers k say about the clean rows, and how these would move them.
 
     Attributes:
-        held_out: logits [m, c] of each row from the member that did not train on it.
+        held_out: logits [m, c] of each row from the member that did not train on it, without a shift.
         pull: gradient of the summed cross-entropy of the rows that each member trains on, [k + 1, d, c].
         loss: mean cross-entropy of the member that trains on all rows, in nats.
     """
@@ -101,15 +101,23 @@ def held_out(weights: jax.Array, clean: CleanSet) -> jax.Array:
     return _join(jax.lax.map(ask, clean.chunks), clean)
 
 
-def ask(weights: jax.Array, clean: CleanSet) -> Seen:
-    """Held-out logits, gradient and loss of the classifiers [k + 1, d, c] of every fold and of all rows."""
+def ask(weights: jax.Array, clean: CleanSet, shift: jax.Array | None = None) -> Seen:
+    """Held-out logits, gradient and loss of the classifiers of every fold and of all rows.
+
+    Args:
+        weights: [k + 1, d, c].
+        clean: the clean rows.
+        shift: of the logits where gradient and loss are taken, [c]; see `label_shift.py`.
+    """
+    shift = jnp.zeros_like(weights[0, 0]) if shift is None else shift
 
     def body(sums, chunk):
         logits = _logits(weights, chunk)
         targets = jax.nn.one_hot(chunk.labels, logits.shape[1], dtype=logits.dtype, axis=0)
-        log_probs = jax.nn.log_softmax(logits[-1], axis=0)
+        shifted = logits + shift[:, None]
+        log_probs = jax.nn.log_softmax(shifted[-1], axis=0)
         loss = -jnp.sum(chunk.masks[:, -1] * jnp.sum(targets * log_probs, axis=0))
-        errors = chunk.masks.T[:, None] * (jax.nn.softmax(logits, axis=1) - targets)
+        errors = chunk.masks.T[:, None] * (jax.nn.softmax(shifted, axis=1) - targets)
         pull = jnp.einsum("kcb,bd->kdc", errors, chunk.features, precision=HIGHEST)
         return (sums[0] + pull, sums[1] + loss), _of_unseen(logits[:-1], chunk).T
 

@@ -21,7 +21,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dmlp_jax.purifier import calibration, posterior, ridge, rounds, rows, selection
+from dmlp_jax.purifier import calibration, label_shift, posterior, ridge, rounds, rows, selection
 from dmlp_jax.purifier import clean as clean_lib
 from dmlp_jax.purifier.clean import CleanSet
 from dmlp_jax.purifier.config import PurifyConfig
@@ -144,7 +144,8 @@ def _averaged(
     # Nothing is known of it but its held-out rows.
     unknown = current.evidence._replace(precision=jnp.float32(0))
     held_out = clean_lib.held_out(closed[:-1], clean)
-    temperature = calibration.fit_temperature(held_out, clean.targets, unknown)
+    shift = label_shift.log_ratio(clean.targets, current.evidence.shares)
+    temperature = calibration.fit_temperature(held_out, clean.targets, unknown, shift=shift)
 
     own = jax.vmap(lambda weights, t: weights / t)(head.weights, head.temperature)
     weights = (1.0 - SHARE) * own + SHARE * closed / temperature
@@ -155,7 +156,7 @@ def _averaged(
     held_out = clean_lib.held_out(weights[:-1], clean)
     # The mean of two that are calibrated is nearly so, and as near as they are.
     near = current.evidence._replace(log_temperature=jnp.float32(0))
-    temperature = calibration.fit_temperature(held_out, clean.targets, near, jnp.float32(1))
+    temperature = calibration.fit_temperature(held_out, clean.targets, near, jnp.float32(1), shift)
     transition = jax.vmap(lambda member: rounds.transitions(member, config))(counts)
     head = Head(
         weights,
@@ -165,7 +166,7 @@ def _averaged(
         jnp.broadcast_to(temperature, leverage.shape),
         None,
     )
-    return current._replace(head=head, held_out=held_out / temperature)
+    return current._replace(head=head, held_out=held_out / temperature + shift)
 
 
 def _scores(snapshot: Snapshot, clean: CleanSet) -> jax.Array:

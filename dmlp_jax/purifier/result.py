@@ -29,7 +29,8 @@ class PurifyResult(NamedTuple):
             and 'accuracy' on held-out clean rows, NaN where they cannot be known, and 'estimated_accuracy'
             of the training labels ('given' and 'purified' only), the model's own opinion. 'purified' is what
             gave the labels; without `val_given_labels` it is an expectation over the given labels that
-            the estimated noise would have drawn for the clean rows.
+            the estimated noise would have drawn for the clean rows, told how frequent their classes are where
+            that is clearly not as among the training rows, see `label_shift.py`.
         reliability: of `confidence` on held-out clean rows: sums [15] over labels in bins of equal width of
             their confidence, 'rows', 'confidence' and 'right'; divided by 'rows' they are mean confidence and
             accuracy of a bin. An expectation like the score of 'purified'; zeros in the paper preset, which

@@ -9,7 +9,17 @@ import jax
 import jax.numpy as jnp
 
 from dmlp_jax.purifier import active as active_lib
-from dmlp_jax.purifier import calibration, eac, ipc, leverage, posterior, rows, selection, transition
+from dmlp_jax.purifier import (
+    calibration,
+    eac,
+    ipc,
+    label_shift,
+    leverage,
+    posterior,
+    rows,
+    selection,
+    transition,
+)
 from dmlp_jax.purifier import clean as clean_lib
 from dmlp_jax.purifier.active import Active
 from dmlp_jax.purifier.calibration import Evidence
@@ -114,11 +124,12 @@ def _look(
 
     Returns:
         Their heads, leaves [k + 1, ...]; what they say, held-out logits over the temperature that calibrates
-        them now.
+        them now and with the clean rows' class shares.
     """
     weights = members.optimizer.lookahead
-    seen = clean_lib.ask(weights, clean)
-    temperature = calibration.fit_temperature(seen.held_out, clean.targets, evidence, temperature)
+    shift = label_shift.log_ratio(clean.targets, evidence.shares)
+    seen = clean_lib.ask(weights, clean, shift)
+    temperature = calibration.fit_temperature(seen.held_out, clean.targets, evidence, temperature, shift)
     # The probe was linear in its labels: what is left of it does not depend on the information in them.
     information = jnp.stack([members.information, jnp.zeros_like(members.information)], axis=1)
     left = leverage.of(members.response.lookahead, information, shared.spectrum, shared.total)
@@ -130,7 +141,7 @@ def _look(
         jnp.broadcast_to(temperature, members.information.shape),
         _label_step(members, step, clean, shared, config) if config.ipc else None,
     )
-    return head, seen._replace(held_out=seen.held_out / temperature)
+    return head, seen._replace(held_out=seen.held_out / temperature + shift)
 
 
 def _label_step(

@@ -30,9 +30,12 @@ def normalize_rows(features: jax.Array, mean: jax.Array, scale: jax.Array | floa
     Scale 0 leaves every row at its own length.
     """
     centred = features - mean
-    length = jnp.linalg.norm(centred, axis=-1, keepdims=True)
+    # Near 1 by a power of two, which rounds nothing, squares neither overflow nor vanish.
+    exponent = jnp.frexp(jnp.max(jnp.abs(centred), axis=-1, keepdims=True))[1]
+    near = centred * jnp.ldexp(jnp.ones_like(centred[..., :1]), -jnp.clip(exponent, -120, 120))
+    length = jnp.linalg.norm(near, axis=-1, keepdims=True)
     unit = jnp.where(length > 0, length, 1.0)
-    return centred * jnp.where(jnp.asarray(scale) > 0, scale / unit, 1.0)
+    return jnp.where(jnp.asarray(scale) > 0, near * (scale / unit), centred)
 
 
 def standardize(features: jax.Array, mean: jax.Array) -> jax.Array:

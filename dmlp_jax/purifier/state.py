@@ -57,7 +57,8 @@ class Snapshot(NamedTuple):
         loss: cross-entropy of the held-out clean rows, in nats.
         step: the round, scalar int32.
         head: of its members, leaves [k + 1, ...]; the last saw every clean row.
-        held_out: logits [m, c] of each clean row from the member that did not see it, over the temperature.
+        held_out: logits [m, c] of each clean row from the member that did not see it, over the temperature
+            and with the clean rows' class shares, see `label_shift.py`.
         evidence: of the training rows on the temperature, from the round before.
     """
 

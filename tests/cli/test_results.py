@@ -119,7 +119,7 @@ def test_table_with_clean_rows_ids_and_a_gallery(folder, tmp_path, capsys):
     arguments += ["--val-index", str(folder / "clean.txt"), "--images", str(tmp_path / "images")]
     (tmp_path / "images" / "299.png").write_bytes(b"broken")
     assert cli.main([*arguments, "--out", str(tmp_path / "out")]) == 0
-    assert "no feature, since it counts the rows: 'Unnamed: 0'" in capsys.readouterr().out
+    assert "no feature, since no number or the row's: 'Unnamed: 0', 'note'" in capsys.readouterr().out
     stored = files.load_npz(tmp_path / "out" / "purified.npz")
     rest = np.setdiff1d(np.arange(300), clean)
     np.testing.assert_array_equal(stored["index"], rest)

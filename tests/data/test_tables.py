@@ -15,7 +15,7 @@ def test_csv_gives_all_numbers_but_labels_ids_and_row_numbers(tmp_path):
     data.to_csv(tmp_path / "t.csv")
     table = tables.read(tmp_path / "t.csv", id_column="name")
     assert table.columns == ("emb_0", "emb_1", "emb_2")
-    assert table.left_out == ("Unnamed: 0",)
+    assert table.left_out == ("Unnamed: 0", "flag", "city")
     np.testing.assert_allclose(table.features, matrix(data), rtol=1e-6)
     # 'NA' is a class here, not a missing value.
     assert table.labels.tolist() == data["label"].tolist()

@@ -1,17 +1,12 @@
-import importlib
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dmlp_jax import purify
-from dmlp_jax.purifier import calibration, posterior, selection
+from dmlp_jax.purifier import calibration, label_shift, posterior, selection
 from dmlp_jax.purifier.calibration import Evidence
 from dmlp_jax.purifier.posterior import Head
 from dmlp_jax.purifier.rows import Chunk
-
-programs = importlib.import_module("dmlp_jax.purifier.purify")
 
 
 def drawn(probs, rng):
@@ -57,25 +52,6 @@ def test_a_perfect_score_on_few_rows_is_not_certainty():
     assert temperature > 0.05
 
 
-def test_weights_restore_the_shares_of_the_classes():
-    targets = jnp.eye(2)[jnp.asarray([0] * 600 + [1] * 200)]
-    weights = calibration.row_weights(targets, jnp.asarray([0.5, 0.5]))
-    np.testing.assert_allclose(weights[-1] / weights[0], 3.0, rtol=0.03)
-    relative = np.asarray([2 / 3] * 600 + [2.0] * 200)
-    np.testing.assert_allclose(jnp.sum(weights), relative.sum() ** 2 / (relative**2).sum(), rtol=0.01)
-
-
-def test_clean_rows_that_may_be_a_random_draw_count_alike():
-    rng = np.random.default_rng(4)
-    shares, weights = np.asarray([0.5, 0.3, 0.15, 0.05]), []
-    for _ in range(40):
-        targets = jnp.eye(4)[rng.choice(4, size=60, p=shares)]
-        weights.append(calibration.row_weights(targets, jnp.asarray(shares, jnp.float32)))
-    spread = np.asarray([np.std(each) for each in weights])
-    assert np.median(spread) == 0
-    np.testing.assert_allclose(weights[int(np.argmin(spread))], 1.0, rtol=1e-6)
-
-
 def test_clean_rows_drawn_evenly_calibrate_for_unequal_classes():
     """Predictions are bold where the class is rare: in the population that hardly counts."""
     rng = np.random.default_rng(0)
@@ -86,10 +62,10 @@ def test_clean_rows_drawn_evenly_calibrate_for_unequal_classes():
     even = np.concatenate([np.flatnonzero(true == label)[:10_000] for label in (0, 1)])
     rows = jnp.asarray(logits[even], jnp.float32), jnp.eye(2)[true[even]]
     plain = calibration.fit_temperature(*rows)
-    nothing = Evidence(jnp.float32(0), jnp.float32(0), jnp.asarray(shares, jnp.float32))
-    weighted = calibration.fit_temperature(*rows, nothing)
+    shift = label_shift.log_ratio(rows[1], jnp.asarray(shares, jnp.float32))
+    shifted = calibration.fit_temperature(*rows, shift=shift)
     assert abs(np.log(plain / population)) > 0.3
-    np.testing.assert_allclose(weighted, population, rtol=0.05)
+    np.testing.assert_allclose(shifted, population, rtol=0.05)
 
 
 def test_the_least_of_both_losses_is_found():
@@ -97,15 +73,16 @@ def test_the_least_of_both_losses_is_found():
     logits = jnp.asarray(3 * rng.normal(size=(30, 3)), jnp.float32)
     targets = jnp.eye(3)[rng.integers(3, size=30)]
     evidence = Evidence(jnp.float32(0.3), jnp.float32(20.0), jnp.asarray([0.5, 0.3, 0.2]))
-    weights = calibration.row_weights(targets, evidence.shares)
+    shift = jnp.asarray([0.7, -0.2, -1.5])
     grid = np.linspace(-3, 4, 7001)
 
     def loss(log_temperature):
-        rows = selection.cross_entropies(logits / jnp.exp(log_temperature), calibration.smoothed(targets))
-        return jnp.sum(weights * rows) + 0.5 * evidence.precision * (log_temperature - 0.3) ** 2
+        shifted = logits / jnp.exp(log_temperature) + shift
+        rows = selection.cross_entropies(shifted, calibration.smoothed(targets))
+        return jnp.sum(rows) + 0.5 * evidence.precision * (log_temperature - 0.3) ** 2
 
     best = grid[np.argmin(jax.vmap(loss)(jnp.asarray(grid, jnp.float32)))]
-    found = calibration.fit_temperature(logits, targets, evidence)
+    found = calibration.fit_temperature(logits, targets, evidence, shift=shift)
     np.testing.assert_allclose(np.log(found), best, atol=0.005)
 
 
@@ -171,37 +148,3 @@ def test_labels_that_say_nothing_are_no_evidence():
     evidence = calibration.of_training_rows(jnp.float32(2), jnp.zeros(2), jnp.zeros((2, 2)), jnp.ones((3, 3)))
     assert evidence.precision < 1e-30
     np.testing.assert_allclose(evidence.log_temperature, np.log(2), rtol=1e-6)
-
-
-def unequal_blobs(seed, rows=4000, classes=6):
-    """Classes of 4 to 42 % of the rows, half of the labels redrawn; as many clean rows of every class."""
-    rng = np.random.default_rng(seed)
-    shares = 0.6 ** np.arange(classes)
-    centres = 1.1 * rng.normal(size=(classes, 12))
-    true = rng.choice(classes, size=rows, p=shares / shares.sum())
-    val_true = np.arange(20 * classes) % classes
-    features, val = (
-        centres[labels] + 1.5 * rng.normal(size=(len(labels), 12)) for labels in (true, val_true)
-    )
-    given = np.where(rng.random(rows) < 0.5, rng.integers(classes, size=rows), true)
-    return (features, given, (val, val_true)), true
-
-
-def test_an_even_clean_set_is_weighed_by_what_the_training_rows_are(monkeypatch):
-    gaps, right = [], []
-    for seed in range(3):
-        task, true = unequal_blobs(seed)
-        result = purify(*task)
-        right.append(float(np.mean(result.labels == true)))
-        gaps.append(float(np.mean(result.confidence)) - right[-1])
-    assert np.mean(np.abs(gaps)) < 0.03, gaps
-    monkeypatch.setattr(calibration, "row_weights", lambda targets, _: jnp.ones(len(targets)))
-    programs._program.cache_clear()
-    try:
-        alike = []
-        for seed in range(3):
-            task, true = unequal_blobs(seed)
-            alike.append(float(np.mean(purify(*task).labels == true)))
-    finally:
-        programs._program.cache_clear()
-    assert np.mean(right) > np.mean(alike) + 0.002, (right, alike)

@@ -108,7 +108,7 @@ def test_without_selection_nothing_is_averaged():
 
 def test_clean_rows_of_weight_two_count_twice(monkeypatch):
     """As if every clean row were there twice, in the fold that it is in, at the same temperature."""
-    monkeypatch.setattr(calibration, "fit_temperature", lambda *_: jnp.float32(1))
+    monkeypatch.setattr(calibration, "fit_temperature", lambda *_, **__: jnp.float32(1))
     rng = np.random.default_rng(0)
     count, width, classes, folds = 60, 5, 3, 2
     features = np.concatenate([rng.normal(size=(count, width)), np.ones((count, 1))], axis=1)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dmlp_jax import PurifyConfig
-from dmlp_jax.purifier import calibration, eac, rows, schedule, transition
+from dmlp_jax.purifier import calibration, eac, label_shift, rows, schedule, transition
 from dmlp_jax.purifier import clean as clean_lib
 from dmlp_jax.purifier.baselines import Probe
 
@@ -80,10 +80,11 @@ def in_numpy(features, given, clean, weights, memory, decay, val_weight):
     for momentum in eac.nesterov_momentum(STEPS):
         matrices = [np.asarray(transition.transition_matrix(jnp.asarray(c, jnp.float32))) for c in counts]
         held_out = sum(u[:, None] * (val @ m.ahead) for u, m in zip(unseen, members[:-1], strict=True))
+        # A classifier of the training rows meets clean rows whose classes are not as frequent.
+        shift = np.asarray(label_shift.log_ratio(clean.targets, jnp.asarray(evidence.shares)), np.float64)
+        asked = (jnp.asarray(x, jnp.float32) for x in (held_out, targets))
         temperature = float(
-            calibration.fit_temperature(
-                jnp.asarray(held_out, jnp.float32), clean.targets, evidence, jnp.float32(temperature)
-            )
+            calibration.fit_temperature(*asked, evidence, jnp.float32(temperature), jnp.float32(shift))
         )
         own = [leverage_of(m.response_ahead, m.information, spectrum) for m in members]
         kept = [leverage_of(m.memory_ahead, 0.0, spectrum) for m in members]
@@ -94,7 +95,7 @@ def in_numpy(features, given, clean, weights, memory, decay, val_weight):
             labels, probs, residual, slopes = written
             counts.append(labels.T @ onehot)
             member.information = np.sum(residual**2) / (N * (C - 1))
-            clean_pull = val.T @ (masks[i][:, None] * (softmax(val @ member.ahead) - targets))
+            clean_pull = val.T @ (masks[i][:, None] * (softmax(val @ member.ahead + shift) - targets))
             gradient = features.T @ (probs - labels) + decay * member.ahead + val_weight * clean_pull
             member.step(gradient, bound, spectrum, decay, momentum)
         curvature = slopes @ slopes.T
@@ -104,6 +105,7 @@ def in_numpy(features, given, clean, weights, memory, decay, val_weight):
         precision = 1.0 / np.linalg.inv(curvature)[0, 0] / (1.0 + calibration.SPREAD**2 * curvature[0, 0])
         shares = counts[-1].sum(axis=1) / N
         evidence = calibration.Evidence(*(np.float32(x) for x in (likeliest, precision, shares)))
+        assert found or np.ptp(shift) > 1.0
         found.append((heads, matrices, own, kept, temperature, 1.0 - np.trace(counts[-1]) / N))
     return found
 
@@ -123,6 +125,7 @@ def test_rounds_are_a_plain_loop(steps):
     config = PurifyConfig(steps=steps, selection=False, weight_decay=(0.5,), val_weight=2.0)
     shared = schedule.share(gram, total, clean, config)
     weights = rng.normal(size=(FOLDS + 1, D + 1, C))
+    weights[:, -1, -1] += 4.0  # the last class is thought to be more frequent than among the clean rows
     memory = rng.random(D + 1) / N
     start = Probe(*(jnp.asarray(x, jnp.float32) for x in (weights, np.zeros((M, C)))), None, memory)
     start = start._replace(memory=jnp.asarray(memory, jnp.float32))

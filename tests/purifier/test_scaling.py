@@ -1,5 +1,6 @@
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from dmlp_jax.purifier import scaling
 
@@ -40,3 +41,11 @@ def test_a_row_equal_to_the_mean_stays_zero_at_any_width():
     rows = scaling.standardize(jnp.stack([mean, mean + 1]), mean)
     np.testing.assert_array_equal(rows[0], np.r_[np.zeros(64), 1])
     np.testing.assert_allclose(jnp.linalg.norm(rows[1, :-1]), 8, rtol=1e-6)
+
+
+@pytest.mark.parametrize("factor", [2.0**100, 2.0**-100])
+def test_no_scale_is_too_large_or_too_small(factor):
+    """Squares of such numbers have no place in float32."""
+    features = jnp.asarray(np.random.default_rng(2).normal(size=(20, 7)), jnp.float32)
+    expected = scaling.standardize(features, jnp.zeros(7))
+    np.testing.assert_array_equal(scaling.standardize(factor * features, jnp.zeros(7)), expected)
