@@ -42,7 +42,7 @@ class Evidence(NamedTuple):
     Attributes:
         log_temperature: log t that makes their given labels most likely, scalar.
         precision: one over its variance, scalar.
-        shares: of the classes among the training rows, [c].
+        shares: of the classes among the training rows, [c]; see `label_shift.py`.
     """
 
     log_temperature: jax.Array

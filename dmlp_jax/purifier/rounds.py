@@ -91,6 +91,8 @@ def run(
         members = _update(candidate.members, penalty, sums, seen.pull, momentum, shared, config)
         temperature, last = head.temperature[-1], jax.tree.map(lambda leaf: leaf[-1], sums)
         evidence = calibration.of_training_rows(temperature, last.slopes, last.curvature, last.counts)
+        shares = label_shift.farther(clean.targets, evidence.shares, candidate.evidence.shares)
+        evidence = evidence._replace(shares=shares)
         changed = 1.0 - jnp.trace(last.counts) / shared.total
         return Candidate(members, temperature, evidence, best, tolerated), scores | {"changed": changed}
 

@@ -104,6 +104,9 @@ def in_numpy(features, given, clean, weights, memory, decay, val_weight):
         # The noise rate is unknown: what it could say as well does not count.
         precision = 1.0 / np.linalg.inv(curvature)[0, 0] / (1.0 + calibration.SPREAD**2 * curvature[0, 0])
         shares = counts[-1].sum(axis=1) / N
+        frequent = np.mean(targets, axis=0)
+        if np.sum((shares - frequent) ** 2 / frequent) < np.sum((evidence.shares - frequent) ** 2 / frequent):
+            shares = np.asarray(evidence.shares)  # as far from the clean ones as they have been
         evidence = calibration.Evidence(*(np.float32(x) for x in (likeliest, precision, shares)))
         assert found or np.ptp(shift) > 1.0
         found.append((heads, matrices, own, kept, temperature, 1.0 - np.trace(counts[-1]) / N))
