@@ -24,8 +24,8 @@ class PurifyConfig:
         preset: 'default', the posterior schedule (`schedule.py`), or 'paper', Eq. 4-9 (`paper.py`). It names
             the schedule only; `PurifyConfig.paper()` has the paper's numbers too. Static.
         steps: rounds (default) or epochs (paper: 100 on CIFAR, 50 on Clothing1M). Static.
-        race_steps: rounds after which the candidate that does best goes on alone. No earlier round
-            is chosen; with `steps` at or below it the last one is. Default preset. Static.
+        race_steps: rounds after which the candidate that does best goes on alone. No round before three
+            quarters of them is chosen. Default preset. Static.
         num_folds: folds of the clean set for held-out selection, at least 2. Default preset. Static.
         refits: maximum number of times that the classifier is averaged with the closed form of its labels
             after the rounds, see `discriminant.py`; 0 leaves it out. Default preset. Static.
@@ -63,7 +63,7 @@ class PurifyConfig:
 
     preset: str = _static("default")
     steps: int = _static(60)
-    race_steps: int = _static(12)
+    race_steps: int = _static(16)
     num_folds: int = _static(3)
     refits: int = _static(4)
     ipc: bool = _static(False)

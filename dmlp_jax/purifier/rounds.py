@@ -32,6 +32,8 @@ from dmlp_jax.purifier.state import Candidate, Members, Penalty, Shared, Snapsho
 History = dict[str, jax.Array]
 # Of the two responses of `Members`: a row's label pulls on, the starting probe is forgotten.
 DRIVES = (1.0, 0.0)
+# Share of the race before which no round is picked, see `schedule.py`.
+EARLIEST = 0.75
 # What is kept of every round; see `PurifyResult.history`.
 HISTORY = (
     "changed",
@@ -85,7 +87,8 @@ def run(
         if config.selection:
             best = candidate.best
             improves = (current.score > best.score) | (best.loss > tolerated)
-            fits = (step < config.race_steps) | ((current.loss <= tolerated) & improves)
+            early = step < int(EARLIEST * config.race_steps)
+            fits = early | ((current.loss <= tolerated) & improves)
             better = jnp.isfinite(current.score) & fits
         best = jax.tree.map(lambda a, b: jnp.where(better, a, b), current, candidate.best)
         members = _update(candidate.members, penalty, sums, seen.pull, momentum, shared, config)

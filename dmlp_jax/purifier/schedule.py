@@ -12,13 +12,14 @@ good would the written labels be, had the clean rows got a given label from T?
 - The candidate that does best after `config.race_steps` rounds goes on alone, by this score plus the same
   without a given label, the held-out log-likelihood: T may trust the given labels too much or too little,
   and alone each of the two is misled more often. (How likely the given labels are, a sum over many more rows,
-  is no guide: it says how well noise is explained, and takes classifiers whose labels are points worse.)
-- The round that scores best is picked, from the last of the race on: the starting probe was chosen out of
-  many by these same held-out rows, and flatters the rounds that still resemble it. Nor is a round picked that
-  predicts the held-out clean rows by more than a standard error worse than one before it: where a classifier
-  goes astray, T comes to trust the given labels too much (many classes), or too little (few rows, a weak
-  penalty: the leave-one-out predictions are then corrected by more than a row's label has moved them), and
-  finds the labels that it writes ever better.
+  is no guide: it says how well noise is explained, and takes classifiers whose labels are points worse.) In
+  a shorter race strong penalties win that are overtaken soon after.
+- The round that scores best is picked, from three quarters of the race on: the starting probe was chosen out
+  of many by these same held-out rows, and flatters the rounds that still resemble it. Nor is a round picked
+  that predicts the held-out clean rows by more than a standard error worse than one before it: where a
+  classifier goes astray, T comes to trust the given labels too much (many classes), or too little (few rows,
+  a weak penalty: the leave-one-out predictions are then corrected by more than a row's label has moved them),
+  and finds the labels that it writes ever better.
 """
 
 from functools import partial
