@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-import numpy as np
-
 from dmlp_jax import streams
 from dmlp_jax.cli_parser import make_parser
 from dmlp_jax.errors import UserError
@@ -35,6 +33,7 @@ def run(arguments: argparse.Namespace) -> None:
     """
     # Imported late, so that --help and mistakes in arguments do not wait for jax.
     import jax
+    import numpy as np
 
     from dmlp_jax import purified_files
     from dmlp_jax.data import labelled_rows, reviewed_rows
@@ -143,6 +142,8 @@ def _describe(rows: Any) -> str:
 
 def _of_one_feature(features: Any) -> list[str]:
     """A line about a feature that outweighs all others by its unit; matrices on disk are not read for it."""
+    import numpy as np
+
     if isinstance(features, np.memmap) or not isinstance(features, np.ndarray) or features.shape[1] < 2:
         return []
     variances = np.var(features, axis=0, dtype=np.float64)
