@@ -182,3 +182,17 @@ def test_given_labels_of_clean_rows_are_scored(folder, tmp_path):
     assert cli.main([*arguments, "--val-given-labels"]) == 0
     contents = json.loads((tmp_path / "summary.json").read_text())
     assert contents["held_out"]["given"] == pytest.approx(np.mean(GIVEN[clean] == TRUE[clean]))
+
+
+def test_a_feature_of_another_unit_is_named(folder, tmp_path, capsys):
+    frame, _ = make_table(folder, tmp_path)
+    frame.assign(e3=1000 * frame["e3"]).to_csv(tmp_path / "t.csv", index=False)
+    arguments = [
+        str(tmp_path / "t.csv"),
+        "--label-column",
+        "species",
+        "--val-index",
+        str(folder / "clean.txt"),
+    ]
+    assert cli.main([*arguments, "--out", str(tmp_path / "out")]) == 0
+    assert "feature 3, counted from 0, has 100.0% of the variance" in capsys.readouterr().out

@@ -1,6 +1,7 @@
 import jax
 import numpy as np
 import pytest
+from scipy.sparse import csr_matrix
 
 from dmlp_jax import InputError, PurifyConfig, purify
 from tests.conftest import make_blobs
@@ -38,12 +39,15 @@ FEATURES, GIVEN, (VAL_FEATURES, VAL_LABELS), _ = make_blobs(0)
         ({"features": 1j * FEATURES}, ["features", "numbers", "complex"]),
         ({"features": FEATURES > 0}, ["features", "real numbers", "bool"]),
         ({"features": [["a", "b"]] * 300}, ["features", "numbers"]),
+        ({"features": csr_matrix(FEATURES)}, ["features", "csr_matrix", ".toarray()"]),
         ({"val_features": VAL_FEATURES[:, :5]}, ["val features", "5 columns", "16", "same encoder"]),
         ({"val_features": with_value(VAL_FEATURES, (3, 1), np.inf)}, ["val features[3, 1]"]),
         ({"labels": GIVEN[:-1]}, ["labels", "299", "300", "one for each row"]),
         ({"labels": with_value(GIVEN, 4, -1)}, ["labels[4]", "-1"]),
         ({"labels": with_value(GIVEN, 9, 7), "num_classes": 3}, ["labels[9]", "7", "0 to 2"]),
-        ({"labels": GIVEN.astype(float)}, ["labels", "integer", "float64;"]),
+        ({"labels": GIVEN.astype(float)}, ["labels", "integer", "float64;", ".astype(int)"]),
+        ({"labels": np.eye(3, dtype=int)[GIVEN]}, ["labels", "int64", ".argmax(axis=1)"]),
+        ({"labels": GIVEN + 1, "val_labels": VAL_LABELS + 1}, ["val labels", "class 0", "subtract 1"]),
         ({"labels": with_value(GIVEN.astype(float), 6, np.nan)}, ["labels[6] is nan", "float64"]),
         ({"labels": with_value(GIVEN.astype(float), 6, 0.5)}, ["labels[6] is 0.5", "0, 1, 2"]),
         ({"labels": GIVEN.astype(str)}, ["labels", "numpy.unique"]),
