@@ -55,7 +55,8 @@ def add_arguments(
         type=float,
         default=1.0,
         help="thin out the training rows until the first class has this many times as many as the last, "
-        "each class by the same factor fewer than the one before (Cui et al. 2019); not with --labels",
+        "each class by the same factor fewer than the one before (Cui et al. 2019); for drawn noise and even "
+        "clean sets",
     )
 
 
@@ -66,6 +67,10 @@ def of_noise(noise: str, clean: int, arguments: argparse.Namespace) -> Iterator[
     features, true = stored["train"], stored["train_labels"].astype(np.int32)
     if arguments.labels and arguments.imbalance != 1:
         raise ValueError("--imbalance does not go with --labels: stored noisy labels are of all rows")
+    if arguments.clean_set == "random" and arguments.imbalance != 1:
+        raise ValueError(
+            "--imbalance thins out the rows that are left; a random clean set would not be theirs"
+        )
     known = files.load_npz(arguments.labels) if arguments.labels else None
     draw = stratified if arguments.clean_set == "balanced" else unstratified
     for split in arguments.splits.split(","):

@@ -12,6 +12,8 @@ from dmlp_jax.errors import UserError
 
 # Share of the variance of all features from which on one of them is said to decide almost alone.
 ONE_FEATURE = 0.9
+# Rows that this is told from, at most.
+VARIANCE_ROWS = 1000
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -135,20 +137,26 @@ def _describe(rows: Any) -> str:
         f"{rows.features.shape[1]:,} features, {len(rows.class_names)} classes: {shown}"
     ]
     if rows.left_out:
-        lines.append(f"no feature, since no number or the row's: {', '.join(map(repr, rows.left_out))}")
+        lines.append(
+            f"no features, since they are no numbers or count the rows: {', '.join(map(repr, rows.left_out))}"
+        )
     lines += _of_one_feature(rows.features)
     return "\n".join(lines)
 
 
 def _of_one_feature(features: Any) -> list[str]:
-    """A line about a feature that outweighs all others by its unit; matrices on disk are not read for it."""
+    """A line about a feature of a matrix [n, d] that outweighs all others by its unit, else none.
+
+    Some rows tell it: on disk or in memory, no copy of the matrix is made.
+    """
     import numpy as np
 
-    if isinstance(features, np.memmap) or not isinstance(features, np.ndarray) or features.shape[1] < 2:
-        return []
-    variances = np.var(features, axis=0, dtype=np.float64)
+    some = np.asarray(features[:: -(-len(features) // VARIANCE_ROWS)], np.float64)
+    with np.errstate(invalid="ignore"):
+        variances = np.var(some, axis=0)
     largest, total = int(np.argmax(variances)), float(np.sum(variances))
-    if variances[largest] <= ONE_FEATURE * total:
+    # NaN compares as false; `purify` says where it is.
+    if features.shape[1] < 2 or not variances[largest] > ONE_FEATURE * total:
         return []
     return [
         f"feature {largest}, counted from 0, has {variances[largest] / total:.1%} of the variance of all "

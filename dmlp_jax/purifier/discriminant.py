@@ -141,11 +141,10 @@ def _averaged(
     moment, counts = rows.sum_over(sums, train)
     moment += config.val_weight * clean_lib.moment(clean)
     closed = jax.lax.map(lambda member: fit(member, common.total, common.factor), moment)
-    # Nothing is known of it but its held-out rows.
-    unknown = current.evidence._replace(precision=jnp.float32(0))
     held_out = clean_lib.held_out(closed[:-1], clean)
     shift = label_shift.log_ratio(clean.targets, current.evidence.shares)
-    temperature = calibration.fit_temperature(held_out, clean.targets, unknown, shift=shift)
+    # Nothing is known of it but its held-out rows.
+    temperature = calibration.fit_temperature(held_out, clean.targets, shift=shift)
 
     own = jax.vmap(lambda weights, t: weights / t)(head.weights, head.temperature)
     weights = (1.0 - SHARE) * own + SHARE * closed / temperature

@@ -119,7 +119,10 @@ def test_table_with_clean_rows_ids_and_a_gallery(folder, tmp_path, capsys):
     arguments += ["--val-index", str(folder / "clean.txt"), "--images", str(tmp_path / "images")]
     (tmp_path / "images" / "299.png").write_bytes(b"broken")
     assert cli.main([*arguments, "--out", str(tmp_path / "out")]) == 0
-    assert "no feature, since no number or the row's: 'Unnamed: 0', 'note'" in capsys.readouterr().out
+    assert (
+        "no features, since they are no numbers or count the rows: 'Unnamed: 0', 'note'"
+        in capsys.readouterr().out
+    )
     stored = files.load_npz(tmp_path / "out" / "purified.npz")
     rest = np.setdiff1d(np.arange(300), clean)
     np.testing.assert_array_equal(stored["index"], rest)
@@ -196,3 +199,18 @@ def test_a_feature_of_another_unit_is_named(folder, tmp_path, capsys):
     ]
     assert cli.main([*arguments, "--out", str(tmp_path / "out")]) == 0
     assert "feature 3, counted from 0, has 100.0% of the variance" in capsys.readouterr().out
+
+
+def test_a_hole_in_the_features_is_no_feature_of_another_unit(folder, tmp_path, capsys):
+    for value in (np.nan, np.inf):
+        features = np.load(folder / "f.npy").astype(np.float32)
+        features[0, 3] = value
+        np.save(tmp_path / "f.npy", features)
+        arguments = [
+            str(tmp_path / "f.npy"),
+            str(folder / "labels.npy"),
+            "--val-index",
+            str(folder / "clean.txt"),
+        ]
+        assert cli.main([*arguments, "--out", str(tmp_path / "out")]) == 2
+        assert "of the variance" not in capsys.readouterr().out
