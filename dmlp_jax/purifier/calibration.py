@@ -73,7 +73,7 @@ def of_training_rows(
 
 
 def smoothed(targets: jax.Array) -> jax.Array:
-    """One-hot targets [m, c] with one uniform pseudo-observation spread over them (after Platt 1999).
+    """Targets [m, c] with one uniform pseudo-observation spread over them (after Platt 1999).
 
     A few held-out rows that are all right would otherwise ask for infinite confidence.
     """
@@ -97,7 +97,7 @@ def fit_temperature(
 
     Args:
         logits: held-out logits z, [m, c].
-        targets: one-hot [m, c], smoothed here.
+        targets: one-hot or distributions [m, c], smoothed here.
         evidence: what the training rows say; without, the clean rows decide.
         guess: a temperature to look at first; it saves time where it is near.
         shift: [c], added to z / t, whatever t is; see `label_shift.py`.

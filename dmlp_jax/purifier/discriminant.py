@@ -165,7 +165,7 @@ def _averaged(
         jnp.broadcast_to(temperature, leverage.shape),
         None,
     )
-    return current._replace(head=head, held_out=held_out / temperature + shift)
+    return current._replace(head=head, held_out=held_out / temperature + shift, evidence=near)
 
 
 def _scores(snapshot: Snapshot, clean: CleanSet) -> jax.Array:

@@ -33,6 +33,8 @@ class Head(NamedTuple):
         temperature: divides the logits, so that the prediction is calibrated when it meets the noise.
         direction: dL_val / d(F^T Y) [d, c] times the step, None without IPC; F @ direction is what IPC
             subtracts from the labels.
+        confusion: p(true class | predicted class) [c, c], see `misfit.py`; None during the rounds, whose T
+            still holds it.
     """
 
     weights: jax.Array
@@ -41,6 +43,7 @@ class Head(NamedTuple):
     memory: jax.Array
     temperature: jax.Array
     direction: jax.Array | None
+    confusion: jax.Array | None = None
 
 
 class Written(NamedTuple):
@@ -92,6 +95,8 @@ def write(head: Head, chunk: Chunk) -> Written:
     alone = logits + chunk.weight * (_wide(head.leverage) * residual - _wide(head.memory) * given)
     alone *= _wide(1.0 / head.temperature)
     prior, mass = _exponents(alone)
+    if head.confusion is not None:
+        prior = jnp.einsum("kpy,kpb->kyb", head.confusion, prior, precision=HIGHEST)
     labels, seen = bayes(prior, likelihood)
     hotter = jnp.sum(alone * (prior * (1.0 / mass) - labels), axis=1)
     noisier = 1.0 - jnp.sum(prior * given, axis=1) * (1.0 / seen[:, 0])

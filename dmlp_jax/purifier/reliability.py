@@ -67,7 +67,8 @@ def expected(logits: jax.Array, targets: jax.Array, transition: jax.Array, trust
         logits, targets = rows
         joint = jax.nn.softmax(logits)[:, :, None] * trusted
         largest = jnp.max(joint, axis=1, keepdims=True)
-        first = (joint == largest).astype(joint.dtype)
+        # A compiler may compute `joint` twice, with other roundings.
+        first = (joint >= (1.0 - 8.0 * jnp.finfo(joint.dtype).eps) * largest).astype(joint.dtype)
         right = jnp.sum(first * targets[:, :, None], axis=1) / jnp.maximum(jnp.sum(first, axis=1), 1.0)
         total = jnp.maximum(jnp.sum(joint, axis=1), jnp.finfo(joint.dtype).tiny)
         chance = matmul(targets, transition)  # 0 for padding

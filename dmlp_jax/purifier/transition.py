@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 
 from dmlp_jax.purifier.ridge import matmul
-from dmlp_jax.purifier.search import bisect
 
 
 def soft_counts(probs: jax.Array, given: jax.Array, weight: jax.Array) -> jax.Array:
@@ -37,7 +36,7 @@ def transition_matrix(counts: jax.Array) -> jax.Array:
     # A class that nothing is predicted as has no counts of its own.
     share = jnp.where(jnp.isfinite(trust), total / (total + trust), 0.0)
     matrix = share * counts / total + (1.0 - share) * prior
-    return _positive(matrix)
+    return positive(matrix)
 
 
 def class_blind(counts: jax.Array, iterations: int = 10) -> jax.Array:
@@ -83,47 +82,7 @@ def prior_strength(counts: jax.Array, prior: jax.Array) -> jax.Array:
     return jnp.where(excess > 0, strength, jnp.inf)
 
 
-# Fall of a log-likelihood from its peak to the one-sided 95 % confidence limit, 1.645^2 / 2.
-LIMIT = 1.353
-
-
-def discount(matrix: jax.Array, probs: jax.Array, targets: jax.Array) -> jax.Array:
-    """T without the noise that it would also find in labels that are known to be right, [c, c].
-
-    A prediction that is sure and wrong looks like a wrong label, so T has noise even where there is none. The
-    clean rows tell how much: taken for training rows whose given label is their true one, they fit noise of
-    T's pattern at a rate e, log-likelihood sum_v log((1 - e R_yy) p(y_v) + e sum_y p(y) R[y, y_v]) with R
-    the pattern at a mean rate of 1. The upper 95 % confidence limit of e is taken off T's own rate: few
-    clean rows leave much in doubt, and not to touch a label is the safe choice.
-
-    Args:
-        matrix: T, [c, c].
-        probs: calibrated predictions for clean rows that were held out, [m, c].
-        targets: one-hot [m, c].
-    """
-    classes = matrix.shape[0]
-    noise = matrix * (1.0 - jnp.eye(classes, dtype=matrix.dtype))
-    rates = jnp.sum(noise, axis=1)
-    rate = jnp.maximum(jnp.mean(rates), jnp.finfo(matrix.dtype).tiny)
-    right = jnp.sum(probs * targets, axis=1)
-    leaving = jnp.sum(probs * targets * rates, axis=1) / rate
-    slope = jnp.sum(matmul(probs, noise) * targets, axis=1) / rate - leaving
-
-    def log_likelihood(e):
-        return jnp.sum(jnp.log(jnp.maximum(right + e * slope, jnp.finfo(right.dtype).tiny)))
-
-    def rises(e):
-        return jnp.sum(slope / jnp.maximum(right + e * slope, jnp.finfo(right.dtype).tiny)) > 0
-
-    largest = jnp.minimum(rate / jnp.maximum(jnp.max(rates), rate), 1.0)
-    peak = bisect(rises, jnp.zeros_like(largest), largest, steps=20)
-    height = log_likelihood(peak)
-    limit = bisect(lambda e: log_likelihood(e) > height - LIMIT, peak, largest, steps=20)
-    kept = noise * jnp.clip(1.0 - limit / rate, 0.0, 1.0)
-    return _positive(kept + jnp.diag(1.0 - jnp.sum(kept, axis=1)))
-
-
-def _positive(matrix: jax.Array) -> jax.Array:
+def positive(matrix: jax.Array) -> jax.Array:
     """Rows that sum to 1, without zeros: nothing is impossible."""
     matrix = jnp.maximum(matrix, 1e-6 / matrix.shape[-1])
     return matrix / jnp.sum(matrix, axis=-1, keepdims=True)

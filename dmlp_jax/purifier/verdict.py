@@ -8,6 +8,8 @@ import jax.numpy as jnp
 from dmlp_jax.purifier import (
     discriminant,
     ipc,
+    label_shift,
+    misfit,
     paper,
     posterior,
     reliability,
@@ -25,10 +27,8 @@ from dmlp_jax.purifier.ridge import HIGHEST, matmul
 from dmlp_jax.purifier.rows import Chunk, Training
 from dmlp_jax.purifier.scaling import LinearClassifier
 from dmlp_jax.purifier.selection import HeldOutScore
-from dmlp_jax.purifier.state import Shared
+from dmlp_jax.purifier.state import Shared, Snapshot
 
-# Share of right labels, by the model's own expectation, that may be given up for leaving labels alone.
-CAUTION = 0.02
 # Most triples of a clean row and two classes gone through to judge the labels; with more, rows are left out.
 TRIPLES = 2**31
 
@@ -100,21 +100,20 @@ def of_default(
     best, candidate, history = schedule.run(train, clean, probes[-1], shared, config)
     best, refits = discriminant.refine(best, train, clean, shared, config)
     last = jax.tree.map(lambda leaf: leaf[-1], best.head)
-    noise = last.transition
-    trusted, expected = _cautious(noise, best.held_out, clean, config)
-    head = last._replace(transition=trusted)
+    noise, head, logits = _told_apart(last, best, clean, config)
+    trusted = head.transition
 
     truth = clean.labels
     others = [jnp.argmax(probe.held_out, axis=-1) == truth for probe in probes]
     scores = [probe.score for probe in probes]
     bins = [reliability.of_predictions(probe.held_out, clean.targets) for probe in probes]
     if val_given_labels is None:
-        hits, own_bins = expected
+        hits, own_bins = _expected(logits, noise, trusted, clean)
         others = [hit[:: _stride(clean)] for hit in others]
-        loss = -selection.expected_score(best.held_out, noise, clean.labels, trusted)
+        loss = -selection.expected_score(logits, noise, clean.labels, trusted)
         own = HeldOutScore(loss, jnp.mean(hits))
     else:
-        held_out = best.held_out + jnp.log(trusted).T[val_given_labels]
+        held_out = logits + jnp.log(trusted).T[val_given_labels]
         hits = jnp.argmax(held_out, axis=-1) == truth
         others.append(val_given_labels == truth)
         scores.append(HeldOutScore(jnp.float32(jnp.nan), jnp.mean(others[-1].astype(jnp.float32))))
@@ -145,35 +144,43 @@ def _stride(clean: CleanSet) -> int:
     return -(-count * classes**2 // TRIPLES)
 
 
-def _cautious(
-    noise: jax.Array, held_out: jax.Array, clean: CleanSet, config: PurifyConfig
-) -> tuple[jax.Array, reliability.Expected]:
-    """T to write labels with: `transition.discount` of `noise`, where that gives up no more than `CAUTION`.
+def _told_apart(
+    head: Head, best: Snapshot, clean: CleanSet, config: PurifyConfig
+) -> tuple[jax.Array, Head, jax.Array]:
+    """The head with the classifier's own mistakes told apart from those of the given labels, see `misfit.py`.
 
     Args:
-        noise: T as estimated, [c, c].
-        held_out: calibrated logits of the clean rows [m, c].
+        head: of the member that has seen all clean rows.
+        best: what the rounds leave.
         clean: the clean rows.
-        config: the settings; without `posterior` T stays as it is.
+        config: the settings; without `posterior` T says nothing and stays as it is.
 
     Returns:
-        The matrix, and what may be expected of labels written with it, of every `_stride`th clean row.
+        T as it most likely is, [c, c]; the head that writes the labels, whose T is the cautious one; and
+        logits of the true class of the clean rows [m, c].
     """
-    stride = _stride(clean)
-
-    def expect(matrix):
-        found = reliability.expected(held_out[::stride], clean.targets[::stride], noise, matrix)
-        # Bins count all rows.
-        each = held_out.shape[0] / found.hits.shape[0]
-        return found._replace(bins={name: each * values for name, values in found.bins.items()})
-
-    found = expect(noise)
     if not config.posterior:
-        return noise, found
-    less = transition.discount(noise, jax.nn.softmax(held_out), clean.targets)
-    careful = expect(less)
-    costly = jnp.mean(found.hits) - jnp.mean(careful.hits) > CAUTION
-    return jax.tree.map(lambda a, b: jnp.where(costly, a, b), (noise, found), (less, careful))
+        return head.transition, head, best.held_out
+    evidence = best.evidence
+    shift = label_shift.log_ratio(clean.targets, evidence.shares)
+    relative = evidence._replace(log_temperature=evidence.log_temperature - jnp.log(head.temperature))
+    found = misfit.fit(head.transition, best.held_out - shift, clean.targets, relative, shift)
+    head = head._replace(
+        temperature=head.temperature * found.temperature,
+        transition=found.cautious,
+        confusion=found.confusion,
+    )
+    return found.likeliest, head, found.logits
+
+
+def _expected(
+    logits: jax.Array, noise: jax.Array, trusted: jax.Array, clean: CleanSet
+) -> reliability.Expected:
+    """`reliability.expected` of every `_stride`th clean row; the bins count all rows."""
+    stride = _stride(clean)
+    found = reliability.expected(logits[::stride], clean.targets[::stride], noise, trusted)
+    each = logits.shape[0] / found.hits.shape[0]
+    return found._replace(bins={name: each * values for name, values in found.bins.items()})
 
 
 def _settle(option: jax.Array, head: Head, probe_weights: jax.Array, chunk: Chunk) -> tuple[Labels, Totals]:

@@ -89,7 +89,7 @@ def test_it_finds_more_labels_where_the_given_ones_say_little():
     results = [accuracies(*noisy_blobs(seed, 0.95)) for seed in range(4)]
     gains = [found - plain for (found, plain), _ in results]
     assert all(taken > 0 for _, taken in results), results
-    assert np.mean(gains) > 0.015, results
+    assert np.mean(gains) > 0.01, results
 
 
 def test_labels_that_say_much_lose_nothing():

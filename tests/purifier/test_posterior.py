@@ -79,6 +79,22 @@ def test_ipc_moves_the_labels_before_the_classifier_learns_them(problem):
         np.testing.assert_allclose(found.moment[k], train.features.T @ (weighted * labels), atol=1e-4)
 
 
+def test_predictions_pass_the_confusion_before_they_meet_the_given_label(problem):
+    head, train = problem
+    confusion = np.random.default_rng(2).dirichlet(np.ones(C), size=(K, C))
+    plain = head._replace(transition=np.full((K, C, C), 1.0 / C))
+    found = posterior.write(as_float32(head._replace(confusion=confusion)), as_float32(train)).labels
+    for k in range(K):
+        # Without a given label's say the residual is 0, so leave it out of both: no leverage.
+        still = head._replace(leverage=np.zeros(K))
+        prior = by_hand(still._replace(transition=plain.transition), train, k)[1] @ confusion[k]
+        joint = prior * (train.given @ head.transition[k].T)
+        wanted = joint / joint.sum(axis=1, keepdims=True)
+        moved = as_float32(still._replace(confusion=confusion))
+        np.testing.assert_allclose(posterior.write(moved, as_float32(train)).labels[k].T, wanted, atol=1e-5)
+    np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-5)
+
+
 def test_uninformative_noise_leaves_the_prediction():
     scores = jnp.asarray([0.4, 1.6])[None, :, None]
     labels, seen = posterior.bayes(scores, jnp.full((1, 2, 1), 0.5))

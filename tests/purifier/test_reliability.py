@@ -79,7 +79,7 @@ def test_with_too_many_triples_only_some_clean_rows_are_asked(monkeypatch):
     monkeypatch.setattr(verdict, "TRIPLES", 30 * 9 // 2)
     # A number of rounds of its own: the program is not one that was compiled before.
     result = purify(features, given, val, config=PurifyConfig(steps=31))
-    assert asked == [15, 15]
+    assert asked == [15]
     whole = purify(features, given, val, config=SHORT)
     np.testing.assert_allclose(np.sum(result.reliability["rows"]), 30, rtol=1e-4)
     found, wanted = (r.scores["purified"]["accuracy"] for r in (result, whole))

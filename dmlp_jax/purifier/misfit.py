@@ -1,0 +1,161 @@
+"""What of T is the classifier's own doing: told apart from noise by clean rows.
+
+A prediction that is sure and wrong looks like a wrong label. So T, counted against predictions, has noise
+even where the given labels have none: mistakes of a classifier that fits its rows badly are taken for theirs.
+Clean rows tell how much of it, for they are training rows whose given label is known to be right. With N
+the noise of T = I - N, at a mean rate r, a prediction p is taken to be right up to noise like it,
+
+    p S,   S = I - (e / r) N,
+
+at the rate e that makes the clean labels likeliest. Then p S predicts the true label, and T' with T = S T'
+the given one from it: S is between a prediction and the truth, T' between the truth and the label.
+
+What S explains need not be explained by less confidence in every row any longer, so the temperature is fitted
+together with it.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from dmlp_jax.purifier import calibration
+from dmlp_jax.purifier.calibration import Evidence
+from dmlp_jax.purifier.ridge import matmul
+from dmlp_jax.purifier.search import bisect
+from dmlp_jax.purifier.transition import positive
+
+# Fall of a log-likelihood from its peak to the one-sided 95 % confidence limit, 1.645^2 / 2.
+LIMIT = 1.353
+# Noise rate that may be taken off T in doubt, beyond the likeliest: few clean rows leave much in doubt.
+CAUTION = 0.02
+# Steps of expectation maximisation; the fourth changes the temperature by a hundredth or two.
+ITERATIONS = 8
+
+
+class Misfit(NamedTuple):
+    """Rates of the noise that is none, scalars.
+
+    Attributes:
+        likeliest: e of the greatest likelihood.
+        cautious: what to take off T so that labels are rather left alone: the upper 95 % confidence limit
+            of e, at most `CAUTION` above the likeliest.
+    """
+
+    likeliest: jax.Array
+    cautious: jax.Array
+
+
+class Fit(NamedTuple):
+    """Predictions and noise, told apart.
+
+    Attributes:
+        temperature: what to divide calibrated logits by before S, scalar.
+        confusion: S at the likeliest rate, [c, c].
+        likeliest: T' at the likeliest rate, [c, c].
+        cautious: T' at the cautious one, [c, c].
+        logits: log(p S) of the clean rows, with their class shares, [m, c].
+    """
+
+    temperature: jax.Array
+    confusion: jax.Array
+    likeliest: jax.Array
+    cautious: jax.Array
+    logits: jax.Array
+
+
+def fit(
+    matrix: jax.Array, logits: jax.Array, targets: jax.Array, evidence: Evidence, shift: jax.Array
+) -> Fit:
+    """S and the temperature that it asks for, by expectation maximisation over the class that was predicted.
+
+    Given S, what a clean row's prediction meant is a distribution over classes, p_y' S[y', y_v]; the
+    temperature that calibrates predictions for these targets is the next.
+
+    Args:
+        matrix: T, [c, c].
+        logits: of clean rows that were held out, at the temperature that calibrates them, without the clean
+            rows' class shares, [m, c].
+        targets: one-hot [m, c].
+        evidence: of the training rows, its log temperature relative to the one of `logits`.
+        shift: see `label_shift.log_ratio`, [c].
+    """
+
+    def told_apart(temperature):
+        probs = jax.nn.softmax(logits / temperature)
+        found = rates(matrix, probs, targets, shift)
+        return probs, found, confusion(matrix, found.likeliest)
+
+    def body(_, temperature):
+        probs, _, mixing = told_apart(temperature)
+        meant = probs * matmul(targets, mixing.T)
+        meant = meant / jnp.maximum(jnp.sum(meant, axis=1, keepdims=True), jnp.finfo(meant.dtype).tiny)
+        # How much more frequent a predicted class is among clean rows.
+        mixed = jnp.log(matmul(mixing, jnp.exp(shift)[:, None])[:, 0])
+        return calibration.fit_temperature(logits, meant, evidence, temperature, mixed)
+
+    temperature = jax.lax.fori_loop(0, ITERATIONS, body, jnp.ones((), logits.dtype))
+    probs, found, mixing = told_apart(temperature)
+    mended = jnp.log(jnp.maximum(matmul(probs, mixing), jnp.finfo(probs.dtype).tiny)) + shift
+    return Fit(temperature, mixing, without(matrix, found.likeliest), without(matrix, found.cautious), mended)
+
+
+def rates(matrix: jax.Array, probs: jax.Array, targets: jax.Array, shift: jax.Array) -> Misfit:
+    """The rates e that clean rows speak for: the likelihood of y_v under p_v S.
+
+    Args:
+        matrix: T, [c, c].
+        probs: calibrated predictions for clean rows that were held out, taken for training rows, [m, c].
+        targets: one-hot [m, c].
+        shift: see `label_shift.log_ratio`, [c].
+    """
+    noise, leaving, rate = _noise(matrix)
+    tiny = jnp.finfo(probs.dtype).tiny
+    change = (matmul(probs, noise) - probs * leaving) / rate
+    # Class y is exp(shift_y) times as frequent among clean rows: of y_v, and of all classes for the norm.
+    often = jnp.stack([targets * jnp.exp(shift), jnp.broadcast_to(jnp.exp(shift), targets.shape)])
+    level, slope = jnp.sum(probs * often, axis=-1), jnp.sum(change * often, axis=-1)
+
+    def log_likelihood(e):
+        right, norm = jnp.log(jnp.maximum(level + e * slope, tiny))
+        return jnp.sum(right - norm)
+
+    def rises(e):
+        right, norm = slope / jnp.maximum(level + e * slope, tiny)
+        return jnp.sum(right - norm) > 0
+
+    # Beyond, some row of S would not be a distribution.
+    largest = jnp.minimum(rate / jnp.maximum(jnp.max(leaving), rate), 1.0)
+    likeliest = bisect(rises, jnp.zeros_like(largest), largest, steps=20)
+    height = log_likelihood(likeliest)
+    limit = bisect(lambda e: log_likelihood(e) > height - LIMIT, likeliest, largest, steps=20)
+    return Misfit(likeliest, jnp.minimum(limit, likeliest + CAUTION))
+
+
+def confusion(matrix: jax.Array, misfit: jax.Array) -> jax.Array:
+    """S [c, c], p(true class | predicted class), for T [c, c] and a rate e."""
+    noise, leaving, rate = _noise(matrix)
+    return positive(jnp.eye(len(matrix), dtype=matrix.dtype) + misfit / rate * (noise - jnp.diag(leaving)))
+
+
+def without(matrix: jax.Array, misfit: jax.Array) -> jax.Array:
+    """T' [c, c], p(given class | true class), for T [c, c] and a rate e: none where e is all of T's noise.
+
+    Exact, S^-1 T, where the noise asks for no class; otherwise T' has T's pattern too, at the rate that this
+    would leave. (The inverse itself would have negative entries, and none where nothing can be told apart.)
+    """
+    noise, leaving, rate = _noise(matrix)
+    share = jnp.minimum(misfit / rate, 1.0)
+    classes = len(matrix)
+    # Noise of this rate leaves a label that says nothing.
+    chance = (classes - 1) / classes
+    kept = (1.0 - share) / jnp.maximum(1.0 - share * jnp.minimum(rate / chance, 1.0), 1e-6)
+    kept = jnp.where(share < 1.0, kept, 0.0)
+    return positive(jnp.eye(classes, dtype=matrix.dtype) + kept * (noise - jnp.diag(leaving)))
+
+
+def _noise(matrix: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Off-diagonal part of T [c, c], its sums over rows [c], and their mean."""
+    noise = matrix * (1.0 - jnp.eye(len(matrix), dtype=matrix.dtype))
+    leaving = jnp.sum(noise, axis=1)
+    return noise, leaving, jnp.maximum(jnp.mean(leaving), jnp.finfo(matrix.dtype).tiny)
