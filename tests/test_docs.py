@@ -229,7 +229,7 @@ def test_messages_that_are_explained_are_real():
         assert len(told) > 0.6 * len(message), (message, "".join(message[place] for place in sorted(told)))
 
 
-@pytest.mark.parametrize("page", ["findings.md", "clean_set.md", "how_it_works.md", "faq.md"])
+@pytest.mark.parametrize("page", ["findings.md", "results.md", "clean_set.md", "how_it_works.md", "faq.md"])
 def test_measured_numbers_stand_in_the_results(page):
     results = "".join(path.read_text() for path in (REPOSITORY / "benchmarks" / "results").glob("*.md"))
     # Also where a line of the page ends inside.

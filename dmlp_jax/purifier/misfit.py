@@ -7,8 +7,9 @@ the noise of T = I - N, at a mean rate r, a prediction p is taken to be right up
 
     p S,   S = I - (e / r) N,
 
-at the rate e that makes the clean labels likeliest. Then p S predicts the true label, and T' with T = S T'
-the given one from it: S is between a prediction and the truth, T' between the truth and the label.
+at the rate e that makes the clean labels likeliest. Then p S predicts the true label, and the given one
+follows from it with a T' that has less noise. S T' is about T; how much noise T' has when p S is the
+prediction, some passes of expectation maximisation over the training rows say at the end (`verdict.py`).
 
 What S explains need not be explained by less confidence in every row any longer, so the temperature is fitted
 together with it.
@@ -34,16 +35,15 @@ ITERATIONS = 8
 
 
 class Misfit(NamedTuple):
-    """Rates of the noise that is none, scalars.
+    """The rate of the noise that is none, scalars.
 
     Attributes:
-        likeliest: e of the greatest likelihood.
-        cautious: what to take off T so that labels are rather left alone: the upper 95 % confidence limit
-            of e, at most `CAUTION` above the likeliest.
+        rate: e of the greatest likelihood.
+        margin: how far its upper 95 % confidence limit is above, at most `CAUTION`.
     """
 
-    likeliest: jax.Array
-    cautious: jax.Array
+    rate: jax.Array
+    margin: jax.Array
 
 
 class Fit(NamedTuple):
@@ -51,16 +51,16 @@ class Fit(NamedTuple):
 
     Attributes:
         temperature: what to divide calibrated logits by before S, scalar.
-        confusion: S at the likeliest rate, [c, c].
-        likeliest: T' at the likeliest rate, [c, c].
-        cautious: T' at the cautious one, [c, c].
+        confusion: S, [c, c].
+        transition: T', as far as it follows from T, [c, c].
+        margin: see `Misfit`.
         logits: log(p S) of the clean rows, with their class shares, [m, c].
     """
 
     temperature: jax.Array
     confusion: jax.Array
-    likeliest: jax.Array
-    cautious: jax.Array
+    transition: jax.Array
+    margin: jax.Array
     logits: jax.Array
 
 
@@ -84,7 +84,7 @@ def fit(
     def told_apart(temperature):
         probs = jax.nn.softmax(logits / temperature)
         found = rates(matrix, probs, targets, shift)
-        return probs, found, confusion(matrix, found.likeliest)
+        return probs, found, confusion(matrix, found.rate)
 
     def body(_, temperature):
         probs, _, mixing = told_apart(temperature)
@@ -97,7 +97,7 @@ def fit(
     temperature = jax.lax.fori_loop(0, ITERATIONS, body, jnp.ones((), logits.dtype))
     probs, found, mixing = told_apart(temperature)
     mended = jnp.log(jnp.maximum(matmul(probs, mixing), jnp.finfo(probs.dtype).tiny)) + shift
-    return Fit(temperature, mixing, without(matrix, found.likeliest), without(matrix, found.cautious), mended)
+    return Fit(temperature, mixing, without(matrix, found.rate), found.margin, mended)
 
 
 def rates(matrix: jax.Array, probs: jax.Array, targets: jax.Array, shift: jax.Array) -> Misfit:
@@ -129,7 +129,7 @@ def rates(matrix: jax.Array, probs: jax.Array, targets: jax.Array, shift: jax.Ar
     likeliest = bisect(rises, jnp.zeros_like(largest), largest, steps=20)
     height = log_likelihood(likeliest)
     limit = bisect(lambda e: log_likelihood(e) > height - LIMIT, likeliest, largest, steps=20)
-    return Misfit(likeliest, jnp.minimum(limit, likeliest + CAUTION))
+    return Misfit(likeliest, jnp.minimum(limit - likeliest, CAUTION))
 
 
 def confusion(matrix: jax.Array, misfit: jax.Array) -> jax.Array:
@@ -152,6 +152,16 @@ def without(matrix: jax.Array, misfit: jax.Array) -> jax.Array:
     kept = (1.0 - share) / jnp.maximum(1.0 - share * jnp.minimum(rate / chance, 1.0), 1e-6)
     kept = jnp.where(share < 1.0, kept, 0.0)
     return positive(jnp.eye(classes, dtype=matrix.dtype) + kept * (noise - jnp.diag(leaving)))
+
+
+def cautious(matrix: jax.Array, margin: jax.Array) -> jax.Array:
+    """T' [c, c] with less noise, so that in doubt labels are left alone, shrunk like James and Stein (1961).
+
+    Noise at a rate no greater than the margin by which it is uncertain may be none and goes; from a greater
+    rate r goes margin^2 / r.
+    """
+    rate = _noise(matrix)[2]
+    return without(matrix, margin * jnp.minimum(margin / rate, 1.0))
 
 
 def _noise(matrix: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:

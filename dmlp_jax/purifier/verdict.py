@@ -31,6 +31,8 @@ from dmlp_jax.purifier.state import Shared, Snapshot
 
 # Most triples of a clean row and two classes gone through to judge the labels; with more, rows are left out.
 TRIPLES = 2**31
+# Passes of expectation maximisation for T once the classifier's own mistakes are told apart.
+PASSES = 6
 
 
 class Labels(NamedTuple):
@@ -100,7 +102,7 @@ def of_default(
     best, candidate, history = schedule.run(train, clean, probes[-1], shared, config)
     best, refits = discriminant.refine(best, train, clean, shared, config)
     last = jax.tree.map(lambda leaf: leaf[-1], best.head)
-    noise, head, logits = _told_apart(last, best, clean, config)
+    noise, head, logits = _told_apart(last, best, train, clean, config)
     trusted = head.transition
 
     truth = clean.labels
@@ -145,13 +147,14 @@ def _stride(clean: CleanSet) -> int:
 
 
 def _told_apart(
-    head: Head, best: Snapshot, clean: CleanSet, config: PurifyConfig
+    head: Head, best: Snapshot, train: Training, clean: CleanSet, config: PurifyConfig
 ) -> tuple[jax.Array, Head, jax.Array]:
     """The head with the classifier's own mistakes told apart from those of the given labels, see `misfit.py`.
 
     Args:
         head: of the member that has seen all clean rows.
         best: what the rounds leave.
+        train: the training rows.
         clean: the clean rows.
         config: the settings; without `posterior` T says nothing and stays as it is.
 
@@ -165,12 +168,19 @@ def _told_apart(
     shift = label_shift.log_ratio(clean.targets, evidence.shares)
     relative = evidence._replace(log_temperature=evidence.log_temperature - jnp.log(head.temperature))
     found = misfit.fit(head.transition, best.held_out - shift, clean.targets, relative, shift)
-    head = head._replace(
-        temperature=head.temperature * found.temperature,
-        transition=found.cautious,
-        confusion=found.confusion,
-    )
-    return found.likeliest, head, found.logits
+    head = head._replace(temperature=head.temperature * found.temperature, confusion=found.confusion)
+
+    def body(_, matrix):
+        wide = jax.tree.map(lambda leaf: leaf[None], head._replace(transition=matrix))
+
+        def counts(chunk):
+            labels = posterior.write(wide, chunk).labels[0].T
+            return transition.soft_counts(labels, chunk.given, chunk.weight)
+
+        return transition.transition_matrix(rows.sum_over(counts, train))
+
+    noise = jax.lax.fori_loop(0, PASSES, body, found.transition)
+    return noise, head._replace(transition=misfit.cautious(noise, found.margin)), found.logits
 
 
 def _expected(

@@ -28,7 +28,7 @@ def uniform_noise(rate):
 def rates(matrix, probs, targets):
     arrays = (jnp.asarray(values, jnp.float32) for values in (matrix, probs, targets, np.zeros(3)))
     found = misfit.rates(*arrays)
-    return float(found.likeliest), float(found.cautious)
+    return float(found.rate), float(found.margin)
 
 
 @pytest.mark.parametrize("count", [100, 10_000])
@@ -45,7 +45,7 @@ def test_rates_are_the_likeliest_and_the_limit(count):
     limit = grid[likelihood > likelihood.max() - 1.353].max()
     likeliest = grid[likelihood.argmax()]
     assert (limit - likeliest > misfit.CAUTION) == (count == 100)
-    wanted = likeliest, min(limit, likeliest + misfit.CAUTION)
+    wanted = likeliest, min(limit - likeliest, misfit.CAUTION)
     np.testing.assert_allclose(rates(matrix, probs, targets), wanted, atol=2e-4)
 
 
@@ -59,9 +59,9 @@ def test_noise_no_greater_than_in_clean_rows_is_none():
 @pytest.mark.parametrize("count", [30, 10_000])
 def test_calibrated_predictions_leave_the_noise_to_the_labels(count):
     probs, targets = clean_rows(count, 0.9)
-    likeliest, cautious = rates(uniform_noise(0.12), probs, targets)
+    likeliest, margin = rates(uniform_noise(0.12), probs, targets)
     assert likeliest < 1e-3
-    assert cautious == pytest.approx(misfit.CAUTION if count == 30 else 0.006, abs=2e-3)
+    assert margin == pytest.approx(misfit.CAUTION if count == 30 else 0.006, abs=2e-3)
 
 
 def test_confusion_makes_predictions_as_sure_as_they_are_right():
@@ -122,5 +122,10 @@ def test_temperature_and_confusion_are_found_together(shifted):
     np.testing.assert_allclose(found.temperature, 1.5, rtol=0.1)
     np.testing.assert_allclose(noise_rate(found.confusion), 0.1, atol=0.02)
     np.testing.assert_allclose(jax.nn.softmax(found.logits), probs, atol=0.03)
-    np.testing.assert_allclose(found.confusion @ found.likeliest, matrix, atol=1e-5)
-    assert noise_rate(found.cautious) < noise_rate(found.likeliest)
+    np.testing.assert_allclose(found.confusion @ found.transition, matrix, atol=1e-5)
+
+
+def test_caution_takes_off_what_is_in_doubt():
+    for rate, left in ((0.2, 0.2 - 0.02**2 / 0.2), (0.04, 0.03), (0.02, 0.0), (0.01, 0.0)):
+        found = misfit.cautious(jnp.asarray(uniform_noise(rate), jnp.float32), 0.02)
+        np.testing.assert_allclose(noise_rate(found), left, rtol=0.03, atol=1e-5)
