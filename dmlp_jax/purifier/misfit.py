@@ -9,7 +9,7 @@ the noise of T = I - N, at a mean rate r, a prediction p is taken to be right up
 
 at the rate e that makes the clean labels likeliest. Then p S predicts the true label, and the given one
 follows from it with a T' that has less noise. S T' is about T; how much noise T' has when p S is the
-prediction, some passes of expectation maximisation over the training rows say at the end (`verdict.py`).
+prediction, some passes of expectation maximisation over the training rows say.
 
 What S explains need not be explained by less confidence in every row any longer, so the temperature is fitted
 together with it.
@@ -20,18 +20,25 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dmlp_jax.purifier import calibration
+from dmlp_jax.purifier import calibration, label_shift, posterior, rows, transition
 from dmlp_jax.purifier.calibration import Evidence
+from dmlp_jax.purifier.clean import CleanSet
+from dmlp_jax.purifier.config import PurifyConfig
+from dmlp_jax.purifier.posterior import Head
 from dmlp_jax.purifier.ridge import matmul
+from dmlp_jax.purifier.rows import Training
 from dmlp_jax.purifier.search import bisect
+from dmlp_jax.purifier.state import Snapshot
 from dmlp_jax.purifier.transition import positive
 
 # Fall of a log-likelihood from its peak to the one-sided 95 % confidence limit, 1.645^2 / 2.
 LIMIT = 1.353
-# Noise rate that may be taken off T in doubt, beyond the likeliest: few clean rows leave much in doubt.
+# Greatest margin of e that counts as doubt, a noise rate: a few clean rows leave far more.
 CAUTION = 0.02
-# Steps of expectation maximisation; the fourth changes the temperature by a hundredth or two.
+# Steps of expectation maximisation for S and the temperature, on the clean rows.
 ITERATIONS = 8
+# Passes of expectation maximisation for T' over the training rows, of one member each.
+PASSES = 6
 
 
 class Misfit(NamedTuple):
@@ -62,6 +69,43 @@ class Fit(NamedTuple):
     transition: jax.Array
     margin: jax.Array
     logits: jax.Array
+
+
+def tell_apart(
+    head: Head, best: Snapshot, train: Training, clean: CleanSet, config: PurifyConfig
+) -> tuple[jax.Array, Head, jax.Array]:
+    """The head with the classifier's own mistakes told apart from those of the given labels.
+
+    Args:
+        head: of the member that has seen all clean rows.
+        best: what the rounds leave.
+        train: the training rows.
+        clean: the clean rows.
+        config: the settings; without `posterior` T says nothing and stays as it is.
+
+    Returns:
+        T' as it most likely is, [c, c]; the head that writes the labels, whose T is the cautious one; and
+        logits of the true class of the clean rows [m, c].
+    """
+    if not config.posterior:
+        return head.transition, head, best.held_out
+    evidence = best.evidence
+    shift = label_shift.log_ratio(clean.targets, evidence.shares)
+    relative = evidence._replace(log_temperature=evidence.log_temperature - jnp.log(head.temperature))
+    found = fit(head.transition, best.held_out - shift, clean.targets, relative, shift)
+    head = head._replace(temperature=head.temperature * found.temperature, confusion=found.confusion)
+
+    def body(_, matrix):
+        wide = jax.tree.map(lambda leaf: leaf[None], head._replace(transition=matrix))
+
+        def counts(chunk):
+            labels = posterior.write(wide, chunk).labels[0].T
+            return transition.soft_counts(labels, chunk.given, chunk.weight)
+
+        return transition.transition_matrix(rows.sum_over(counts, train))
+
+    noise = jax.lax.fori_loop(0, PASSES, body, found.transition)
+    return noise, head._replace(transition=cautious(noise, found.margin)), found.logits
 
 
 def fit(
@@ -141,8 +185,12 @@ def confusion(matrix: jax.Array, misfit: jax.Array) -> jax.Array:
 def without(matrix: jax.Array, misfit: jax.Array) -> jax.Array:
     """T' [c, c], p(given class | true class), for T [c, c] and a rate e: none where e is all of T's noise.
 
-    Exact, S^-1 T, where the noise asks for no class; otherwise T' has T's pattern too, at the rate that this
-    would leave. (The inverse itself would have negative entries, and none where nothing can be told apart.)
+    This is S^-1 T where wrong labels are drawn alike from all other classes. Otherwise T' has T's pattern, at
+    the rate that would be left then: S^-1 T itself may have negative entries, and S no inverse.
+
+    Args:
+        matrix: T.
+        misfit: e, scalar.
     """
     noise, leaving, rate = _noise(matrix)
     share = jnp.minimum(misfit / rate, 1.0)

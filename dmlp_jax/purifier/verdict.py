@@ -8,7 +8,6 @@ import jax.numpy as jnp
 from dmlp_jax.purifier import (
     discriminant,
     ipc,
-    label_shift,
     misfit,
     paper,
     posterior,
@@ -27,12 +26,10 @@ from dmlp_jax.purifier.ridge import HIGHEST, matmul
 from dmlp_jax.purifier.rows import Chunk, Training
 from dmlp_jax.purifier.scaling import LinearClassifier
 from dmlp_jax.purifier.selection import HeldOutScore
-from dmlp_jax.purifier.state import Shared, Snapshot
+from dmlp_jax.purifier.state import Shared
 
 # Most triples of a clean row and two classes gone through to judge the labels; with more, rows are left out.
 TRIPLES = 2**31
-# Passes of expectation maximisation for T once the classifier's own mistakes are told apart.
-PASSES = 6
 
 
 class Labels(NamedTuple):
@@ -102,7 +99,7 @@ def of_default(
     best, candidate, history = schedule.run(train, clean, probes[-1], shared, config)
     best, refits = discriminant.refine(best, train, clean, shared, config)
     last = jax.tree.map(lambda leaf: leaf[-1], best.head)
-    noise, head, logits = _told_apart(last, best, train, clean, config)
+    noise, head, logits = misfit.tell_apart(last, best, train, clean, config)
     trusted = head.transition
 
     truth = clean.labels
@@ -144,43 +141,6 @@ def _stride(clean: CleanSet) -> int:
     """How far apart the clean rows are that are asked what their label would be under each given label."""
     count, classes = clean.targets.shape
     return -(-count * classes**2 // TRIPLES)
-
-
-def _told_apart(
-    head: Head, best: Snapshot, train: Training, clean: CleanSet, config: PurifyConfig
-) -> tuple[jax.Array, Head, jax.Array]:
-    """The head with the classifier's own mistakes told apart from those of the given labels, see `misfit.py`.
-
-    Args:
-        head: of the member that has seen all clean rows.
-        best: what the rounds leave.
-        train: the training rows.
-        clean: the clean rows.
-        config: the settings; without `posterior` T says nothing and stays as it is.
-
-    Returns:
-        T as it most likely is, [c, c]; the head that writes the labels, whose T is the cautious one; and
-        logits of the true class of the clean rows [m, c].
-    """
-    if not config.posterior:
-        return head.transition, head, best.held_out
-    evidence = best.evidence
-    shift = label_shift.log_ratio(clean.targets, evidence.shares)
-    relative = evidence._replace(log_temperature=evidence.log_temperature - jnp.log(head.temperature))
-    found = misfit.fit(head.transition, best.held_out - shift, clean.targets, relative, shift)
-    head = head._replace(temperature=head.temperature * found.temperature, confusion=found.confusion)
-
-    def body(_, matrix):
-        wide = jax.tree.map(lambda leaf: leaf[None], head._replace(transition=matrix))
-
-        def counts(chunk):
-            labels = posterior.write(wide, chunk).labels[0].T
-            return transition.soft_counts(labels, chunk.given, chunk.weight)
-
-        return transition.transition_matrix(rows.sum_over(counts, train))
-
-    noise = jax.lax.fori_loop(0, PASSES, body, found.transition)
-    return noise, head._replace(transition=misfit.cautious(noise, found.margin)), found.logits
 
 
 def _expected(

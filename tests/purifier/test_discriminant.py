@@ -86,10 +86,14 @@ def accuracies(task, true):
 
 
 def test_it_finds_more_labels_where_the_given_ones_say_little():
+    """The classifier alone gains 1.4 points. Once what it wrote without was worse, 80.2 % right, by a step that
+    came after; the bound on what is found is still 1.5 points above that.
+    """
     results = [accuracies(*noisy_blobs(seed, 0.95)) for seed in range(4)]
-    gains = [found - plain for (found, plain), _ in results]
+    found, plain = np.mean([accuracy for accuracy, _ in results], axis=0)
     assert all(taken > 0 for _, taken in results), results
-    assert np.mean(gains) > 0.01, results
+    assert found > 0.802 + 0.015, results
+    assert found > plain + 0.01, results
 
 
 def test_labels_that_say_much_lose_nothing():
