@@ -86,8 +86,9 @@ def accuracies(task, true):
 
 
 def test_it_finds_more_labels_where_the_given_ones_say_little():
-    """The classifier alone gains 1.4 points. Once what it wrote without was worse, 80.2 % right, by a step that
-    came after; the bound on what is found is still 1.5 points above that.
+    """The classifier alone gains 1.4 points. What is found is bound by what was once written without it.
+
+    That was 80.2 % right, by a step that came after and is gone; 1.5 points more were asked, and are.
     """
     results = [accuracies(*noisy_blobs(seed, 0.95)) for seed in range(4)]
     found, plain = np.mean([accuracy for accuracy, _ in results], axis=0)
