@@ -11,6 +11,11 @@ at the rate e that makes the clean labels likeliest. Then p S predicts the true 
 follows from it with a T' that has less noise. S T' is about T; how much noise T' has when p S is the
 prediction, some passes of expectation maximisation over the training rows say.
 
+Where a class's labels are often given wrongly, and mostly as one other class, a classifier that has taken
+some of that over is biased between the two. S would find that in every row, and leave the labels wrong. So
+much noise of one kind is hardly the classifier's: it stays with the labels and is no part of N. With two
+classes there is no other kind.
+
 What S explains need not be explained by less confidence in every row any longer, so the temperature is fitted
 together with it.
 """
@@ -37,6 +42,8 @@ LIMIT = 1.353
 CAUTION = 0.02
 # Steps of expectation maximisation for S and the temperature, on the clean rows.
 ITERATIONS = 8
+# Noise of one kind: shares of a class's labels, and of its wrong ones, that one other class has at least.
+OFTEN, MOSTLY = 0.3, 0.5
 # Passes of expectation maximisation for T' over the training rows, of one member each.
 PASSES = 6
 
@@ -153,7 +160,8 @@ def rates(matrix: jax.Array, probs: jax.Array, targets: jax.Array, shift: jax.Ar
         targets: one-hot [m, c].
         shift: see `label_shift.log_ratio`, [c].
     """
-    noise, leaving, rate = _noise(matrix)
+    noise = _spread(matrix)
+    leaving, rate = jnp.sum(noise, axis=1), _rate(noise)
     tiny = jnp.finfo(probs.dtype).tiny
     change = (matmul(probs, noise) - probs * leaving) / rate
     # Class y is exp(shift_y) times as frequent among clean rows: of y_v, and of all classes for the norm.
@@ -178,28 +186,22 @@ def rates(matrix: jax.Array, probs: jax.Array, targets: jax.Array, shift: jax.Ar
 
 def confusion(matrix: jax.Array, misfit: jax.Array) -> jax.Array:
     """S [c, c], p(true class | predicted class), for T [c, c] and a rate e."""
-    noise, leaving, rate = _noise(matrix)
-    return positive(jnp.eye(len(matrix), dtype=matrix.dtype) + misfit / rate * (noise - jnp.diag(leaving)))
+    noise = _spread(matrix)
+    mistakes = misfit / _rate(noise) * noise
+    return positive(jnp.eye(len(matrix), dtype=matrix.dtype) + mistakes - jnp.diag(jnp.sum(mistakes, axis=1)))
 
 
 def without(matrix: jax.Array, misfit: jax.Array) -> jax.Array:
     """T' [c, c], p(given class | true class), for T [c, c] and a rate e: none where e is all of T's noise.
 
-    This is S^-1 T where wrong labels are drawn alike from all other classes. Otherwise T' has T's pattern, at
-    the rate that would be left then: S^-1 T itself may have negative entries, and S no inverse.
+    This is S^-1 T where wrong labels are drawn alike from all other classes. Otherwise N keeps its pattern,
+    at the rate that would be left then: S^-1 T itself may have negative entries, and S no inverse.
 
     Args:
         matrix: T.
         misfit: e, scalar.
     """
-    noise, leaving, rate = _noise(matrix)
-    share = jnp.minimum(misfit / rate, 1.0)
-    classes = len(matrix)
-    # Noise of this rate leaves a label that says nothing.
-    chance = (classes - 1) / classes
-    kept = (1.0 - share) / jnp.maximum(1.0 - share * jnp.minimum(rate / chance, 1.0), 1e-6)
-    kept = jnp.where(share < 1.0, kept, 0.0)
-    return positive(jnp.eye(classes, dtype=matrix.dtype) + kept * (noise - jnp.diag(leaving)))
+    return _less(matrix, _spread(matrix), misfit)
 
 
 def cautious(matrix: jax.Array, margin: jax.Array) -> jax.Array:
@@ -208,12 +210,36 @@ def cautious(matrix: jax.Array, margin: jax.Array) -> jax.Array:
     Noise at a rate no greater than the margin by which it is uncertain may be none and goes; from a greater
     rate r goes margin^2 / r.
     """
-    rate = _noise(matrix)[2]
-    return without(matrix, margin * jnp.minimum(margin / rate, 1.0))
+    noise = _off_diagonal(matrix)
+    rate = _rate(noise)
+    return _less(matrix, noise, margin * jnp.minimum(margin / rate, 1.0))
 
 
-def _noise(matrix: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Off-diagonal part of T [c, c], its sums over rows [c], and their mean."""
-    noise = matrix * (1.0 - jnp.eye(len(matrix), dtype=matrix.dtype))
-    leaving = jnp.sum(noise, axis=1)
-    return noise, leaving, jnp.maximum(jnp.mean(leaving), jnp.finfo(matrix.dtype).tiny)
+def _less(matrix: jax.Array, noise: jax.Array, misfit: jax.Array) -> jax.Array:
+    """T [c, c] with a part of its noise [c, c] lessened by a rate."""
+    rate, classes = _rate(noise), len(matrix)
+    share = jnp.minimum(misfit / rate, 1.0)
+    # Noise of this rate leaves a label that says nothing.
+    chance = (classes - 1) / classes
+    kept = (1.0 - share) / jnp.maximum(1.0 - share * jnp.minimum(rate / chance, 1.0), 1e-6)
+    gone = (1.0 - jnp.where(share < 1.0, kept, 0.0)) * noise
+    return positive(matrix - gone + jnp.diag(jnp.sum(gone, axis=1)))
+
+
+def _spread(matrix: jax.Array) -> jax.Array:
+    """The noise of T [c, c], without those classes where it is much and mostly of one kind, [c, c]."""
+    noise = _off_diagonal(matrix)
+    if len(matrix) == 2:
+        return noise
+    largest = jnp.max(noise, axis=1)
+    one_kind = (largest > OFTEN) & (largest > MOSTLY * jnp.sum(noise, axis=1))
+    return jnp.where(one_kind[:, None], 0.0, noise)
+
+
+def _off_diagonal(matrix: jax.Array) -> jax.Array:
+    return matrix * (1.0 - jnp.eye(len(matrix), dtype=matrix.dtype))
+
+
+def _rate(noise: jax.Array) -> jax.Array:
+    """Mean over the classes of the noise [c, c] that they have, positive."""
+    return jnp.maximum(jnp.mean(jnp.sum(noise, axis=1)), jnp.finfo(noise.dtype).tiny)
