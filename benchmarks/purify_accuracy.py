@@ -9,6 +9,7 @@ True labels are read after everything has been chosen. See tasks.py for the file
 
 import argparse
 import itertools
+from collections.abc import Sequence
 
 import accuracy_peers
 import jax
@@ -19,6 +20,9 @@ from common import markdown, mean_and_spread, write
 from dmlp_jax import PurifyConfig, purify
 from dmlp_jax.purifier.baselines import PROBES
 
+PAPER = "paper preset"
+KNOWN = "purified, given labels of clean rows known"
+
 
 def main() -> None:
     """Runs every noise on every split and writes benchmarks/results/<name>.md."""
@@ -26,40 +30,53 @@ def main() -> None:
     tasks.add_arguments(parser)
     parser.add_argument("--clean-sizes", default="1000", help="numbers of clean rows, comma-separated")
     parser.add_argument("--paper", action="store_true", help="also run PurifyConfig.paper()")
+    parser.add_argument(
+        "--val-given-labels", action="store_true", help="also purify with the noisy labels of the clean rows"
+    )
     parser.add_argument("--peers", default="", help="also these of accuracy_peers.py, comma-separated")
     parser.add_argument("--name", default="purify_accuracy", help="of the file in benchmarks/results")
     arguments = parser.parse_args()
 
-    others = ["paper preset"] if arguments.paper else []
+    others = [PAPER] if arguments.paper else []
     peers = arguments.peers.split(",") if arguments.peers else []
     baselines = ("given", *PROBES, *peers)
-    columns = (*baselines, *others, "purified")
+    columns = (*baselines, *others, "purified", *([KNOWN] if arguments.val_given_labels else []))
     sizes, rows = list(map(int, arguments.clean_sizes.split(","))), []
     for clean, noise in itertools.product(sizes, arguments.noises.split(",")):
-        found = [measure(task, arguments.paper, peers) for task in tasks.of_noise(noise, clean, arguments)]
+        found = [measure(task, columns, peers) for task in tasks.of_noise(noise, clean, arguments)]
         cells = [mean_and_spread([result[name] for result in found]) for name in columns]
         if arguments.imbalance != 1:
             cells.append(mean_and_spread([result["by_class"] for result in found]))
         error = mean_and_spread([result["ece"] for result in found], percent=False)
-        wins = sum(result["purified"] >= max(result[name] for name in baselines) for result in found)
-        rows.append([f"{clean:,}", noise, *cells, error, f"{wins} of {len(found)}"])
+        wins = [
+            sum(result[name] >= max(result[other] for other in baselines) for result in found)
+            for name in columns
+            if name in ("purified", KNOWN)
+        ]
+        rows.append([f"{clean:,}", noise, *cells, error, *(f"{count} of {len(found)}" for count in wins)])
         print(" | ".join(rows[-1]), flush=True)
     names = [name.replace("_", " ") for name in columns]
     if arguments.imbalance != 1:
         names.append("purified, mean of classes")
     header = ["clean rows", "noise", *names, "ECE", "runs at or above every baseline"]
+    if arguments.val_given_labels:
+        header.append(f"{KNOWN}, runs")
     title = "Label accuracy, mean ± standard deviation over seeds, %"
     write(arguments.name, title, markdown(header, rows))
 
 
-def measure(task: tasks.Task, paper: bool, peers: list[str]) -> dict[str, float]:
-    """Label accuracies of one task."""
+def measure(task: tasks.Task, columns: Sequence[str], peers: list[str]) -> dict[str, float]:
+    """Label accuracies of one task, of these columns and peers."""
     rows = (task.features, task.labels, (task.val_features, task.val_labels))
     result = jax.tree.map(np.asarray, purify(*rows))
     labels = {"given": task.labels, "purified": result.labels}
     labels |= {name: result.baselines[name] for name in PROBES}
-    if paper:
-        labels["paper preset"] = np.asarray(purify(*rows, config=PurifyConfig.paper()).labels)
+    if PAPER in columns:
+        labels[PAPER] = np.asarray(purify(*rows, config=PurifyConfig.paper()).labels)
+    if KNOWN in columns:
+        if task.val_given_labels is None:
+            raise ValueError("--val-given-labels does not go with --labels, which has none for clean rows")
+        labels[KNOWN] = np.asarray(purify(*rows, val_given_labels=task.val_given_labels).labels)
     if peers:
         labels |= accuracy_peers.labels_of(task, peers)
     found = {name: float(np.mean(values == task.true_labels)) for name, values in labels.items()}

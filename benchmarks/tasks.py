@@ -22,12 +22,13 @@ HUMAN = "human"
 
 
 class Task(NamedTuple):
-    """One task; `true_labels` are for reporting only."""
+    """One task; `true_labels` are for reporting only. `val_given_labels` is None with stored noisy labels."""
 
     features: np.ndarray
     labels: np.ndarray
     val_features: np.ndarray
     val_labels: np.ndarray
+    val_given_labels: np.ndarray | None
     true_labels: np.ndarray
 
 
@@ -83,13 +84,15 @@ def of_noise(noise: str, clean: int, arguments: argparse.Namespace) -> Iterator[
                 val = val[draw(true[val], clean, rng)[1]]
         train = thinned(train, true[train], arguments.imbalance)
         if noise == HUMAN:
-            labels = stored["given_labels"][train]
+            labels, given = stored["given_labels"][train], stored["given_labels"][val]
         elif known is None:
             labels = corrupt(features[train], true[train], noise, rng)
+            given = corrupt(features[val], true[val], noise, rng)
         else:
-            labels = known[f"{noise}_{split}"]
+            labels, given = known[f"{noise}_{split}"], None
         rows = slice(arguments.rows)
-        yield Task(features[train[rows]], labels[rows], features[val], true[val], true[train[rows]])
+        clean_rows = (features[val], true[val], given)
+        yield Task(features[train[rows]], labels[rows], *clean_rows, true[train[rows]])
 
 
 def stratified(labels: np.ndarray, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
