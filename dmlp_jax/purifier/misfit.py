@@ -3,13 +3,14 @@
 A prediction that is sure and wrong looks like a wrong label. So T, counted against predictions, has noise
 even where the given labels have none: mistakes of a classifier that fits its rows badly are taken for theirs.
 Clean rows tell how much of it, for they are training rows whose given label is known to be right. With N
-the noise of T = I - N, at a mean rate r, a prediction p is taken to be right up to noise like it,
+the noise of T, its off-diagonal part, and r the mean of N's row sums, a prediction p is taken to be right up
+to mistakes like it,
 
-    p S,   S = I - (e / r) N,
+    p S,   S = I - (e / r) (diag(N 1) - N),
 
 at the rate e that makes the clean labels likeliest. Then p S predicts the true label, and the given one
-follows from it with a T' that has less noise. S T' is about T; how much noise T' has when p S is the
-prediction, some passes of expectation maximisation over the training rows say.
+follows from it with a T' that has less noise. It starts where S T' = T, and is estimated anew with p S for
+the prediction, by some passes of expectation maximisation over the training rows.
 
 Where a class's labels are often given wrongly, and mostly as one other class, a classifier that has taken
 some of that over is biased between the two. S would find that in every row, and leave the labels wrong. So
@@ -42,14 +43,15 @@ LIMIT = 1.353
 CAUTION = 0.02
 # Steps of expectation maximisation for S and the temperature, on the clean rows.
 ITERATIONS = 8
-# Noise of one kind: shares of a class's labels, and of its wrong ones, that one other class has at least.
+# Noise of one kind: one other class has more than this share of a class's labels, and of the wrong ones more
+# than this way from an even share to all.
 OFTEN, MOSTLY = 0.3, 0.5
 # Passes of expectation maximisation for T' over the training rows, of one member each.
 PASSES = 6
 
 
 class Misfit(NamedTuple):
-    """The rate of the noise that is none, scalars.
+    """The rate of T's noise that is the classifier's mistakes, scalars.
 
     Attributes:
         rate: e of the greatest likelihood.
@@ -100,7 +102,11 @@ def tell_apart(
     shift = label_shift.log_ratio(clean.targets, evidence.shares)
     relative = evidence._replace(log_temperature=evidence.log_temperature - jnp.log(head.temperature))
     found = fit(head.transition, best.held_out - shift, clean.targets, relative, shift)
-    head = head._replace(temperature=head.temperature * found.temperature, confusion=found.confusion)
+    head = head._replace(
+        temperature=head.temperature * found.temperature,
+        confusion=found.confusion,
+        learned_transition=head.transition,
+    )
 
     def body(_, matrix):
         wide = jax.tree.map(lambda leaf: leaf[None], head._replace(transition=matrix))
@@ -184,14 +190,14 @@ def rates(matrix: jax.Array, probs: jax.Array, targets: jax.Array, shift: jax.Ar
     return Misfit(likeliest, jnp.minimum(limit - likeliest, CAUTION))
 
 
-def confusion(matrix: jax.Array, misfit: jax.Array) -> jax.Array:
+def confusion(matrix: jax.Array, rate: jax.Array) -> jax.Array:
     """S [c, c], p(true class | predicted class), for T [c, c] and a rate e."""
     noise = _spread(matrix)
-    mistakes = misfit / _rate(noise) * noise
+    mistakes = rate / _rate(noise) * noise
     return positive(jnp.eye(len(matrix), dtype=matrix.dtype) + mistakes - jnp.diag(jnp.sum(mistakes, axis=1)))
 
 
-def without(matrix: jax.Array, misfit: jax.Array) -> jax.Array:
+def without(matrix: jax.Array, rate: jax.Array) -> jax.Array:
     """T' [c, c], p(given class | true class), for T [c, c] and a rate e: none where e is all of T's noise.
 
     This is S^-1 T where wrong labels are drawn alike from all other classes. Otherwise N keeps its pattern,
@@ -199,9 +205,9 @@ def without(matrix: jax.Array, misfit: jax.Array) -> jax.Array:
 
     Args:
         matrix: T.
-        misfit: e, scalar.
+        rate: e, scalar.
     """
-    return _less(matrix, _spread(matrix), misfit)
+    return _less(matrix, _spread(matrix), rate)
 
 
 def cautious(matrix: jax.Array, margin: jax.Array) -> jax.Array:
@@ -211,14 +217,13 @@ def cautious(matrix: jax.Array, margin: jax.Array) -> jax.Array:
     rate r goes margin^2 / r.
     """
     noise = _off_diagonal(matrix)
-    rate = _rate(noise)
-    return _less(matrix, noise, margin * jnp.minimum(margin / rate, 1.0))
+    return _less(matrix, noise, margin * jnp.minimum(margin / _rate(noise), 1.0))
 
 
-def _less(matrix: jax.Array, noise: jax.Array, misfit: jax.Array) -> jax.Array:
-    """T [c, c] with a part of its noise [c, c] lessened by a rate."""
+def _less(matrix: jax.Array, noise: jax.Array, less: jax.Array) -> jax.Array:
+    """T [c, c] with a part of its noise [c, c] made less by a rate."""
     rate, classes = _rate(noise), len(matrix)
-    share = jnp.minimum(misfit / rate, 1.0)
+    share = jnp.minimum(less / rate, 1.0)
     # Noise of this rate leaves a label that says nothing.
     chance = (classes - 1) / classes
     kept = (1.0 - share) / jnp.maximum(1.0 - share * jnp.minimum(rate / chance, 1.0), 1e-6)
@@ -229,10 +234,10 @@ def _less(matrix: jax.Array, noise: jax.Array, misfit: jax.Array) -> jax.Array:
 def _spread(matrix: jax.Array) -> jax.Array:
     """The noise of T [c, c], without those classes where it is much and mostly of one kind, [c, c]."""
     noise = _off_diagonal(matrix)
-    if len(matrix) == 2:
-        return noise
     largest = jnp.max(noise, axis=1)
-    one_kind = (largest > OFTEN) & (largest > MOSTLY * jnp.sum(noise, axis=1))
+    # Even shares of the wrong labels are 1 / (c - 1).
+    mostly = MOSTLY + (1.0 - MOSTLY) / (len(matrix) - 1)
+    one_kind = (largest > OFTEN) & (largest > mostly * jnp.sum(noise, axis=1))
     return jnp.where(one_kind[:, None], 0.0, noise)
 
 

@@ -8,6 +8,8 @@ For k classifiers at once, labels soft, every row in every round:
     pull = sum_i F_i (softmax(F_i W) - Y_i)                            gradient of EAC's loss, Eq. 8
     counts = sum_i Q_i given_i                                         the next T
 
+After the rounds P_i passes through S, how the classifier is mistaken, see `misfit.py`.
+
 Arrays over rows are class-major, [k, c, b]: vector units then run along the rows, and the products with
 the features are plain matrix products [k c, d] x [d, b].
 """
@@ -35,6 +37,8 @@ class Head(NamedTuple):
             subtracts from the labels.
         confusion: p(true class | predicted class) [c, c], see `misfit.py`; None during the rounds, whose T
             still holds it.
+        learned_transition: the T of the labels that the classifier has learned, [c, c], where it is another;
+            None during the rounds.
     """
 
     weights: jax.Array
@@ -44,6 +48,7 @@ class Head(NamedTuple):
     temperature: jax.Array
     direction: jax.Array | None
     confusion: jax.Array | None = None
+    learned_transition: jax.Array | None = None
 
 
 class Written(NamedTuple):
@@ -54,7 +59,7 @@ class Written(NamedTuple):
         probs: predictions of the classifiers as they are [k, c, b].
         residual: `probs` minus the posterior that they would give, [k, c, b].
         slopes: of the given label's log-likelihood in the log of the temperature and in that of T's noise
-            rate, [k, 2, b]; see `calibration.py`.
+            rate, [k, 2, b]; see `calibration.py`. Of heads without `confusion` only.
     """
 
     labels: jax.Array
@@ -90,7 +95,10 @@ def write(head: Head, chunk: Chunk) -> Written:
     likelihood = jnp.einsum("kyg,gb->kyb", head.transition, given, precision=HIGHEST)
     scores, total = _exponents(logits)
     probs = scores * (1.0 / total)
-    residual = probs - bayes(scores, likelihood)[0]
+    learned = likelihood
+    if head.learned_transition is not None:
+        learned = jnp.einsum("kyg,gb->kyb", head.learned_transition, given, precision=HIGHEST)
+    residual = probs - bayes(scores, learned)[0]
     # A row that counts twice has moved its own logits twice as far.
     alone = logits + chunk.weight * (_wide(head.leverage) * residual - _wide(head.memory) * given)
     alone *= _wide(1.0 / head.temperature)
@@ -107,7 +115,7 @@ def bayes(scores: jax.Array, likelihood: jax.Array) -> tuple[jax.Array, jax.Arra
     """p(y | x, given) [k, c, b] by Bayes' rule, and p(given | x) [k, 1, b] up to the same factor as `scores`.
 
     Args:
-        scores: the prior p(y | x) up to a factor for each row, [k, c, b]; 1 for the most probable class.
+        scores: the prior p(y | x) up to a factor for each row, [k, c, b].
         likelihood: p(given | y), [k, c, b], positive, see `transition.transition_matrix`; so the sum is.
     """
     joint = scores * likelihood

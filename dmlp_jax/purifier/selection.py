@@ -115,8 +115,7 @@ def expected_score(
 def clearly_better(others: jax.Array, hits: jax.Array, standard_errors: float = 3.0) -> jax.Array:
     """Whether others get so many standard errors more rows right, bool [...].
 
-    The comparison is paired, row by row; what is known only in expectation adds its own variance. One more
-    row might always turn out the other way: rows that agree, but for rounding, make nothing certain.
+    The comparison is paired, row by row; what is known only in expectation adds its own variance.
 
     Args:
         others: whether the others are right, [..., m].
@@ -125,5 +124,5 @@ def clearly_better(others: jax.Array, hits: jax.Array, standard_errors: float = 
     """
     gains = others - hits
     count = hits.shape[0]
-    variance = jnp.var(gains, axis=-1) + jnp.mean(hits * (1.0 - hits)) + 1.0 / count
+    variance = jnp.var(gains, axis=-1) + jnp.mean(hits * (1.0 - hits))
     return jnp.mean(gains, axis=-1) > standard_errors * jnp.sqrt(variance / count)

@@ -3,8 +3,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dmlp_jax.purifier import misfit
+from dmlp_jax import PurifyConfig
+from dmlp_jax.purifier import clean as clean_lib
+from dmlp_jax.purifier import misfit, rows, transition
 from dmlp_jax.purifier.calibration import Evidence
+from dmlp_jax.purifier.posterior import Head
+from dmlp_jax.purifier.rows import Chunk
+from dmlp_jax.purifier.state import Snapshot
+from tests.purifier.test_posterior import by_hand
 
 
 def clean_rows(count, sure, seed=0):
@@ -104,6 +110,15 @@ def test_unequal_noise_keeps_its_pattern():
     np.testing.assert_allclose(left, kept * noise, atol=1e-5)
 
 
+@pytest.mark.parametrize("off", [[0.31, 0.33], [0.34, 0.31]])
+def test_noise_of_any_kind_is_told_apart_with_three_classes_too(off):
+    """One of two other classes always has half of the wrong labels."""
+    matrix = np.full((3, 3), 0.325) + 0.025 * np.eye(3)
+    matrix[0] = [1 - sum(off), *off]
+    confusion = misfit.confusion(jnp.asarray(matrix, jnp.float32), 0.1)
+    assert np.all(np.diag(confusion) < 0.92)
+
+
 def test_much_noise_of_one_kind_is_the_labels():
     """Of the second class's labels 4 in 10 are given as the third; the rest is noise of any kind."""
     matrix = 0.9 * np.eye(4) + 0.1 / 3 * (1 - np.eye(4))
@@ -118,25 +133,95 @@ def test_much_noise_of_one_kind_is_the_labels():
     assert float(misfit.cautious(matrix, 0.02)[1, 1]) > 0.58
 
 
-@pytest.mark.parametrize("shifted", [False, True])
-def test_temperature_and_confusion_are_found_together(shifted):
-    """Rows drawn from the model; logits half as large again as they should be."""
+def cyclic(rate):
+    """Noise that mostly takes a class for the next."""
+    noise = np.array([[0.0, 0.25, 0.02], [0.02, 0.0, 0.25], [0.02, 0.02, 0.0]])
+    noise *= rate / noise.sum(axis=1).mean()
+    return np.eye(3) + noise - np.diag(noise.sum(axis=1))
+
+
+def drawn_rows(confusion, shift, count=40_000):
+    """Logits, probabilities that S and class shares make of them, and one-hot classes drawn from these."""
     rng = np.random.default_rng(0)
-    logits, matrix = rng.normal(size=(40_000, 3)) * 3, jnp.asarray(uniform_noise(0.3), jnp.float32)
-    shift = np.array([0.7, 0.0, -0.7]) * shifted
+    logits = rng.normal(size=(count, 3)) * 3
     scores = np.exp(logits)
-    probs = scores / scores.sum(axis=1, keepdims=True) @ uniform_noise(0.1) * np.exp(shift)
+    probs = scores / scores.sum(axis=1, keepdims=True) @ confusion * np.exp(shift)
     probs /= probs.sum(axis=1, keepdims=True)
-    drawn = (probs.cumsum(axis=1) > rng.random((len(probs), 1))).argmax(axis=1)
-    nothing = Evidence(jnp.float32(0), jnp.float32(0), jnp.full(3, 1 / 3))
-    targets = jnp.eye(3)[drawn]
-    found = misfit.fit(
-        matrix, jnp.asarray(1.5 * logits, jnp.float32), targets, nothing, jnp.asarray(shift, jnp.float32)
+    drawn = (probs.cumsum(axis=1) > rng.random((count, 1))).argmax(axis=1)
+    return logits, probs, np.eye(3)[drawn]
+
+
+def fit(matrix, logits, targets, shift, log_temperature=0.0, precision=0.0):
+    evidence = Evidence(jnp.float32(log_temperature), jnp.float32(precision), jnp.full(3, 1 / 3))
+    as_float32 = (jnp.asarray(values, jnp.float32) for values in (matrix, logits, targets))
+    return misfit.fit(*as_float32, evidence, jnp.asarray(shift, jnp.float32))
+
+
+@pytest.mark.parametrize("shift", [(0.0, 0.0, 0.0), (1.5, 0.0, -0.5)])
+def test_temperature_and_confusion_are_found_together(shift):
+    """Rows drawn from the model; logits half as large again as they should be."""
+    logits, probs, targets = drawn_rows(cyclic(0.1), shift)
+    found = fit(cyclic(0.2), 1.5 * logits, targets, shift)
+    np.testing.assert_allclose(found.temperature, 1.5, rtol=0.05)
+    np.testing.assert_allclose(found.confusion, cyclic(0.1), atol=0.02)
+    np.testing.assert_allclose(jax.nn.softmax(found.logits), probs, atol=0.02)
+
+
+def test_the_temperature_listens_to_the_training_rows():
+    logits, _, targets = drawn_rows(cyclic(0.1), np.zeros(3), count=300)
+    found = fit(cyclic(0.2), logits, targets, np.zeros(3), log_temperature=np.log(2), precision=1e5)
+    np.testing.assert_allclose(found.temperature, 2, rtol=0.02)
+
+
+def make_head(rng, scale, learned=False):
+    """What `purify` leaves of its rounds, and rows: everything that logits are made of times `scale`."""
+    weights = scale * np.array([[2.0, -1.0, -1.0], [0.0, 1.0, -1.0], [0.3, 0.0, 0.0]])
+    scalars = (np.float32(value) for value in (0.5 * scale * learned, 0.1 * scale, 1.2 * scale))
+    head = Head(jnp.asarray(weights, jnp.float32), jnp.asarray(cyclic(0.2), jnp.float32), *scalars, None)
+    centres = np.array([[1.5, 0.0], [-0.7, 1.2], [-0.7, -1.2]])
+    true = rng.integers(3, size=560)
+    features = np.column_stack([centres[true] + rng.normal(size=(560, 2)), np.ones(560)])
+    given = (cyclic(0.15)[true].cumsum(axis=1) > rng.random((560, 1))).argmax(axis=1)
+    train = rows.load(
+        jnp.asarray(features[:500, :-1], jnp.float32), jnp.asarray(given[:500]), jnp.ones(500), 3, 6
     )
-    np.testing.assert_allclose(found.temperature, 1.5, rtol=0.1)
-    np.testing.assert_allclose(noise_rate(found.confusion), 0.1, atol=0.02)
-    np.testing.assert_allclose(jax.nn.softmax(found.logits), probs, atol=0.03)
-    np.testing.assert_allclose(found.confusion @ found.transition, matrix, atol=1e-5)
+    clean = clean_lib.make(
+        jnp.asarray(features[500:], jnp.float32), jnp.asarray(true[500:]), 3, 3, jax.random.key(0)
+    )
+    evidence = Evidence(jnp.float32(np.log(1.3 * scale)), jnp.float32(20), jnp.array([0.2, 0.3, 0.5]))
+    # What was held out is calibrated.
+    held_out = clean.features @ (head.weights / head.temperature)
+    return head, Snapshot(None, None, None, None, held_out, evidence), train, clean
+
+
+def test_the_scale_of_the_logits_does_not_matter():
+    """As long as temperatures and what rows have moved are told on it."""
+    found = [
+        misfit.tell_apart(*make_head(np.random.default_rng(0), scale), PurifyConfig()) for scale in (1.0, 3.0)
+    ]
+    (noise, head, logits), (same_noise, same_head, same_logits) = found
+    np.testing.assert_allclose(same_noise, noise, atol=1e-4)
+    np.testing.assert_allclose(same_head.confusion, head.confusion, atol=1e-4)
+    np.testing.assert_allclose(same_head.temperature, 3 * head.temperature, rtol=1e-4)
+    np.testing.assert_allclose(same_logits, logits, atol=1e-3)
+
+
+def test_what_is_left_of_the_noise_is_counted_anew():
+    """By as many passes of expectation maximisation, row by row in float64, from where S T' = T."""
+    head, best, train, clean = make_head(np.random.default_rng(0), 1.0, learned=True)
+    noise, told, _ = misfit.tell_apart(head, best, train, clean, PurifyConfig())
+    features = np.asarray(train.features, np.float64).reshape(-1, 3)[:500]
+    given = np.eye(3)[np.asarray(train.given).reshape(-1)[:500]]
+    again = np.asarray(misfit.without(head.transition, noise_rate(told.confusion)), np.float64)
+    start = again
+    for _ in range(misfit.PASSES):
+        wide = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64)[None], told._replace(transition=again))
+        counts = by_hand(wide, Chunk(features, given, np.ones(500)), 0)[1].T @ given
+        again = np.asarray(transition.transition_matrix(jnp.asarray(counts, jnp.float32)), np.float64)
+    np.testing.assert_allclose(noise, again, atol=1e-4)
+    assert np.abs(again - start).max() > 0.02
+    np.testing.assert_array_equal(told.learned_transition, head.transition)
+    assert noise_rate(told.transition) < noise_rate(noise)
 
 
 def test_caution_takes_off_what_is_in_doubt():

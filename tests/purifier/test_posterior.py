@@ -37,14 +37,15 @@ def softmax(logits):
 def by_hand(head, train, k):
     """Row by row in float64: predictions, written labels, residuals, slopes in log t and log noise rate."""
     likelihood = train.given @ head.transition[k].T
+    learned = likelihood if head.learned_transition is None else train.given @ head.learned_transition[k].T
     logits = train.features @ head.weights[k]
     probs = softmax(logits)
-    seen = probs * likelihood
+    seen = probs * learned
     residual = probs - seen / seen.sum(axis=1, keepdims=True)
     moved = head.leverage[k] * residual - head.memory[k] * train.given
     alone = logits + train.weight[:, None] * moved
     scaled = alone / head.temperature[k]
-    prior = softmax(scaled)
+    prior = softmax(scaled) if head.confusion is None else softmax(scaled) @ head.confusion[k]
     joint = prior * likelihood
     seen = joint.sum(axis=1)
     labels = joint / seen[:, None]
@@ -80,16 +81,15 @@ def test_ipc_moves_the_labels_before_the_classifier_learns_them(problem):
 
 
 def test_predictions_pass_the_confusion_before_they_meet_the_given_label(problem):
-    """Without leverage, where the prediction as if alone does not depend on T."""
+    """And what a row's own label has moved is that which the classifier learned, by its T."""
     head, train = problem
-    confusion = np.random.default_rng(2).dirichlet(np.ones(C), size=(K, C))
-    still = head._replace(leverage=np.zeros(K))
-    alone = still._replace(transition=np.full((K, C, C), 1.0 / C))
-    found = posterior.write(as_float32(still._replace(confusion=confusion)), as_float32(train)).labels
+    confusion, learned = np.random.default_rng(2).dirichlet(np.ones(C), size=(2, K, C))
+    head = head._replace(confusion=confusion, learned_transition=learned)
+    found = posterior.write(as_float32(head), as_float32(train))
     for k in range(K):
-        prior = by_hand(alone, train, k)[1] @ confusion[k]
-        joint = prior * (train.given @ head.transition[k].T)
-        np.testing.assert_allclose(found[k].T, joint / joint.sum(axis=1, keepdims=True), atol=1e-5)
+        _, labels, residual, _ = by_hand(head, train, k)
+        np.testing.assert_allclose(found.labels[k].T, labels, atol=1e-5)
+        np.testing.assert_allclose(found.residual[k].T, residual, atol=1e-5)
 
 
 def test_uninformative_noise_leaves_the_prediction():
