@@ -5,7 +5,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from dmlp_jax import PurifyConfig
-from dmlp_jax.purifier import misfit
 from dmlp_jax.purifier.ridge import HIGHEST
 
 
@@ -14,8 +13,7 @@ def products(config: PurifyConfig, classes: int):
 
     Counted are the Gram matrix and, for every classifier, a product with the features and one with their
     transpose in each round, one product before the first, a pair for the first average with the closed form
-    (others only follow where it is taken), and one product each for the passes that tell noise from mistakes
-    of the classifier, for purified labels and for the three baselines.
+    (others only follow where it is taken), and one product each for purified labels and the three baselines.
     """
     members = config.num_folds + 1
     race = min(config.race_steps, config.steps) if len(config.weight_decay) > 1 else 0
@@ -36,10 +34,7 @@ def products(config: PurifyConfig, classes: int):
         ):
             weights = jax.lax.fori_loop(0, rounds, lambda _, w: 1e-9 * pair(features, w), weights[:rows])
         single = weights[:classes]
-        alone = misfit.PASSES + 4
-        outputs = [
-            jnp.matmul(single * (1 + i), features.T, precision=HIGHEST).max(axis=1) for i in range(alone)
-        ]
+        outputs = [jnp.matmul(single * (1 + i), features.T, precision=HIGHEST).max(axis=1) for i in range(4)]
         return weights, before, outputs
 
     return run

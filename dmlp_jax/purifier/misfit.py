@@ -9,8 +9,7 @@ to mistakes like it,
     p S,   S = I - (e / r) (diag(N 1) - N),
 
 at the rate e that makes the clean labels likeliest. Then p S predicts the true label, and the given one
-follows from it with a T' that has less noise. It starts where S T' = T, and is estimated anew with p S for
-the prediction, by some passes of expectation maximisation over the training rows.
+follows from it with a T' that has less noise, S T' = T.
 
 Where a class's labels are often given wrongly, and mostly as one other class, a classifier that has taken
 some of that over is biased between the two. S would find that in every row, and leave the labels wrong. So
@@ -26,13 +25,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dmlp_jax.purifier import calibration, label_shift, posterior, rows, transition
+from dmlp_jax.purifier import calibration, label_shift
 from dmlp_jax.purifier.calibration import Evidence
 from dmlp_jax.purifier.clean import CleanSet
 from dmlp_jax.purifier.config import PurifyConfig
 from dmlp_jax.purifier.posterior import Head
 from dmlp_jax.purifier.ridge import matmul
-from dmlp_jax.purifier.rows import Training
 from dmlp_jax.purifier.search import bisect
 from dmlp_jax.purifier.state import Snapshot
 from dmlp_jax.purifier.transition import positive
@@ -46,8 +44,6 @@ ITERATIONS = 8
 # Noise of one kind: one other class has more than this share of a class's labels, and of the wrong ones more
 # than this way from an even share to all.
 OFTEN, MOSTLY = 0.3, 0.5
-# Passes of expectation maximisation for T' over the training rows, of one member each.
-PASSES = 6
 
 
 class Misfit(NamedTuple):
@@ -68,7 +64,7 @@ class Fit(NamedTuple):
     Attributes:
         temperature: what to divide calibrated logits by before S, scalar.
         confusion: S, [c, c].
-        transition: T', as far as it follows from T, [c, c].
+        transition: T', [c, c].
         margin: see `Misfit`.
         logits: log(p S) of the clean rows, with their class shares, [m, c].
     """
@@ -81,14 +77,13 @@ class Fit(NamedTuple):
 
 
 def tell_apart(
-    head: Head, best: Snapshot, train: Training, clean: CleanSet, config: PurifyConfig
+    head: Head, best: Snapshot, clean: CleanSet, config: PurifyConfig
 ) -> tuple[jax.Array, Head, jax.Array]:
     """The head with the classifier's own mistakes told apart from those of the given labels.
 
     Args:
         head: of the member that has seen all clean rows.
         best: what the rounds leave.
-        train: the training rows.
         clean: the clean rows.
         config: the settings; without `posterior` T says nothing and stays as it is.
 
@@ -103,22 +98,12 @@ def tell_apart(
     relative = evidence._replace(log_temperature=evidence.log_temperature - jnp.log(head.temperature))
     found = fit(head.transition, best.held_out - shift, clean.targets, relative, shift)
     head = head._replace(
+        transition=cautious(found.transition, found.margin),
         temperature=head.temperature * found.temperature,
         confusion=found.confusion,
         learned_transition=head.transition,
     )
-
-    def body(_, matrix):
-        wide = jax.tree.map(lambda leaf: leaf[None], head._replace(transition=matrix))
-
-        def counts(chunk):
-            labels = posterior.write(wide, chunk).labels[0].T
-            return transition.soft_counts(labels, chunk.given, chunk.weight)
-
-        return transition.transition_matrix(rows.sum_over(counts, train))
-
-    noise = jax.lax.fori_loop(0, PASSES, body, found.transition)
-    return noise, head._replace(transition=cautious(noise, found.margin)), found.logits
+    return found.transition, head, found.logits
 
 
 def fit(

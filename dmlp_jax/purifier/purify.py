@@ -36,9 +36,9 @@ def purify(
         features: features of the training rows [n, d], from an encoder that did not see these labels, any
             type of number and any scale, but one for all: columns are not scaled one by one. A NumPy memory
             map, or another array-like that is sliced from disk, is never loaded whole but read once in every
-            round, and about a dozen times before and after. A `jax.Array` whose rows are spread over devices
-            or hosts stays so, and so do the results; not inside `jax.jit`. The paper preset wants features in
-            the memory of one device.
+            round, and a few times before and after. A `jax.Array` whose rows are spread over devices or hosts
+            stays so, and so do the results; not inside `jax.jit`. The paper preset wants features in the
+            memory of one device.
         labels: their given, partly wrong labels: class indices [n] or distributions [n, c].
         val: the clean set: features [m, d] from the same encoder and true class indices [m], every class
             present.

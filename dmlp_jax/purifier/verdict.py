@@ -99,7 +99,7 @@ def of_default(
     best, candidate, history = schedule.run(train, clean, probes[-1], shared, config)
     best, refits = discriminant.refine(best, train, clean, shared, config)
     last = jax.tree.map(lambda leaf: leaf[-1], best.head)
-    noise, head, logits = misfit.tell_apart(last, best, train, clean, config)
+    noise, head, logits = misfit.tell_apart(last, best, clean, config)
     trusted = head.transition
 
     truth = clean.labels
