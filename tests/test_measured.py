@@ -45,7 +45,7 @@ def test_numbers_stand_in_the_results(page):
         assert any(number in text for text in RESULTS), number
 
 
-@pytest.mark.parametrize(("rows", "made_by"), tables())
+@pytest.mark.parametrize(("rows", "made_by"), list(tables()))
 def test_tables_stand_in_the_results(rows, made_by):
     """Columns may be left out, and tables of one file stand side by side; a row's first cell names it."""
     measured = [text for text in RESULTS if made_by in text]

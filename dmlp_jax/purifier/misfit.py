@@ -9,7 +9,7 @@ to mistakes like it,
     p S,   S = I - (e / r) (diag(N 1) - N),
 
 at the rate e that makes the clean labels likeliest. Then p S predicts the true label, and the given one
-follows from it with a T' that has less noise, S T' = T.
+follows from it with a T' that has less noise: S T' is about T.
 
 Where a class's labels are often given wrongly, and mostly as one other class, a classifier that has taken
 some of that over is biased between the two. S would find that in every row, and leave the labels wrong. So
