@@ -99,12 +99,13 @@ def test_matrices_of_any_noise_are_distributions(rate, share):
         assert np.all((np.asarray(found) > 0) & np.isfinite(found))
 
 
-def test_unequal_noise_keeps_its_pattern():
-    matrix = jnp.asarray([[0.8, 0.15, 0.05], [0.0, 1.0, 0.0], [0.05, 0.05, 0.9]], jnp.float32)
+@pytest.mark.parametrize(("row", "least", "most"), [([0.7, 0.3, 0.0], 0.5, 1), ([0.8, 0.15, 0.05], 0.4, 0.6)])
+def test_unequal_noise_keeps_its_pattern(row, least, most):
+    matrix = jnp.asarray([row, [0.0, 1.0, 0.0], [0.05, 0.05, 0.9]], jnp.float32)
     rest = np.asarray(misfit.without(matrix, 0.05))
     noise, left = (np.asarray(found) * (1 - np.eye(3)) for found in (matrix, rest))
     kept = left[0, 1] / noise[0, 1]
-    assert 0.4 < kept < 0.6
+    assert least < kept < most
     np.testing.assert_allclose(left, kept * noise, atol=1e-5)
 
 
@@ -155,14 +156,25 @@ def fit(matrix, logits, targets, shift, log_temperature=0.0, precision=0.0):
     return misfit.fit(*as_float32, evidence, jnp.asarray(shift, jnp.float32))
 
 
-@pytest.mark.parametrize("shift", [(0.0, 0.0, 0.0), (1.5, 0.0, -0.5)])
-def test_temperature_and_confusion_are_found_together(shift):
+@pytest.mark.parametrize(
+    ("noise", "rate", "shift"),
+    [
+        (uniform_noise, 0.3, (0.0, 0.0, 0.0)),
+        (uniform_noise, 0.3, (0.7, 0.0, -0.7)),
+        (cyclic, 0.2, (0.0, 0.0, 0.0)),
+        (cyclic, 0.2, (1.5, 0.0, -0.5)),
+    ],
+)
+def test_temperature_and_confusion_are_found_together(noise, rate, shift):
     """Rows drawn from the model; logits half as large again as they should be."""
-    logits, probs, targets = drawn_rows(cyclic(0.1), shift)
-    found = fit(cyclic(0.2), 1.5 * logits, targets, shift)
+    logits, probs, targets = drawn_rows(noise(0.1), shift)
+    found = fit(noise(rate), 1.5 * logits, targets, shift)
     np.testing.assert_allclose(found.temperature, 1.5, rtol=0.05)
-    np.testing.assert_allclose(found.confusion, cyclic(0.1), atol=0.02)
+    np.testing.assert_allclose(noise_rate(found.confusion), 0.1, atol=0.02)
+    np.testing.assert_allclose(found.confusion, noise(0.1), atol=0.02)
     np.testing.assert_allclose(jax.nn.softmax(found.logits), probs, atol=0.02)
+    if noise is uniform_noise:
+        np.testing.assert_allclose(found.confusion @ found.transition, noise(rate), atol=1e-5)
 
 
 def test_the_temperature_listens_to_the_training_rows():
