@@ -1,7 +1,7 @@
 """What the accuracy of `purify` is compared with: peers that see what it sees, the clean set included.
 
 Logistic regressions, a vote of nearest neighbours and confident learning, all on one standardisation of the
-features and tuned by held-out clean rows, as the baselines of dmlp_jax/purifier/baselines.py are.
+features and tuned by held-out clean rows, as the baselines of dmlp_jax/purifier/probes.py are.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,7 +15,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 from tasks import Task
 
-from dmlp_jax.purifier import selection
+from dmlp_jax.purifier.base import scores
+from dmlp_jax.purifier.rows import clean_set
 
 # L2 penalty lambda on features of mean square 1: mean cross-entropy + lambda / 2 |W|^2, C = 1 / (lambda n).
 # From strong to weak; held-out rows say where to stop.
@@ -55,7 +56,7 @@ class Inputs:
     @cached_property
     def folds(self) -> np.ndarray:
         """Fold of every clean row, [m]."""
-        return np.asarray(selection.stratified_folds(jax.random.key(0), self.clean[1], CLEAN_FOLDS))
+        return np.asarray(clean_set.stratified_folds(jax.random.key(0), self.clean[1], CLEAN_FOLDS))
 
     @cached_property
     def noisy_penalty(self) -> float:
@@ -80,7 +81,7 @@ class Inputs:
         rows, labels = self.clean
         probs = np.stack([model.predict_proba(rows) for model in members])[self.folds, np.arange(len(rows))]
         logits = np.log(np.maximum(probs, np.finfo(np.float32).tiny))
-        return float(selection.score(logits, jax.nn.one_hot(labels, logits.shape[1])).cross_entropy)
+        return float(scores.score(logits, jax.nn.one_hot(labels, logits.shape[1])).cross_entropy)
 
 
 def inputs_of(task: Task) -> Inputs:
@@ -126,7 +127,7 @@ def tuned(
     inputs: Inputs, paths: Sequence[Sequence[Any]], fit_to: Callable[[Any, np.ndarray], LogisticRegression]
 ) -> LogisticRegression:
     """Chooses a setting by held-out clean rows; `fit_to` fits one to clean rows of weights [m], 0 or 1."""
-    *masks, everything = np.asarray(selection.train_masks(inputs.folds, CLEAN_FOLDS))
+    *masks, everything = np.asarray(clean_set.train_masks(inputs.folds, CLEAN_FOLDS))
     chosen = best(paths, lambda setting: inputs.loss([fit_to(setting, mask) for mask in masks]))
     return fit_to(chosen, everything)
 

@@ -18,7 +18,9 @@ from typing import NamedTuple
 import numpy as np
 from common import markdown, write
 
-from dmlp_jax import LabelPurifier, PurifyConfig, cli, files, purify
+from dmlp_jax import LabelPurifier, PurifyConfig, purify
+from dmlp_jax.cli import command
+from dmlp_jax.storage import files
 
 STEPS = 13
 
@@ -100,7 +102,7 @@ def on_command(data: Data, **changes: object) -> str:
         arguments = [paths["features"], paths["labels"], "--val-features", paths["val_features"]]
         arguments += ["--val-labels", paths["val_labels"], "--out", folder / "out"]
         with contextlib.redirect_stderr(err), contextlib.redirect_stdout(io.StringIO()):
-            status = cli.main(list(map(str, arguments)))
+            status = command.main(list(map(str, arguments)))
         if status:
             if (folder / "out").exists():
                 raise AssertionError("something was written")

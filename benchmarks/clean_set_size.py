@@ -15,8 +15,9 @@ from common import markdown, mean_and_spread, write
 from matplotlib.figure import Figure
 from sklearn.datasets import load_digits
 
-from dmlp_jax import files, purify
-from dmlp_jax.purifier.baselines import PROBES
+from dmlp_jax import purify
+from dmlp_jax.purifier.probes import PROBES
+from dmlp_jax.storage import files
 
 DOCS = Path(__file__).parent.parent / "docs"
 

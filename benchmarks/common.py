@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dmlp_jax import files, summary
+from dmlp_jax.pipeline import summary
+from dmlp_jax.storage import files
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -17,8 +17,9 @@ import numpy as np
 from common import markdown, mean_and_spread, write
 from ml_collections import ConfigDict
 
-from dmlp_jax import files, pipeline
 from dmlp_jax.config import default_config
+from dmlp_jax.pipeline import pipeline
+from dmlp_jax.storage import files
 
 METHODS = "mlc,mslc,meta_weight_net,l2r"
 STARTS = {"scratch": "fresh", "encoder": "SimCLR"}

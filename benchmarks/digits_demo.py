@@ -12,8 +12,8 @@ from pathlib import Path
 import jax
 from common import markdown, mean_and_spread, write
 
-from dmlp_jax import pipeline
 from dmlp_jax.config import default_config
+from dmlp_jax.pipeline import pipeline
 
 NAMES = ("given", "val_only_probe", "noisy_probe", "noisy_plus_val_probe", "purified", "true")
 

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from dmlp_jax import files, pipeline
 from dmlp_jax.config import default_config
 from dmlp_jax.data import datasets, splits
+from dmlp_jax.pipeline import pipeline
+from dmlp_jax.storage import files
 
 
 def main() -> None:

@@ -2,7 +2,7 @@
 
     python benchmarks/no_clean_set.py --features=data/cifar10_features.npz --rows=10000
 
-`drawn` takes a fifth of the rows for clean, those whose labels are likely right (dmlp_jax/likely_clean.py);
+`drawn` takes a fifth of the rows for clean, those whose labels are likely right (`likely_clean`);
 `at random` takes any fifth; `cleanlab` replaces the labels that confident learning flags by the prediction
 of a cross-validated logistic regression, its penalty chosen by how well it predicts given labels. It comes
 with the extra `benchmarks`; --no-cleanlab leaves it out.
@@ -20,7 +20,8 @@ from sklearn.metrics import log_loss
 from sklearn.model_selection import StratifiedKFold
 from tasks import Task
 
-from dmlp_jax import LabelPurifier, likely_clean, purify
+from dmlp_jax import LabelPurifier, purify
+from dmlp_jax.purifier import likely_clean
 
 PENALTIES = (0.3, 0.03)
 SHARE = 0.2

@@ -25,7 +25,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import RidgeClassifier
 from sklearn.pipeline import FeatureUnion
 
-from dmlp_jax import files
+from dmlp_jax.storage import files
 
 ARCHIVE = "https://deb.debian.org/debian/dists/bookworm/main"
 FIELD = re.compile(r"^(Package|Description|Section|Depends): (.*)$", re.MULTILINE)

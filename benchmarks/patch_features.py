@@ -16,7 +16,7 @@ import numpy as np
 from sklearn.cluster import MiniBatchKMeans
 from sklearn.linear_model import RidgeClassifier
 
-from dmlp_jax import files
+from dmlp_jax.storage import files
 
 PATCH = 6
 

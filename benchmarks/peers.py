@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dmlp_jax import PurifyConfig
-from dmlp_jax.purifier.ridge import HIGHEST
+from dmlp_jax.purifier.base.ridge import HIGHEST
 
 
 def products(config: PurifyConfig, classes: int):

@@ -17,7 +17,8 @@ from dmlp_jax.contrastive.losses import info_nce, nt_xent, unit_rows
 from dmlp_jax.contrastive.method import Pretraining, make_model, make_views
 from dmlp_jax.data import augment
 from dmlp_jax.models import registry
-from dmlp_jax.training import dispatch, loop, parallel, schedule, timing
+from dmlp_jax.runtime import timing
+from dmlp_jax.training import dispatch, learning_rates, loop, parallel
 from dmlp_jax.training.dispatch import Batch, Plan
 from dmlp_jax.training.loop import LoopOptions
 from dmlp_jax.training.session import Session
@@ -135,7 +136,7 @@ def parts(task: Task) -> dict[str, float]:
     model = (network.params, network.batch_stats, images)
     projections, _ = there(*model)
     grads, stats = there_and_back(*model, projections)
-    optimizer = make_optimizer(settings, schedule.cosine(settings))
+    optimizer = make_optimizer(settings, learning_rates.cosine(settings))
     states = {"network": network, "keys": network.params} if pair else {"network": network}
     one_way, both_ways = task.measure(there, *model), task.measure(there_and_back, *model, projections)
     return {

@@ -18,7 +18,7 @@ import tasks
 from common import markdown, mean_and_spread, write
 
 from dmlp_jax import PurifyConfig, purify
-from dmlp_jax.purifier.baselines import PROBES
+from dmlp_jax.purifier.probes import PROBES
 
 PAPER = "paper preset"
 KNOWN = "purified, given labels of clean rows known"

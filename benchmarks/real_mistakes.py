@@ -18,7 +18,7 @@ from common import markdown, mean_and_spread, write
 from sklearn.metrics import average_precision_score
 
 from dmlp_jax import purify
-from dmlp_jax.purifier.baselines import PROBES
+from dmlp_jax.purifier.probes import PROBES
 
 FIRST = 1000
 COLUMNS = {

@@ -28,7 +28,7 @@ import numpy as np
 from absl import logging
 from common import markdown, write
 
-from dmlp_jax import files
+from dmlp_jax.storage import files
 
 STAGES = ("pretrain", "extract", "purify", "retrain", "report")
 SETTINGS = {

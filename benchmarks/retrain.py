@@ -22,10 +22,10 @@ from common import markdown, write
 from dmlp_jax.config import apply_recipe, default_config
 from dmlp_jax.data import augment
 from dmlp_jax.retrain import method as registry
-from dmlp_jax.retrain import methods  # noqa: F401  (registers them)
 from dmlp_jax.retrain.method import Task, TrainingSet
+from dmlp_jax.retrain.methods import registry as retrain_methods  # noqa: F401  (registers them)
 from dmlp_jax.retrain.network import Network
-from dmlp_jax.training import inference, loop, schedule
+from dmlp_jax.training import inference, learning_rates, loop
 from dmlp_jax.training.loop import LoopOptions
 from dmlp_jax.training.metrics import MetricsLog
 from dmlp_jax.training.session import Session
@@ -130,7 +130,7 @@ def timed(name: str, train: TrainingSet, arguments: argparse.Namespace) -> tuple
 def floor(train: TrainingSet, arguments: argparse.Namespace, steps: int) -> float:
     """Seconds that the passes of `steps` DivideMix steps and of its evaluation take when they run bare."""
     settings = settings_of("naive", arguments, 1)
-    optimizer = make_optimizer(settings, schedule.make(settings))
+    optimizer = make_optimizer(settings, learning_rates.make(settings))
     network = Network(settings, Task(CLASSES, 1, None), optimizer)
     state = network.init(jax.random.key(0), train.inputs)
     size, key = arguments.batch_size, jax.random.key(0)

@@ -17,8 +17,9 @@ from common import markdown, mean_and_spread, write
 from ml_collections import ConfigDict
 from tasks import corrupt, stratified
 
-from dmlp_jax import files, pipeline
 from dmlp_jax.config import default_config
+from dmlp_jax.pipeline import pipeline
+from dmlp_jax.storage import files
 
 METHODS = (
     "naive", "gce", "bootstrap", "elr", "elr_plus", "co_teaching", "co_teaching_plus", "cdr", "dividemix",

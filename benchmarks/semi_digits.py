@@ -17,9 +17,9 @@ import numpy as np
 from common import markdown, mean_and_spread, write
 from ml_collections import ConfigDict
 
-from dmlp_jax import pipeline
 from dmlp_jax.config import apply_recipe, default_config
 from dmlp_jax.data import datasets, splits
+from dmlp_jax.pipeline import pipeline
 from dmlp_jax.retrain.run import retrain
 from dmlp_jax.training.metrics import MetricsLog
 from dmlp_jax.training.session import Session

@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dmlp_jax import files
 from dmlp_jax.data import noise as noise_lib
+from dmlp_jax.storage import files
 
 PROTOCOLS = {"sym": "symmetric", "asym": "asymmetric", "pair": "pair", "instance": "instance"}
 HUMAN = "human"

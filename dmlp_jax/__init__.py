@@ -7,13 +7,18 @@
 import importlib
 from typing import Any
 
+from dmlp_jax.runtime import moved_modules
+
 __version__ = "0.1.0"
+moved_modules.install()
 _PURIFIER = ("InputError", "PurifyConfig", "PurifyResult", "predict", "purify")
-_HOMES = dict.fromkeys(_PURIFIER, "dmlp_jax.purifier") | {"LabelPurifier": "dmlp_jax.estimator"}
+_HOMES = dict.fromkeys(_PURIFIER, "dmlp_jax.purifier") | {"LabelPurifier": "dmlp_jax.interop.sklearn"}
 __all__ = ["InputError", "LabelPurifier", "PurifyConfig", "PurifyResult", "predict", "purify"]
 
 
 def __getattr__(name: str) -> Any:
+    if f"dmlp_jax.{name}" in moved_modules.MOVED:
+        return importlib.import_module(f"dmlp_jax.{name}")
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'dmlp_jax' has no attribute {name!r}")

@@ -5,13 +5,12 @@ and set little more than the noise. `python -m dmlp_jax.main` uses this file its
 `--config`, so `get_config` stands at the end.
 """
 
-import difflib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ml_collections import ConfigDict, config_dict
 
-from dmlp_jax import recipes
+from dmlp_jax.retrain import recipes
 
 STAGES = ("pretrain", "extract", "purify", "retrain", "report")
 
@@ -245,15 +244,6 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield from flatten(value, f"{prefix}{key}.")
         else:
             yield prefix + key, value
-
-
-def nearest(name: str, known: list[str]) -> str:
-    """A hint like `; did you mean 'noise.rate'?`, empty where nothing is near."""
-    tail = name.rsplit(".", 1)[-1]
-    close = [key for key in known if key.rsplit(".", 1)[-1] == tail]
-    if len(close) != 1:
-        close = difflib.get_close_matches(name, known, n=1, cutoff=0.5) or close[:1]
-    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def get_config() -> ConfigDict:

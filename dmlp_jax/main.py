@@ -12,9 +12,9 @@ from typing import NoReturn
 from absl import app, flags
 from absl import logging as absl_logging
 
-from dmlp_jax import flags as config_flags
-from dmlp_jax import streams
 from dmlp_jax.errors import UserError
+from dmlp_jax.pipeline import flags as config_flags
+from dmlp_jax.runtime import console as streams
 
 # The exit status after SIGTERM: EX_TEMPFAIL of sysexits.h, "try again".
 RETRY = 75
@@ -23,8 +23,9 @@ RETRY = 75
 def main(argv: Sequence[str]) -> None:
     """Runs the pipeline; a mistake of the user's ends in one line and exit status 2."""
     # Imported late, so that --help and mistakes in flags do not wait for jax.
-    from dmlp_jax import hosts, pipeline
+    from dmlp_jax.pipeline import pipeline
     from dmlp_jax.purifier import InputError
+    from dmlp_jax.runtime import hosts
     from dmlp_jax.training.session import Stopped
 
     if not flags.FLAGS["verbosity"].present:

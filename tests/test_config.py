@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from dmlp_jax import PurifyConfig, pipeline, stages
-from dmlp_jax.config import cifar_config, default_config, flatten, nearest
-from dmlp_jax.errors import UserError
+from dmlp_jax import PurifyConfig
+from dmlp_jax.config import cifar_config, default_config, flatten
+from dmlp_jax.errors import UserError, nearest
+from dmlp_jax.pipeline import pipeline, stages
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.py"))
 

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import pytest
 
-from dmlp_jax import cli
 from dmlp_jax import config as config_module
+from dmlp_jax.cli import command as cli
 from dmlp_jax.reproduce import __main__ as reproduce
 
 REPOSITORY = Path(__file__).parents[1]

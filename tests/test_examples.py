@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dmlp_jax import files
+from dmlp_jax.storage import files
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 

@@ -102,7 +102,7 @@ def test_purifier_needs_numpy_jax_and_optax_only(path):
         "import sys, dmlp_jax.purifier\n"
         "heavy = {'flax', 'orbax', 'tensorflow_datasets', 'sklearn', 'matplotlib', 'ml_collections'}\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)",
-        "import sys, dmlp_jax.interop, dmlp_jax.purified_files, dmlp_jax.data.labelled_rows\n"
+        "import sys, dmlp_jax.interop, dmlp_jax.cli.outputs, dmlp_jax.cli.inputs.labelled_rows\n"
         "assert not {'pandas', 'pyarrow', 'cleanlab', 'datasets'} & set(sys.modules)",
         "import sys, dmlp_jax.cli\n"
         "dmlp_jax.cli.make_parser().parse_args(['f.npy', '--out', 'o'])\n"

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from dmlp_jax.data import augment
-from dmlp_jax.data.lazy import Images
+from dmlp_jax.data.images.lazy import Images
 from dmlp_jax.training import inference
 
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from dmlp_jax.data import augment
-from dmlp_jax.data.lazy import Images
+from dmlp_jax.data.images.lazy import Images
 from dmlp_jax.models import registry
 from dmlp_jax.training.dispatch import Batch, Step
 from dmlp_jax.training.state import TrainState

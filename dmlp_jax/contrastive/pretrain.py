@@ -7,11 +7,10 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from dmlp_jax.config import nearest
 from dmlp_jax.contrastive import moco, simclr
 from dmlp_jax.contrastive.method import Pretraining
-from dmlp_jax.data.lazy import Images
-from dmlp_jax.errors import UserError
+from dmlp_jax.data.images.lazy import Images
+from dmlp_jax.errors import UserError, nearest
 from dmlp_jax.training import loop
 from dmlp_jax.training.checkpoint import Checkpoints
 from dmlp_jax.training.loop import LoopOptions

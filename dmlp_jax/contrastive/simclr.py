@@ -6,15 +6,15 @@ from ml_collections import ConfigDict
 
 from dmlp_jax.contrastive.losses import nt_xent
 from dmlp_jax.contrastive.method import Pretraining, init_variables, make_model, make_views
-from dmlp_jax.data.lazy import Images
-from dmlp_jax.training import schedule
+from dmlp_jax.data.images.lazy import Images
+from dmlp_jax.training import learning_rates
 from dmlp_jax.training.dispatch import Batch
 from dmlp_jax.training.state import TrainState, apply_gradients, init_state, make_optimizer
 
 
 def make(settings: ConfigDict) -> Pretraining:
     """SimCLR with the `pretrain` settings; negatives and batch norm are those of all devices."""
-    optimizer = make_optimizer(settings, schedule.cosine(settings))
+    optimizer = make_optimizer(settings, learning_rates.cosine(settings))
     make_pair = make_views(settings)
 
     def init(key: jax.Array, images: Images) -> TrainState:

@@ -19,11 +19,11 @@ from ml_collections import ConfigDict
 from dmlp_jax.coupled import lookahead, meta_set, relabel
 from dmlp_jax.coupled.lookahead import TrainingPass
 from dmlp_jax.data import augment
-from dmlp_jax.retrain import mixing
 from dmlp_jax.retrain.method import Method, Task, TrainingSet, register
+from dmlp_jax.retrain.methods import mixing
+from dmlp_jax.retrain.methods.plain import agreement
 from dmlp_jax.retrain.network import Network
-from dmlp_jax.retrain.plain import agreement
-from dmlp_jax.training import schedule
+from dmlp_jax.training import learning_rates
 from dmlp_jax.training.dispatch import Batch
 from dmlp_jax.training.loop import Planner
 from dmlp_jax.training.state import TrainState, make_optimizer
@@ -40,7 +40,7 @@ class L2RState(NamedTuple):
 def make_l2r(settings: ConfigDict, task: Task) -> Method:
     """L2R, which has no constants of its own; see `retrain.method` for the contract."""
     meta_set.check(settings)
-    network = Network(settings, task, make_optimizer(settings, schedule.make(settings)))
+    network = Network(settings, task, make_optimizer(settings, learning_rates.make(settings)))
     policy = augment.make(settings.augment, crop_size=settings.crop_size)
 
     def init(key: jax.Array, train: TrainingSet) -> L2RState:

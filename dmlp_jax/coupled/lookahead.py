@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from dmlp_jax.coupled.meta_set import Rows
-from dmlp_jax.retrain import losses
+from dmlp_jax.retrain.methods import losses
 from dmlp_jax.retrain.network import Network
 from dmlp_jax.training.state import TrainState
 

@@ -14,8 +14,8 @@ from ml_collections import ConfigDict
 
 from dmlp_jax.data import augment
 from dmlp_jax.errors import UserError
-from dmlp_jax.retrain import division
 from dmlp_jax.retrain.method import TrainingSet
+from dmlp_jax.retrain.methods import division
 from dmlp_jax.training.dispatch import Batch, Plan
 from dmlp_jax.training.loop import Planner
 

@@ -16,11 +16,11 @@ from dmlp_jax.coupled import meta_nets, meta_set, relabel
 from dmlp_jax.coupled.lookahead import TrainingPass
 from dmlp_jax.coupled.meta_nets import MetaState, WeightNet
 from dmlp_jax.data import augment
-from dmlp_jax.retrain import losses, mixing
 from dmlp_jax.retrain.method import Method, Task, TrainingSet, register
+from dmlp_jax.retrain.methods import losses, mixing
+from dmlp_jax.retrain.methods.plain import agreement
 from dmlp_jax.retrain.network import Network
-from dmlp_jax.retrain.plain import agreement
-from dmlp_jax.training import schedule
+from dmlp_jax.training import learning_rates
 from dmlp_jax.training.dispatch import Batch
 from dmlp_jax.training.loop import Planner
 from dmlp_jax.training.state import TrainState, make_optimizer
@@ -38,7 +38,7 @@ class MetaWeightNetState(NamedTuple):
 def make_meta_weight_net(settings: ConfigDict, task: Task) -> Method:
     """Meta-Weight-Net with `lookahead_scale`, `meta_lr`, `meta_decay` and `weight_width`."""
     meta_set.check(settings)
-    rate = schedule.make(settings)
+    rate = learning_rates.make(settings)
     network = Network(settings, task, make_optimizer(settings, rate))
     weight_net = WeightNet(settings.weight_width)
     meta_optimizer = meta_nets.adam(settings.meta_lr, settings.meta_decay)

@@ -26,9 +26,9 @@ from dmlp_jax.coupled.meta_set import Rows
 from dmlp_jax.data import augment
 from dmlp_jax.errors import UserError
 from dmlp_jax.retrain.method import Method, Task, TrainingSet, register
+from dmlp_jax.retrain.methods.plain import agreement
 from dmlp_jax.retrain.network import Network
-from dmlp_jax.retrain.plain import agreement
-from dmlp_jax.training import schedule
+from dmlp_jax.training import learning_rates
 from dmlp_jax.training.dispatch import Batch
 from dmlp_jax.training.loop import Planner
 from dmlp_jax.training.state import TrainState, make_optimizer
@@ -60,7 +60,7 @@ def make_mlc(settings: ConfigDict, task: Task) -> Method:
             f"retrain.optimizer is {settings.optimizer!r}; mlc looks through the optimiser's step, so choose "
             "momentum or sgd"
         )
-    network = Network(settings, task, make_optimizer(settings, schedule.make(settings)))
+    network = Network(settings, task, make_optimizer(settings, learning_rates.make(settings)))
     label_net = LabelNet(
         task.num_classes, settings.label_embedding, settings.label_width, settings.label_skip
     )

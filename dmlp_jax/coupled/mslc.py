@@ -21,11 +21,11 @@ from dmlp_jax.coupled import meta_nets, meta_set
 from dmlp_jax.coupled.lookahead import TrainingPass
 from dmlp_jax.coupled.meta_nets import MetaState, WeightNet
 from dmlp_jax.data import augment
-from dmlp_jax.retrain import losses, mixing
 from dmlp_jax.retrain.method import Method, Task, TrainingSet, register
+from dmlp_jax.retrain.methods import losses, mixing
+from dmlp_jax.retrain.methods.plain import agreement
 from dmlp_jax.retrain.network import Network
-from dmlp_jax.retrain.plain import agreement
-from dmlp_jax.training import schedule
+from dmlp_jax.training import learning_rates
 from dmlp_jax.training.dispatch import Batch
 from dmlp_jax.training.loop import Planner
 from dmlp_jax.training.state import TrainState, make_optimizer
@@ -49,7 +49,7 @@ class MSLCState(NamedTuple):
 def make_mslc(settings: ConfigDict, task: Task) -> Method:
     """MSLC with `correct_start`, `lookahead_scale`, `meta_lr`, `meta_decay` and `weight_width`."""
     meta_set.check(settings)
-    rate = schedule.make(settings)
+    rate = learning_rates.make(settings)
     network = Network(settings, task, make_optimizer(settings, rate))
     weight_net = WeightNet(settings.weight_width)
     meta_optimizer = meta_nets.adam(settings.meta_lr, settings.meta_decay)

@@ -11,10 +11,9 @@ from typing import NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
-from dmlp_jax.config import nearest
-from dmlp_jax.data import cifar, clothing1m, folder, image_sets, own_features
+from dmlp_jax.data.sets import cifar, clothing1m, folder, image_sets, own_features
 from dmlp_jax.data.types import Dataset
-from dmlp_jax.errors import UserError
+from dmlp_jax.errors import UserError, nearest
 
 NAMES = ("digits", "cifar10", "cifar100", "folder", "clothing1m", "npz")
 # Data sets of image files: name, function from the root to its listing.

@@ -9,8 +9,7 @@ other reading (Co-teaching, Han et al. 2018), which flips r.
 
 import numpy as np
 
-from dmlp_jax.config import nearest
-from dmlp_jax.errors import UserError
+from dmlp_jax.errors import UserError, nearest
 
 NAMES = ("none", "symmetric", "asymmetric", "pair", "superclass", "instance", "human")
 

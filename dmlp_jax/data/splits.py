@@ -5,10 +5,12 @@ from pathlib import Path
 import numpy as np
 from ml_collections import ConfigDict
 
-from dmlp_jax import files
-from dmlp_jax.data import human, lazy, noise
+from dmlp_jax.data import noise
+from dmlp_jax.data.images import lazy
+from dmlp_jax.data.sets import human
 from dmlp_jax.data.types import Dataset, Problem
 from dmlp_jax.errors import UserError
+from dmlp_jax.storage import files
 
 # Streams of randomness under one seed.
 _SPLIT, _TRAIN_NOISE, _VAL_NOISE = range(3)

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dmlp_jax.data.lazy import Images
+from dmlp_jax.data.images.lazy import Images
 
 
 class Dataset(NamedTuple):

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from dmlp_jax import files
 from dmlp_jax.errors import UserError
+from dmlp_jax.storage import files
 
 PROGRAMS = {"dividemix": "{:.1f}_{}.json", "c2d": "{:.2f}_{}.json"}
 

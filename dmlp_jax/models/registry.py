@@ -6,8 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from dmlp_jax.config import nearest
-from dmlp_jax.errors import UserError
+from dmlp_jax.errors import UserError, nearest
 from dmlp_jax.models.cnn9 import CNN9
 from dmlp_jax.models.norm import batch_norm
 from dmlp_jax.models.resnet import ResNet

@@ -10,11 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dmlp_jax.purifier.reader import is_on_disk
-
-
-class InputError(ValueError):
-    """An argument of `purify` that it cannot work with."""
+from dmlp_jax.purifier.base.errors import InputError
+from dmlp_jax.purifier.rows.disk import is_on_disk
 
 
 def is_traced(*arrays: Any) -> bool:

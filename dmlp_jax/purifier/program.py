@@ -5,14 +5,17 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dmlp_jax.purifier import baselines, paper, rows, scaling, schedule, transition
-from dmlp_jax.purifier import clean as clean_lib
-from dmlp_jax.purifier import verdict as verdict_lib
-from dmlp_jax.purifier.baselines import PROBES
-from dmlp_jax.purifier.clean import CleanSet
+from dmlp_jax.purifier import choose as verdict_lib
+from dmlp_jax.purifier import probes as baselines
 from dmlp_jax.purifier.config import PurifyConfig
-from dmlp_jax.purifier.reader import Reader
+from dmlp_jax.purifier.paper import schedule as paper
+from dmlp_jax.purifier.posterior import race, transition
+from dmlp_jax.purifier.probes import PROBES
 from dmlp_jax.purifier.result import PurifyResult
+from dmlp_jax.purifier.rows import chunks, scaling
+from dmlp_jax.purifier.rows import clean_set as clean_lib
+from dmlp_jax.purifier.rows.clean_set import CleanSet
+from dmlp_jax.purifier.rows.disk import Reader
 
 
 class Inputs(NamedTuple):
@@ -58,11 +61,11 @@ def run(
     fold_key, start_key = jax.random.split(key)
 
     entries = entries_per_row(config, num_classes)
-    train = rows.load(features, given, weight, num_classes, entries, axis)
+    train = chunks.load(features, given, weight, num_classes, entries, axis)
     val_rows = scaling.standardize(val_features, train.mean)
     clean = clean_lib.make(val_rows, val_labels, num_classes, config.num_folds, fold_key)
-    gram, moment, total = rows.sum_over(rows.moments, train)
-    shared = schedule.share(gram, total, clean, config)
+    gram, moment, total = chunks.sum_over(chunks.moments, train)
+    shared = race.share(gram, total, clean, config)
     probes = (
         baselines.val_only_probe(clean),
         *baselines.ridge_probes(gram, shared.spectrum, moment, total, clean),

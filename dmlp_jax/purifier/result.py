@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 import jax
 
-from dmlp_jax.purifier.baselines import PROBES
-from dmlp_jax.purifier.scaling import LinearClassifier
+from dmlp_jax.purifier.probes import PROBES
+from dmlp_jax.purifier.rows.scaling import LinearClassifier
 
 # What can give the labels, by `PurifyResult.chosen['source']`.
 SOURCES = ("purified", *PROBES, "given")

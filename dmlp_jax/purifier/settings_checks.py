@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dmlp_jax.purifier.checks import InputError, is_traced
+from dmlp_jax.purifier.base.errors import InputError
+from dmlp_jax.purifier.checks import is_traced
 from dmlp_jax.purifier.config import LABEL_OPTIMIZERS, PRESETS, PurifyConfig
 
 

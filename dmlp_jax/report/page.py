@@ -14,10 +14,10 @@ from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 from ml_collections import ConfigDict
 
-from dmlp_jax import files
 from dmlp_jax.data.types import Problem
-from dmlp_jax.report import confidence_figures, feature_map, figures, review, tables, verdict
+from dmlp_jax.report import confidence_figures, feature_map, findings, label_figures, label_tables, review
 from dmlp_jax.report.names import encodable
+from dmlp_jax.storage import files
 
 # In the order in which the page holds them.
 _SCRIPTS = ("decisions.js", "filters.js", "row_list.js", "review.js")
@@ -71,10 +71,10 @@ def write(
     script = Markup("\n".join(_part(name) for name in _SCRIPTS))
     page = _environment().get_template("template.html").render(
         result=result,
-        verdict=verdict,
+        verdict=findings,
         steps=len(purifier["history/changed"]),
-        rows=tables.sources(result),
-        flows=tables.flows(problem.given_labels, purified["labels"], problem.class_names),
+        rows=label_tables.sources(result),
+        flows=label_tables.flows(problem.given_labels, purified["labels"], problem.class_names),
         figures=list(map(Markup, _figures(result, problem, purified, purifier, curves))),
         confidence_figures=list(map(Markup, _confidence_figures(problem, purified, purifier))),
         map=_map(features, purified, config),
@@ -127,9 +127,9 @@ def _figures(
     if true is not None and "labels" in history:
         accuracy = np.mean(history["labels"] == true, axis=1)
         baselines = {name: value for name, value in result["labels"].items() if name != "purified"}
-        drawn.append(figures.label_accuracy(accuracy, baselines, verdict.step(result)))
-    drawn.append(figures.course(history, verdict.step(result)))
-    drawn.append(figures.confusion(problem.given_labels, purified["labels"], names))
+        drawn.append(label_figures.label_accuracy(accuracy, baselines, findings.step(result)))
+    drawn.append(label_figures.course(history, findings.step(result)))
+    drawn.append(label_figures.confusion(problem.given_labels, purified["labels"], names))
     rates = None
     if true is not None:
         wrong = problem.given_labels != true
@@ -137,9 +137,9 @@ def _figures(
             [wrong[true == label].mean() if np.any(true == label) else np.nan for label in range(len(names))]
         )
     class_rows = np.bincount(purified["labels"], minlength=len(names))
-    drawn.append(figures.class_noise(purifier["transition"], names, rates, class_rows))
+    drawn.append(label_figures.class_noise(purifier["transition"], names, rates, class_rows))
     if curves:
-        drawn.append(figures.test_accuracy(curves))
+        drawn.append(label_figures.test_accuracy(curves))
     return drawn
 
 

@@ -5,9 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from dmlp_jax.data import decisions
 from dmlp_jax.data.types import Problem
-from dmlp_jax.report import thumbnails
+from dmlp_jax.report import decisions, thumbnails
 from dmlp_jax.report.names import printable
 
 # Rows that a page lists; 50,000 of them are about a megabyte.

@@ -10,9 +10,10 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from dmlp_jax import files, streams
 from dmlp_jax.errors import UserError
-from dmlp_jax.reproduce import budgets, cells, figures, published, show
+from dmlp_jax.reproduce import budgets, cells, curve_cells, published, show
+from dmlp_jax.runtime import console
+from dmlp_jax.storage import files
 
 # The exit status after SIGTERM, as of dmlp_jax.main.
 RETRY = 75
@@ -35,9 +36,9 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
-    streams.accept_any_text()
+    console.accept_any_text()
     arguments = parser().parse_args(argv)
-    return streams.until_closed(lambda: _main(arguments))
+    return console.until_closed(lambda: _main(arguments))
 
 
 def _main(arguments: argparse.Namespace) -> int:
@@ -68,9 +69,9 @@ def _main(arguments: argparse.Namespace) -> int:
 
 def _list(arguments: argparse.Namespace, wanted: list[str], budget: budgets.Budget) -> None:
     if arguments.figure is not None:
-        print(f"Figure {arguments.figure}: {figures.get(arguments.figure).title}")
-        for cell in figures.of_figure(arguments.figure):
-            print(f"  {cell.name}: {figures.cost(cell, budget)}")
+        print(f"Figure {arguments.figure}: {curve_cells.get(arguments.figure).title}")
+        for cell in curve_cells.of_figure(arguments.figure):
+            print(f"  {cell.name}: {curve_cells.cost(cell, budget)}")
         return
     tables = list(published.TITLES) if arguments.table is None else [arguments.table]
     cells.check_words(wanted, tables)

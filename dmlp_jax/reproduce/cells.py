@@ -19,7 +19,7 @@ from dmlp_jax.config import (
 from dmlp_jax.errors import UserError
 from dmlp_jax.reproduce import published
 from dmlp_jax.reproduce.budgets import Budget
-from dmlp_jax.reproduce.methods import ROWS, How
+from dmlp_jax.reproduce.table_rows import ROWS, How
 
 # Settings that say where the data lie, and those of `retrain` that all methods of a workdir have in common.
 _PLACES = ("data.dir", "data.path", "data.workers", "data.memory_gb")

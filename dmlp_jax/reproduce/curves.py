@@ -12,11 +12,12 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from dmlp_jax import files, pipeline
-from dmlp_jax.reproduce import cells, figures, runner
+from dmlp_jax.pipeline import pipeline
+from dmlp_jax.reproduce import cells, curve_cells, runner
 from dmlp_jax.reproduce.budgets import Budget
 from dmlp_jax.reproduce.cells import Cell
-from dmlp_jax.reproduce.figures import Figure
+from dmlp_jax.reproduce.curve_cells import Figure
+from dmlp_jax.storage import files
 
 
 def make(
@@ -36,10 +37,10 @@ def make(
         UserError: no such figure, or missing data.
         Stopped: `stop` said so.
     """
-    figure = figures.get(number)
+    figure = curve_cells.get(number)
     found = {
         (cell.column, cell.row): _curve(cell, seed, budget, root, folders, stop)
-        for cell in figures.of_figure(number)
+        for cell in curve_cells.of_figure(number)
     }
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -58,7 +59,7 @@ def _curve(cell: Cell, seed: int, budget: Budget, root: Path, folders: dict[str,
     config = cells.config_of(cell, seed, budget, folders)
     workdir = root / "runs" / cells.run_name(config) / f"seed{seed}"
     runner.share_encoder(config, root / "encoders" / cells.encoder_name(config), workdir, stop)
-    purifies = figures.purifies(cell)
+    purifies = curve_cells.purifies(cell)
     config.stages = "pretrain,extract,purify" + ("" if purifies else ",retrain")
     pipeline.run(config, workdir, stop)
     stage = "purify" if purifies else f"retrain/{cell.how.method}-{cell.how.labels}"

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from dmlp_jax import files, lock
+from dmlp_jax.storage import files, lock
 
 # By the cell's name and the seed, results of `runner.run`.
 Results = dict[str, dict[str, dict[str, Any]]]

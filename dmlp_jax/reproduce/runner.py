@@ -8,16 +8,17 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from dmlp_jax import files, pipeline
 from dmlp_jax.config import apply_recipe
 from dmlp_jax.contrastive.probe import linear_probe
 from dmlp_jax.data import datasets
 from dmlp_jax.errors import UserError
+from dmlp_jax.pipeline import pipeline
+from dmlp_jax.pipeline.workdir import Workdir
 from dmlp_jax.reproduce import cells
 from dmlp_jax.reproduce.budgets import Budget
 from dmlp_jax.reproduce.cells import Cell
-from dmlp_jax.retrain import arms, method
-from dmlp_jax.workdir import Workdir
+from dmlp_jax.retrain import label_variants, method
+from dmlp_jax.storage import files
 
 
 def run(
@@ -48,7 +49,10 @@ def run(
     if not method.needs(config.retrain.method).labels:
         config.stages = "retrain"
         pipeline.run(config, workdir, stop)
-        return _scores(workdir, f"{config.retrain.method}-{arms.CLEAN}") | {"labels": None, "epochs": epochs}
+        return _scores(workdir, f"{config.retrain.method}-{label_variants.CLEAN}") | {
+            "labels": None,
+            "epochs": epochs,
+        }
     share_encoder(config, root / "encoders" / cells.encoder_name(config), workdir, stop)
     if not cell.how.method:
         config.stages = "pretrain,extract"
@@ -60,7 +64,7 @@ def run(
     summary = pipeline.run(config, workdir, stop)
     assert summary is not None  # The report is among the stages.
     accuracies = summary["labels"]
-    own = f"{arms.CORRECTED}{config.retrain.method}"
+    own = f"{label_variants.CORRECTED}{config.retrain.method}"
     accuracy = accuracies[own if cell.how.labels == "given" and own in accuracies else cell.how.labels]
     labels = None if accuracy is None else 100 * accuracy
     scores = _scores(workdir, f"{config.retrain.method}-{cell.how.labels}")
@@ -90,9 +94,9 @@ def missing_data(
 
 def corrector(cell: Cell) -> Cell | None:
     """What must run before a cell that learns from labels a method corrected: that method; else None."""
-    if not cell.how.labels.startswith(arms.CORRECTED):
+    if not cell.how.labels.startswith(label_variants.CORRECTED):
         return None
-    method_name = cell.how.labels.removeprefix(arms.CORRECTED)
+    method_name = cell.how.labels.removeprefix(label_variants.CORRECTED)
     return cell._replace(how=cell.how._replace(method=method_name, labels="given"))
 
 

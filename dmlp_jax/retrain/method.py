@@ -8,9 +8,8 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from dmlp_jax.config import nearest
-from dmlp_jax.data.lazy import Images
-from dmlp_jax.errors import UserError
+from dmlp_jax.data.images.lazy import Images
+from dmlp_jax.errors import UserError, nearest
 from dmlp_jax.training.dispatch import Step
 from dmlp_jax.training.loop import Planner
 

@@ -9,7 +9,7 @@ import optax
 from ml_collections import ConfigDict
 
 from dmlp_jax.data import augment
-from dmlp_jax.data.lazy import Images
+from dmlp_jax.data.images.lazy import Images
 from dmlp_jax.errors import UserError
 from dmlp_jax.models import registry
 from dmlp_jax.retrain.method import Task

@@ -9,12 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from dmlp_jax import files, hosts
-from dmlp_jax.data import lazy
-from dmlp_jax.data.lazy import Images
+from dmlp_jax.data.images import lazy
+from dmlp_jax.data.images.lazy import Images
 from dmlp_jax.data.types import Problem
-from dmlp_jax.retrain import arms, method, methods  # noqa: F401  (methods registers them)
+from dmlp_jax.retrain import label_variants, method
 from dmlp_jax.retrain.method import Task, TrainingSet
+from dmlp_jax.retrain.methods import registry  # noqa: F401  (methods registers them)
+from dmlp_jax.runtime import hosts
+from dmlp_jax.storage import files
 from dmlp_jax.training import inference, loop, parallel
 from dmlp_jax.training.loop import LoopOptions
 from dmlp_jax.training.session import Session
@@ -58,7 +60,7 @@ def retrain(
     images = problem.train_inputs.ndim > 2
     method.check_needs(settings.method, images=images, with_val=settings.with_val)
     classes = len(problem.class_names)
-    train_rows, select_rows = arms.split_clean(
+    train_rows, select_rows = label_variants.split_clean(
         problem.val_labels, settings.select_share, np.random.default_rng([seed, 3])
     )
     if not settings.with_val:
@@ -80,7 +82,7 @@ def retrain(
         if known is not None:
             results[source] = known
             continue
-        train = arms.training_set(problem, values, train_rows, classes, noise_rates[source])
+        train = label_variants.training_set(problem, values, train_rows, classes, noise_rates[source])
         correct = _corrector(chosen.correct, train, session.devices) if chosen.correct else None
         options = LoopOptions(
             f"retrain/{settings.method}-{source}",

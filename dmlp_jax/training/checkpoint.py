@@ -20,8 +20,9 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from dmlp_jax import files, hosts
 from dmlp_jax.errors import UserError
+from dmlp_jax.runtime import hosts
+from dmlp_jax.storage import files
 
 
 class Restored(NamedTuple):

@@ -9,7 +9,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from dmlp_jax import prefetch
+from dmlp_jax.data import prefetch
 from dmlp_jax.training import parallel, streaming
 
 BATCH = 1000

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dmlp_jax import prefetch
+from dmlp_jax.data import prefetch
 from dmlp_jax.errors import UserError
 from dmlp_jax.training import dispatch, parallel, streaming
 from dmlp_jax.training.checkpoint import Checkpoints

@@ -6,8 +6,8 @@ import time
 from pathlib import Path
 from typing import Any, TextIO
 
-from dmlp_jax import files
 from dmlp_jax.errors import UserError
+from dmlp_jax.storage import files
 
 
 class MetricsLog:

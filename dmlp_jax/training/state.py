@@ -8,7 +8,7 @@ import optax
 from ml_collections import ConfigDict
 
 from dmlp_jax.errors import UserError
-from dmlp_jax.training.schedule import Schedule
+from dmlp_jax.training.learning_rates import Schedule
 
 
 class TrainState(NamedTuple):

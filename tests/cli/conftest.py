@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from dmlp_jax import cli
+from dmlp_jax.cli import command
 from tests.cli.kit import FEATURES, GIVEN, NAMES, TRUE, VAL_FEATURES, VAL_LABELS, basic
 
 
@@ -35,5 +35,5 @@ def folder(tmp_path_factory):
 def done(folder):
     """One run on .npy files."""
     out = folder / "out"
-    assert cli.main([*basic(folder), "--out", str(out)]) == 0
+    assert command.main([*basic(folder), "--out", str(out)]) == 0
     return out

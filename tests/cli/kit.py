@@ -7,12 +7,12 @@ import sys
 
 import numpy as np
 
-from dmlp_jax import purified_files
+from dmlp_jax.cli import outputs
 from tests.conftest import make_blobs
 
 FEATURES, GIVEN, (VAL_FEATURES, VAL_LABELS), TRUE = make_blobs(0)
 NAMES = np.array(["ant", "bee", "cat"])
-FILES = sorted(purified_files.NAMES)
+FILES = sorted(outputs.NAMES)
 
 
 def basic(folder):

@@ -11,7 +11,8 @@ import time
 import numpy as np
 import pytest
 
-from dmlp_jax import cli, files
+from dmlp_jax.cli import command as cli
+from dmlp_jax.storage import files
 from tests.cli.kit import FILES, basic, run
 
 

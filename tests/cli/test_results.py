@@ -9,7 +9,8 @@ import sys
 import numpy as np
 import pytest
 
-from dmlp_jax import cli, files
+from dmlp_jax.cli import command as cli
+from dmlp_jax.storage import files
 from tests.cli.kit import FEATURES, FILES, GIVEN, NAMES, TRUE, basic, read_issues
 from tests.conftest import accuracy
 
@@ -158,7 +159,7 @@ def test_the_script_is_declared():
 
 @pytest.mark.slow
 def test_streamed_features_give_the_same_labels(folder, done, tmp_path, monkeypatch):
-    from dmlp_jax.data import arrays
+    from dmlp_jax.cli.inputs import arrays
 
     monkeypatch.setattr(arrays, "total_memory", lambda: 1000)
     monkeypatch.setattr(arrays, "_SMALL", 0)

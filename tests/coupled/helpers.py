@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dmlp_jax.coupled import methods  # noqa: F401  (registers them)
+from dmlp_jax.coupled import registry  # noqa: F401  (registers them)
 from dmlp_jax.retrain.method import TrainingSet
 from dmlp_jax.training.dispatch import Batch
 from tests.retrain.helpers import cross_entropy, gradient, logits, softmax

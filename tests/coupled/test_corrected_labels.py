@@ -5,14 +5,15 @@ import shutil
 import numpy as np
 import pytest
 
-from dmlp_jax import files, pipeline, summary
 from dmlp_jax.config import default_config
-from dmlp_jax.corrected import check_networks
 from dmlp_jax.data.types import Problem
 from dmlp_jax.errors import UserError
-from dmlp_jax.retrain import arms
+from dmlp_jax.pipeline import label_sources, pipeline
+from dmlp_jax.pipeline.corrected_labels import check_networks
+from dmlp_jax.pipeline.workdir import Workdir
+from dmlp_jax.retrain import label_variants
 from dmlp_jax.retrain import run as retraining
-from dmlp_jax.workdir import Workdir
+from dmlp_jax.storage import files
 from tests.conftest import make_blobs
 
 
@@ -43,10 +44,12 @@ def corrected(tmp_path):
 
 def test_corrected_labels_are_a_source(corrected):
     workdir, problem, labels = corrected
-    assert arms.parse("given,corrected_mlc") == ["given", "corrected_mlc"]
-    found = summary.labels_of("corrected_mlc", workdir, problem, soft=False)
+    assert label_variants.parse("given,corrected_mlc") == ["given", "corrected_mlc"]
+    found = label_sources.labels_of("corrected_mlc", workdir, problem, soft=False)
     np.testing.assert_array_equal(found, labels)
-    np.testing.assert_array_equal(summary.labels_of("corrected_mlc", workdir, problem, soft=True), PROBS)
+    np.testing.assert_array_equal(
+        label_sources.labels_of("corrected_mlc", workdir, problem, soft=True), PROBS
+    )
 
 
 def test_source_that_no_method_made_is_refused(corrected):
@@ -54,7 +57,7 @@ def test_source_that_no_method_made_is_refused(corrected):
     with pytest.raises(
         UserError, match=r"corrected_l2r.*retrain\.method=l2r --config\.retrain\.labels=given"
     ):
-        summary.labels_of("corrected_l2r", workdir, problem, soft=False)
+        label_sources.labels_of("corrected_l2r", workdir, problem, soft=False)
 
 
 @pytest.mark.parametrize(("preset", "expected"), [("default", 1 - (0.7 + 0.5 + 0.6) / 3), ("paper", None)])
@@ -62,7 +65,7 @@ def test_share_of_wrong_labels_is_that_of_the_purified_distribution(corrected, p
     workdir, problem, _ = corrected
     config = default_config()
     config.purify.preset, config.retrain.soft_labels = preset, True
-    found = summary.noise_rate_of("corrected_mlc", workdir, problem, config)
+    found = label_sources.noise_rate_of("corrected_mlc", workdir, problem, config)
     assert found == (expected if expected is None else pytest.approx(expected))
 
 

@@ -5,10 +5,10 @@ import pytest
 
 from dmlp_jax.coupled.lookahead import TrainingPass
 from dmlp_jax.coupled.meta_set import Rows
-from dmlp_jax.retrain import losses
 from dmlp_jax.retrain.method import Task
+from dmlp_jax.retrain.methods import losses
 from dmlp_jax.retrain.network import Network
-from dmlp_jax.training import schedule
+from dmlp_jax.training import learning_rates
 from dmlp_jax.training.state import make_optimizer
 from tests.coupled import helpers
 from tests.retrain import helpers as retrain_helpers
@@ -19,7 +19,7 @@ RATE = 0.7
 def passed(train, **changes):
     """A network, its state, and its pass over the first eight noisy rows."""
     config = retrain_helpers.settings("mlc", **changes)
-    network = Network(config, Task(3, 2, None), make_optimizer(config, schedule.make(config)))
+    network = Network(config, Task(3, 2, None), make_optimizer(config, learning_rates.make(config)))
     state = network.init(jax.random.key(3), train.inputs)
     return (
         network,

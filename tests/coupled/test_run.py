@@ -4,12 +4,13 @@ import jax
 import numpy as np
 import pytest
 
-from dmlp_jax import files, pipeline, recipes
 from dmlp_jax.config import apply_recipe, default_config
 from dmlp_jax.coupled import meta_set
 from dmlp_jax.errors import UserError
-from dmlp_jax.retrain import method
+from dmlp_jax.pipeline import pipeline
+from dmlp_jax.retrain import method, recipes
 from dmlp_jax.retrain.method import Task
+from dmlp_jax.storage import files
 from tests.coupled import helpers
 from tests.retrain import helpers as retrain_helpers
 from tests.retrain import run_helpers

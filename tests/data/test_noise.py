@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from dmlp_jax.data import noise
-from dmlp_jax.data.cifar import CIFAR100_CLASSES, cifar100_superclasses
+from dmlp_jax.data.sets.cifar import CIFAR100_CLASSES, cifar100_superclasses
 from dmlp_jax.errors import UserError
 
 N = 20_000

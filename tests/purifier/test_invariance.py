@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dmlp_jax import InputError, PurifyConfig, purify
-from dmlp_jax.purifier import rows
+from dmlp_jax.purifier.rows import chunks
 
 FIXED = PurifyConfig(steps=30, selection=False, weight_decay=(0.3,))
 
@@ -71,8 +71,8 @@ def test_features_may_be_integers(blobs, kind):
 @pytest.fixture
 def seven_chunks(monkeypatch):
     """43 rows to a chunk: of 300, the last chunk has 42 and a row of padding."""
-    monkeypatch.setattr(rows, "CHUNK_ENTRIES_CPU", 1)
-    monkeypatch.setattr(rows, "LEAST_ROWS", 43)
+    monkeypatch.setattr(chunks, "CHUNK_ENTRIES_CPU", 1)
+    monkeypatch.setattr(chunks, "LEAST_ROWS", 43)
     jax.clear_caches()
     yield
     jax.clear_caches()
@@ -81,7 +81,7 @@ def seven_chunks(monkeypatch):
 @pytest.mark.parametrize("soft", [False, True], ids=["indices", "distributions"])
 def test_uneven_chunks_do_not_change_the_result(blobs, fixed, seven_chunks, soft):
     features, given, val, _ = blobs
-    assert rows.chunk_rows(300, 12) == 43
+    assert chunks.chunk_rows(300, 12) == 43
     labels = np.eye(3, dtype=np.float32)[given] if soft else given
     config = dataclasses.replace(FIXED, keep_label_history=True)
     found = purify(features, labels, val, config=config)
@@ -125,7 +125,7 @@ def test_a_file_that_fails_while_it_is_read_says_so(blobs):
         """Readable once, for the checks; the disk goes away afterwards."""
 
         def __init__(self, rows):
-            self.rows, self.shape, self.dtype, self.reads = rows, rows.shape, rows.dtype, 0
+            self.rows, self.shape, self.dtype, self.reads = chunks, chunks.shape, chunks.dtype, 0
 
         def __getitem__(self, index):
             self.reads += 1
@@ -188,7 +188,7 @@ def test_order_of_rows_does_not_matter(blobs, fixed):
 
 def test_scale_and_origin_of_the_features_do_not_matter(blobs, fixed):
     features, given, (val_features, val_labels), _ = blobs
-    moved = [50 * rows + 7 for rows in (features, val_features)]
+    moved = [50 * chunks + 7 for chunks in (features, val_features)]
     found = purify(moved[0], given, (moved[1], val_labels), config=FIXED)
     np.testing.assert_allclose(found.probs, fixed.probs, atol=5e-3)
 

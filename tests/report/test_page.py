@@ -8,7 +8,7 @@ import pytest
 
 from dmlp_jax.config import default_config
 from dmlp_jax.data.types import Problem
-from dmlp_jax.report import figures, page, verdict
+from dmlp_jax.report import findings, label_figures, page
 from dmlp_jax.report.names import printable
 
 
@@ -223,13 +223,13 @@ def test_nothing_changed(tmp_path):
 @pytest.mark.parametrize(("own", "words"), [(0.9, "more than"), (0.85, "as much as"), (0.8, "less than")])
 def test_verdict_compares_with_the_best_baseline(own, words):
     labels = {**make_result()["labels"], "purified": own}
-    sentence = verdict.changes(make_result(labels=labels))
+    sentence = findings.changes(make_result(labels=labels))
     assert words in sentence
     assert "noisy plus val probe, 85.0%" in sentence
 
 
 def test_verdict_without_truth_uses_held_out_rows():
-    sentence = verdict.changes(make_result(labels=dict.fromkeys(make_result()["labels"])))
+    sentence = findings.changes(make_result(labels=dict.fromkeys(make_result()["labels"])))
     assert "held-out clean rows" in sentence
     assert "before" not in sentence
 
@@ -239,8 +239,8 @@ def test_figures_are_well_formed_for_any_number_of_classes(classes):
     names = tuple(f"class {i} <&>" for i in range(classes))
     labels = np.arange(200) % classes
     for svg in (
-        figures.confusion(labels, labels[::-1], names),
-        figures.class_noise(np.full((classes, classes), 1 / classes), names, None),
-        figures.label_accuracy(np.linspace(0.5, 0.9, 10), {"given": 0.1, "noisy_probe": 0.7}),
+        label_figures.confusion(labels, labels[::-1], names),
+        label_figures.class_noise(np.full((classes, classes), 1 / classes), names, None),
+        label_figures.label_accuracy(np.linspace(0.5, 0.9, 10), {"given": 0.1, "noisy_probe": 0.7}),
     ):
         ElementTree.fromstring(svg)

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 from dmlp_jax.config import default_config
-from dmlp_jax.data import decisions
 from dmlp_jax.data.types import Problem
-from dmlp_jax.report import page
+from dmlp_jax.report import decisions, page
 from tests.report import chromium
 from tests.report.test_page import PURIFIER, make_result
 

@@ -5,11 +5,11 @@ import json
 
 import pytest
 
-from dmlp_jax import pipeline
 from dmlp_jax.config import apply_recipe
+from dmlp_jax.pipeline import pipeline
+from dmlp_jax.pipeline.stage_settings import relevant_settings
 from dmlp_jax.reproduce import budgets, cells, published, runner, show
-from dmlp_jax.reproduce.methods import ROWS
-from dmlp_jax.stage_settings import relevant_settings
+from dmlp_jax.reproduce.table_rows import ROWS
 
 EVERY = [cell for number in published.TITLES for cell in cells.of_table(number)]
 

@@ -13,7 +13,7 @@ from PIL import Image
 from dmlp_jax.data import datasets
 from dmlp_jax.errors import UserError
 from dmlp_jax.reproduce import __main__ as command
-from dmlp_jax.reproduce import cells, figures, published, results, runner, show
+from dmlp_jax.reproduce import cells, curve_cells, published, results, runner, show
 
 
 @pytest.mark.parametrize(
@@ -59,13 +59,13 @@ def test_list_skips_tables_without_such_cells(capsys):
     assert shown == [cell.name for cell in every if "_sym80" in cell.column or "clothing1m" in cell.column]
 
 
-@pytest.mark.parametrize("number", figures.FIGURES)
+@pytest.mark.parametrize("number", curve_cells.FIGURES)
 def test_list_shows_the_lines_of_a_figure(number, capsys):
     assert command.main(["--list", f"--figure={number}"]) == 0
     printed = capsys.readouterr().out.splitlines()
-    assert printed[0] == f"Figure {number}: {figures.FIGURES[number].title}"
-    every = figures.of_figure(number)
-    assert len(every) == len(figures.FIGURES[number].columns) * len(figures.FIGURES[number].lines)
+    assert printed[0] == f"Figure {number}: {curve_cells.FIGURES[number].title}"
+    every = curve_cells.of_figure(number)
+    assert len(every) == len(curve_cells.FIGURES[number].columns) * len(curve_cells.FIGURES[number].lines)
     for cell, line in zip(every, printed[1:], strict=True):
         assert line.startswith(f"  {cell.name}: ")
         assert ("the purifier, on features of" in line) == ("DMLP" in cell.name)

@@ -5,9 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from dmlp_jax import recipes
-from dmlp_jax.retrain import method, methods  # noqa: F401  (methods registers them)
+from dmlp_jax.retrain import (
+    method,
+    recipes,
+)
 from dmlp_jax.retrain.method import Method, Task, TrainingSet
+from dmlp_jax.retrain.methods import registry  # noqa: F401  (methods registers them)
 from dmlp_jax.training.dispatch import Batch
 
 LR = 0.5

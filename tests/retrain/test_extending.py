@@ -8,9 +8,9 @@ import jax
 import numpy as np
 import pytest
 
-from dmlp_jax import pipeline
 from dmlp_jax.config import apply_recipe
 from dmlp_jax.data.types import Problem
+from dmlp_jax.pipeline import pipeline
 from dmlp_jax.retrain import method
 from dmlp_jax.training.dispatch import Batch
 from tests.conftest import make_blobs

@@ -2,9 +2,8 @@ import jax
 import numpy as np
 import pytest
 
-from dmlp_jax import recipes
 from dmlp_jax.errors import UserError
-from dmlp_jax.retrain import method
+from dmlp_jax.retrain import method, recipes
 from tests.retrain import helpers
 
 TABLE = ((0.0, 1.0), (0.25, 7.0), (0.75, 150.0))

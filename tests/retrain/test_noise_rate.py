@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from dmlp_jax.retrain import arms
+from dmlp_jax.retrain import label_variants
 from dmlp_jax.retrain.noise_rate import estimate
 
 ROWS, CLASSES = 400, 5
@@ -81,7 +81,7 @@ def test_true_labels_are_right(rows, calibrated):
 
 
 def test_every_source_has_a_rate_between_none_and_all_as_a_plain_number(rows):
-    for source in arms.SOURCES:
+    for source in label_variants.SOURCES:
         found = rate(source, {"probs": np.float32(rows["probs"]), "given": rows["given"]})
         assert type(found) is float
         assert 0 <= found <= 1

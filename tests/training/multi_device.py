@@ -18,7 +18,7 @@ from dmlp_jax import PurifyConfig, purify
 from dmlp_jax.config import apply_recipe, default_config
 from dmlp_jax.contrastive.pretrain import load_encoder
 from dmlp_jax.contrastive.pretrain import pretrain as pretrain_encoder
-from dmlp_jax.coupled import methods  # noqa: F401  (registers them)
+from dmlp_jax.coupled import registry  # noqa: F401  (registers them)
 from dmlp_jax.data import datasets, splits
 from dmlp_jax.retrain import method
 from dmlp_jax.retrain.method import Task, TrainingSet

@@ -5,7 +5,7 @@ import optax
 import pytest
 
 from dmlp_jax.errors import UserError
-from dmlp_jax.training import dispatch, loop, schedule
+from dmlp_jax.training import dispatch, learning_rates, loop
 from dmlp_jax.training.dispatch import Plan
 from dmlp_jax.training.loop import LoopOptions
 from dmlp_jax.training.metrics import MetricsLog
@@ -222,7 +222,7 @@ def test_optimizers_decay_kernels_only(name):
             "epochs": 10,
         }
     )
-    optimizer = make_optimizer(settings, schedule.cosine(settings))
+    optimizer = make_optimizer(settings, learning_rates.cosine(settings))
     params = {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}
     zeros = jax.tree.map(jnp.zeros_like, params)
     updates, _ = optimizer.update(zeros, optimizer.init(params), params, epoch=jnp.float32(0))
@@ -243,7 +243,7 @@ def test_lars_follows_its_definition():
             "epochs": 10**6,
         }
     )
-    optimizer = make_optimizer(settings, schedule.cosine(settings))
+    optimizer = make_optimizer(settings, learning_rates.cosine(settings))
     rng = np.random.default_rng(0)
     weights = rng.normal(size=(3, 4))
     params = {"kernel": jnp.asarray(weights, jnp.float32)}

@@ -6,8 +6,9 @@ import pytest
 
 from dmlp_jax.config import apply_recipe, default_config
 from dmlp_jax.contrastive.pretrain import make as make_pretraining
-from dmlp_jax.retrain import method, methods  # noqa: F401  (registers them)
+from dmlp_jax.retrain import method
 from dmlp_jax.retrain.method import Task, TrainingSet
+from dmlp_jax.retrain.methods import registry  # noqa: F401  (registers them)
 from dmlp_jax.training import loop
 from dmlp_jax.training.loop import LoopOptions
 from dmlp_jax.training.session import Session

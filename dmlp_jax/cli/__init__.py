@@ -1,0 +1,1 @@
+"""The command `dmlp-purify`: its arguments, what it reads and what it writes."""

@@ -1,0 +1,186 @@
+"""`dmlp-purify`: files of features and labels in, purified labels, a list of issues and a report out."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from dmlp_jax.cli.parser import make_parser
+from dmlp_jax.errors import UserError
+from dmlp_jax.runtime import console as streams
+
+# Share of the variance of all features from which on one of them is said to decide almost alone.
+ONE_FEATURE = 0.9
+# Rows that this is told from, at most.
+VARIANCE_ROWS = 1000
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; returns the exit status: 0, 2 after a mistake of the user's, 130 after Ctrl-C."""
+    try:
+        run(make_parser().parse_args(argv))
+    except UserError as error:
+        return _fail(str(error), 2)
+    except KeyboardInterrupt:
+        return _fail("interrupted", 130)
+    return 0
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Reads, purifies, writes.
+
+    Raises:
+        UserError: a mistake of the user's.
+    """
+    # Imported late, so that --help and mistakes in arguments do not wait for jax.
+    import jax
+    import numpy as np
+
+    from dmlp_jax.cli import outputs
+    from dmlp_jax.cli.inputs import labelled_rows, reviewed_rows
+    from dmlp_jax.purifier import InputError, PurifyConfig, purify
+    from dmlp_jax.report import feature_map
+    from dmlp_jax.runtime.timing import stopwatch
+
+    outputs.check_folder(arguments.out, arguments.overwrite)
+    feature_map.check(arguments.map)
+    rows = labelled_rows.load(_sources(arguments), _draw(arguments))
+    reviewed = None
+    if arguments.apply:
+        reviewed = reviewed_rows.fold(rows, arguments.apply)
+        rows = reviewed.rows
+    image_of = _image_of(arguments, rows)
+    print(_describe(rows), flush=True)
+    config = PurifyConfig.paper() if arguments.preset == "paper" else PurifyConfig()
+    try:
+        with stopwatch() as seconds:
+            result = purify(
+                rows.features,
+                rows.labels,
+                (rows.val_features, rows.val_labels),
+                num_classes=len(rows.class_names),
+                val_given_labels=rows.val_given_labels,
+                config=config,
+                key=jax.random.key(arguments.seed),
+            )
+            result = jax.tree.map(np.asarray, result)
+    except InputError as error:
+        raise UserError(str(error)) from error
+    settings = {name: _plain(value) for name, value in vars(arguments).items()}
+    try:
+        contents = outputs.write(arguments.out, rows, result, settings, seconds, image_of, reviewed)
+    except OSError as error:
+        raise UserError(f"cannot write to {arguments.out}: {error.strerror}") from error
+    print(f"\n{outputs.table(contents)}\n")
+    for name in outputs.NAMES:
+        print(arguments.out / name)
+
+
+def _sources(arguments: argparse.Namespace) -> Any:
+    from dmlp_jax.cli.inputs.input_files import Sources
+
+    columns = arguments.feature_columns
+    return Sources(
+        features=arguments.features,
+        labels=arguments.labels,
+        val_features=arguments.val_features,
+        val_labels=arguments.val_labels,
+        val_index=arguments.val_index,
+        val_given_labels=arguments.val_given_labels,
+        label_column=arguments.label_column,
+        feature_columns=None if columns is None else tuple(filter(None, columns.split(","))),
+        id_column=arguments.id_column,
+        num_classes=arguments.num_classes,
+    )
+
+
+def _draw(arguments: argparse.Namespace) -> Any:
+    """How clean rows are drawn, or None without --draw-clean."""
+    if arguments.draw_clean is None:
+        return None
+
+    def draw(features: Any, labels: Any, num_classes: int) -> tuple[Any, float]:
+        import jax
+
+        from dmlp_jax.purifier import likely_clean
+
+        found = likely_clean.estimate(features, labels, num_classes)
+        key = jax.random.fold_in(jax.random.key(arguments.seed), 1)
+        return likely_clean.draw(found.correct, labels, arguments.draw_clean, key), found.noise_rate
+
+    return draw
+
+
+def _image_of(arguments: argparse.Namespace, rows: Any) -> Any:
+    """The function from a noisy row to its picture, or None without --images."""
+    from dmlp_jax.cli.inputs import input_files, row_images
+
+    if arguments.images is None:
+        if arguments.image_names is not None:
+            raise UserError("--image-names needs --images, the folder where they lie")
+        return None
+    if arguments.image_names is not None:
+        names = input_files.read_labels(arguments.image_names)
+        paths = row_images.find(arguments.images, rows.file_rows, names)
+    elif rows.ids is not None:
+        paths = row_images.find(arguments.images, rows.file_rows, rows.ids)
+    else:
+        paths = row_images.find(arguments.images, rows.file_rows)
+    return lambda row: row_images.thumbnail(paths[rows.row_numbers[row]])
+
+
+def _describe(rows: Any) -> str:
+    shown = ", ".join(rows.class_names[:8]) + (", ..." if len(rows.class_names) > 8 else "")
+    lines = [
+        f"{len(rows.labels):,} rows to purify and {len(rows.val_labels):,} clean ones, "
+        f"{rows.features.shape[1]:,} features, {len(rows.class_names)} classes: {shown}"
+    ]
+    if rows.left_out:
+        lines.append(
+            f"no features, since they are no numbers or count the rows: {', '.join(map(repr, rows.left_out))}"
+        )
+    lines += _of_one_feature(rows.features)
+    return "\n".join(lines)
+
+
+def _of_one_feature(features: Any) -> list[str]:
+    """A line about a feature of a matrix [n, d] that outweighs all others by its unit, else none.
+
+    Some rows tell it: on disk or in memory, no copy of the matrix is made.
+    """
+    import numpy as np
+
+    some = np.asarray(features[:: -(-len(features) // VARIANCE_ROWS)], np.float64)
+    with np.errstate(invalid="ignore"):
+        variances = np.var(some, axis=0)
+    largest, total = int(np.argmax(variances)), float(np.sum(variances))
+    # NaN compares as false; `purify` says where it is.
+    if features.shape[1] < 2 or not variances[largest] > ONE_FEATURE * total:
+        return []
+    return [
+        f"feature {largest}, counted from 0, has {variances[largest] / total:.1%} of the variance of all "
+        "features and decides almost alone; if their units differ, divide each by its standard deviation"
+    ]
+
+
+def _plain(value: Any) -> Any:
+    """An argument as JSON has it."""
+    if isinstance(value, list):
+        return [_plain(entry) for entry in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def _fail(message: str, status: int) -> int:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr, flush=True)
+    return status
+
+
+def console() -> NoReturn:
+    """Entry point of `dmlp-purify`."""
+    streams.accept_any_text()
+    sys.exit(main())
+
+
+if __name__ == "__main__":
+    console()

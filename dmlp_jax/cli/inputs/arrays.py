@@ -1,0 +1,149 @@
+"""Matrices and lists of the user's own from .npy, .npz, .txt and .json files; nothing is unpickled."""
+
+import json
+import os
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from dmlp_jax.errors import UserError
+
+# Features above this share of the memory stay on disk: in memory `purify` holds them several times.
+MEMORY_SHARE = 0.1
+# Where the system does not tell how much memory there is.
+USUAL_MEMORY = 2**33
+# np.load maps no empty array, and a file this small is not worth it.
+_SMALL = 2**16
+_CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+VECTOR_SUFFIXES = (".npy", ".txt", ".json")
+
+
+def read_matrix(path: Path) -> np.ndarray:
+    """The array of a .npy file, as a memory map where in float32 it exceeds `MEMORY_SHARE` of the memory.
+
+    Raises:
+        UserError: the file is missing, damaged or holds Python objects.
+    """
+    array = _load(path, None if _size(path) < _SMALL else "r")
+    if isinstance(array, np.memmap) and 4 * array.size <= MEMORY_SHARE * total_memory():
+        return np.array(array)
+    return array
+
+
+def read_vector(path: Path) -> np.ndarray:
+    """One value per row, [n]: from .npy, .txt (a line each) or .json (a flat list of numbers or strings).
+
+    Raises:
+        UserError: another kind of file, or one that is missing, damaged or not flat.
+    """
+    if path.suffix == ".npy":
+        values = _load(path, None)
+        if values.ndim == 2 and values.shape[1] == 1:
+            values = values[:, 0]
+        if values.ndim != 1:
+            raise UserError(f"{path} must hold one value per row, [n], but has shape {values.shape}")
+        return values
+    if path.suffix == ".txt":
+        return np.array(_read_text(path).splitlines(), dtype=np.str_)
+    if path.suffix == ".json":
+        return _read_json(path)
+    raise UserError(f"{path}: unknown kind of file {path.suffix!r}; use {', '.join(VECTOR_SUFFIXES)}")
+
+
+def read_row_index(path: Path, count: int) -> np.ndarray:
+    """Row numbers [m] from a file of row numbers, or of a boolean for each of `count` rows.
+
+    Raises:
+        UserError: neither of the two, a row that does not exist, or one that is named twice.
+    """
+    values = read_vector(path)
+    if values.dtype.kind == "U":
+        values = _parsed_rows(path, values)
+    if values.dtype.kind == "b":
+        if len(values) != count:
+            raise UserError(f"{path} has {len(values)} booleans for {count} rows; give one for each row")
+        values = np.flatnonzero(values)
+    if values.dtype.kind not in "iu" or not len(values):
+        raise UserError(
+            f"{path} must hold row numbers, or a boolean for each of the {count} rows, and name at least one "
+            f"row; got {len(values)} of type {values.dtype}"
+        )
+    bad = (values < 0) | (values >= count)
+    if bad.any():
+        place = int(bad.argmax())
+        raise UserError(f"{path}: entry {place} is row {values[place]}, but the rows are 0 to {count - 1}")
+    unique, counts = np.unique(values, return_counts=True)
+    if len(unique) < len(values):
+        raise UserError(
+            f"{path} names row {unique[counts.argmax()]} {counts.max()} times; name each row once"
+        )
+    return values.astype(np.int64)
+
+
+def _parsed_rows(path: Path, texts: np.ndarray) -> np.ndarray:
+    """Row numbers or booleans from lines of text."""
+    words = np.strings.lower(np.strings.strip(texts))
+    if len(words) and np.isin(words, ("true", "false")).all():
+        return words == "true"
+    try:
+        return texts.astype(np.int64)
+    except (ValueError, OverflowError) as error:
+        raise UserError(f"{path} must hold row numbers, or True or False for each row ({error})") from error
+
+
+def total_memory() -> int:
+    """Bytes of memory that this process may use: of the machine, or of its control group if that is less."""
+    try:
+        limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    except (AttributeError, ValueError, OSError):
+        limits = [USUAL_MEMORY]
+    for name in _CGROUP_LIMITS:
+        try:
+            limits.append(int(Path(name).read_text()))
+        except (OSError, ValueError):
+            # No such control group, or 'max'.
+            continue
+    return min(limits)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _load(path: Path, mmap_mode: str | None) -> np.ndarray:
+    try:
+        # A header that promises more than the file has is noticed before memory is taken.
+        mapped = np.lib.format.open_memmap(path, mode=mmap_mode or "r")
+        return mapped if mmap_mode else np.array(mapped)
+    except (OSError, ValueError, OverflowError, EOFError, MemoryError) as error:
+        why = str(error)
+        if zipfile.is_zipfile(path):
+            why = "it is an archive of arrays; name it .npz"
+        elif "Python objects" in why:
+            why = "it holds Python objects; save plain numbers or numpy.str_"
+        raise UserError(f"{path} cannot be read ({why})") from None
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read as text in UTF-8 ({error})") from error
+
+
+def _read_json(path: Path) -> np.ndarray:
+    try:
+        values = json.loads(_read_text(path))
+    except ValueError as error:
+        raise UserError(f"{path} cannot be read as JSON ({error})") from error
+    if not isinstance(values, list):
+        raise UserError(f"{path} must hold a flat JSON list, not {type(values).__name__}")
+    for place, value in enumerate(values):
+        if not isinstance(value, (bool, int, float, str)):
+            raise UserError(f"{path}: entry {place} is {value!r}; it must be a number or a string")
+    kinds = {type(value) for value in values}
+    return np.array(values, dtype=np.str_ if str in kinds else None)

@@ -1,0 +1,167 @@
+"""The clean rows among the user's files, or drawn from the noisy ones."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dmlp_jax.cli.inputs import arrays
+from dmlp_jax.cli.inputs.input_files import (
+    SAME,
+    FeatureFile,
+    Sources,
+    check_matrix,
+    read_features,
+    read_labels,
+)
+from dmlp_jax.data import class_labels
+from dmlp_jax.errors import UserError
+
+# From features [n, d], class indices [n] and the number of classes: rows to take for clean, and a noise rate.
+Draw = Callable[[Any, np.ndarray, int], tuple[np.ndarray, float]]
+
+
+def find(sources: Sources, own: FeatureFile, labels: np.ndarray, draw: Draw | None) -> dict[str, Any]:
+    """'features', 'labels', 'given' of the clean rows, and the 'index' of those among the noisy ones.
+
+    'noise_rate' too, where they were drawn.
+
+    Args:
+        sources: where they stand.
+        own: the noisy rows.
+        labels: as given to these, [n].
+        draw: instead of any given, takes some of the noisy rows for clean.
+
+    Raises:
+        UserError: there are none, or they do not fit the noisy rows.
+    """
+    if sources.val_features is not None and sources.val_index is not None:
+        raise UserError("give --val-features or --val-index, not both: the clean rows are one set")
+    if draw is not None:
+        return _drawn(sources, own, labels, draw)
+    if sources.val_index is not None:
+        found = _among(sources, sources.val_index, own, labels)
+    elif sources.val_features is not None:
+        found = _apart(sources, sources.val_features, own)
+    elif {"val_features", "val_labels"} <= set(own.others):
+        found = _inside(sources, own)
+    else:
+        holds = f" ({sources.features} holds {', '.join(sorted(own.others))})" if own.others else ""
+        raise UserError(
+            "no clean rows: give a few rows whose labels are right, as --val-features and --val-labels, or "
+            f"as --val-index FILE with their row numbers, or --draw-clean to do without{holds}"
+        )
+    name = found.pop("name")
+    count = len(found["features"])
+    if sources.val_labels is not None:
+        found["labels"] = read_labels(sources.val_labels, sources.label_column)
+    if found["labels"] is None:
+        raise UserError(f"{name} holds no labels; give them with --val-labels")
+    if sources.val_given_labels not in (None, SAME):
+        found["given"] = read_labels(Path(sources.val_given_labels), sources.label_column)
+    check_count("val labels", found["labels"], count, name)
+    if found["given"] is not None:
+        check_count("val given labels", found["given"], count, name)
+    width = found["features"].shape[-1]
+    if width != own.features.shape[1]:
+        raise UserError(
+            f"{name} has {width} columns of features but {sources.features} has {own.features.shape[1]}; "
+            "both must come from the same encoder"
+        )
+    return found
+
+
+def _drawn(sources: Sources, own: FeatureFile, labels: np.ndarray, draw: Draw) -> dict[str, Any]:
+    """Clean rows drawn from the rows themselves."""
+    for name in ("val_features", "val_labels", "val_index", "val_given_labels"):
+        if getattr(sources, name) is not None:
+            option = name.replace("_", "-")
+            raise UserError(f"give --{option} or --draw-clean, not both: each says what is clean")
+    if "val_features" in own.others:
+        raise UserError(f"{sources.features} holds val_features, its clean rows; leave --draw-clean out")
+    known = {"labels": labels}
+    if "true_labels" in own.others:
+        known["true_labels"] = own.others["true_labels"]
+    encoded, names = class_labels.encode(known, sources.num_classes)
+    absent = np.setdiff1d(np.arange(len(names)), encoded["labels"])
+    if absent.size:
+        raise UserError(
+            f"no row is labelled {names[absent[0]]!r} ({absent.size} of {len(names)} classes), so none can "
+            "be drawn; correct --num-classes or the labels, or give clean rows"
+        )
+    index, noise_rate = draw(own.features, encoded["labels"], len(names))
+    if len(index) == len(labels):
+        raise UserError("--draw-clean: every class has one row only, so none is left to be purified")
+    return {
+        "features": np.asarray(own.features[index]),
+        "labels": labels[index],
+        "given": None,
+        "index": index,
+        "noise_rate": noise_rate,
+    }
+
+
+def _among(sources: Sources, path: Path, own: FeatureFile, labels: np.ndarray) -> dict[str, Any]:
+    """Clean rows that the index in a file picks of the rows themselves."""
+    index = arrays.read_row_index(path, len(own.features))
+    if sources.val_given_labels == SAME and sources.val_labels is None:
+        raise UserError(
+            "--val-given-labels without a file needs --val-labels: the true labels of these rows, to compare"
+        )
+    return {
+        "features": np.asarray(own.features[index]),
+        "labels": labels[index],
+        "given": labels[index] if sources.val_given_labels == SAME else None,
+        "index": index,
+        "name": f"--val-index {path}",
+    }
+
+
+def _apart(sources: Sources, path: Path, own: FeatureFile) -> dict[str, Any]:
+    """Clean rows of a file of their own."""
+    if sources.val_given_labels == SAME:
+        raise UserError("--val-given-labels needs a file, unless --val-index says which rows are clean")
+    # The columns of the noisy rows, by their whole names: f1 is not to be found in f10.
+    clean = read_features(path, sources, own.columns, exact=True)
+    return {
+        "features": clean.features,
+        "labels": clean.labels,
+        "given": None,
+        "index": np.zeros(0, np.int64),
+        "name": str(path),
+    }
+
+
+def _inside(sources: Sources, own: FeatureFile) -> dict[str, Any]:
+    """Clean rows that the npz file of the noisy ones holds as well."""
+    name = f"val_features in {sources.features}"
+    check_matrix(name, own.others["val_features"])
+    return {
+        "features": own.others["val_features"],
+        "labels": own.others["val_labels"],
+        "given": own.others.get("val_given_labels"),
+        "index": np.zeros(0, np.int64),
+        "name": name,
+    }
+
+
+def check_count(what: str, values: np.ndarray, count: int, of: str) -> None:
+    """Raises a UserError if there is not one label for each row."""
+    if values.ndim != 1 or len(values) != count:
+        raise UserError(
+            f"{what}: shape {values.shape}, but {of} has {count} rows; give one label for each row"
+        )
+
+
+def check_every_class(encoded: dict[str, np.ndarray], names: tuple[str, ...]) -> None:
+    """Raises a UserError if there are fewer than two classes, or one has no clean row."""
+    if len(names) < 2:
+        raise UserError(f"all labels are {names[0]!r}; purification needs at least two classes")
+    absent = np.setdiff1d(np.arange(len(names)), encoded["val labels"])
+    if absent.size:
+        shown = ", ".join(repr(names[label]) for label in absent[:8]) + (", ..." if absent.size > 8 else "")
+        raise UserError(
+            f"the clean rows have none of class {shown} ({absent.size} of {len(names)} classes); add at "
+            "least one clean row of each, or remove the class from the data"
+        )

@@ -1,0 +1,179 @@
+"""Where a labelling problem stands, and what one of its files holds."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dmlp_jax.cli.inputs import arrays, tables
+from dmlp_jax.errors import UserError
+from dmlp_jax.storage import files
+
+# Entries of a block of features that is looked through at a time; those of a file may not fit into memory.
+_BLOCK = 2**22
+# Said of the clean rows for `Sources.val_given_labels`: take the labels that LABELS gives them.
+SAME = "same"
+
+
+@dataclasses.dataclass(frozen=True)
+class Sources:
+    """Where everything stands.
+
+    Attributes:
+        features: file of the rows' features; a table or npz file may hold the labels too.
+        labels: file of their given labels.
+        val_features: file of the clean rows.
+        val_labels: file of their true labels.
+        val_index: file that says which of the rows are clean, instead of `val_features`.
+        val_given_labels: file of what the noisy source gave to the clean rows; with `val_index` also `SAME`.
+        label_column: of tables, for labels; a table of features need not have it where a file of labels
+            is named.
+        feature_columns: of tables, see `tables.read`.
+        id_column: of tables, for the rows' names.
+        num_classes: labels are class indices below it.
+    """
+
+    features: Path
+    labels: Path | None = None
+    val_features: Path | None = None
+    val_labels: Path | None = None
+    val_index: Path | None = None
+    val_given_labels: Path | str | None = None
+    label_column: str | None = None
+    feature_columns: tuple[str, ...] | None = None
+    id_column: str | None = None
+    num_classes: int | None = None
+
+
+class FeatureFile(NamedTuple):
+    """What a file of features holds; None for what it does not."""
+
+    features: Any
+    labels: np.ndarray | None = None
+    ids: np.ndarray | None = None
+    columns: tuple[str, ...] | None = None
+    left_out: tuple[str, ...] = ()
+    others: Mapping[str, np.ndarray] = MappingProxyType({})
+
+
+def read_labels(path: Path, column: str | None = None) -> np.ndarray:
+    """One value per row, [n], from a list or from a column of a table.
+
+    Raises:
+        UserError: another kind of file, or one that cannot be read.
+    """
+    if path.suffix in tables.SUFFIXES:
+        return tables.read_column(path, column)
+    if path.suffix not in arrays.VECTOR_SUFFIXES:
+        known = ", ".join([*arrays.VECTOR_SUFFIXES, *tables.SUFFIXES])
+        raise UserError(f"{path}: unknown kind of file {path.suffix!r}; use {known}")
+    return arrays.read_vector(path)
+
+
+def read_features(
+    path: Path, sources: Sources, columns: tuple[str, ...] | None, exact: bool = False
+) -> FeatureFile:
+    """A file of features, with what else it holds.
+
+    Args:
+        path: the file, `sources.features` or `sources.val_features`.
+        sources: which columns of tables are what.
+        columns: of tables, for features.
+        exact: `columns` are whole names, not what names begin with.
+
+    Raises:
+        UserError: the file cannot be read or holds no matrix of features.
+    """
+    table = path.suffix in tables.SUFFIXES
+    own = path == sources.features
+    if own and not table:
+        _refuse_options_of_tables(sources)
+    if path.suffix == ".npy":
+        found = FeatureFile(arrays.read_matrix(path))
+    elif path.suffix == ".npz":
+        stored = files.load_npz(path, ("features",))
+        found = FeatureFile(stored.pop("features"), stored.pop("labels", None), others=stored)
+    elif table:
+        read = tables.read(
+            path,
+            label_column=sources.label_column,
+            feature_columns=columns,
+            # The clean rows' table need not name its rows.
+            id_column=sources.id_column if own else None,
+            exact=exact,
+            labelled=(sources.labels if own else sources.val_labels) is None,
+        )
+        found = FeatureFile(read.features, read.labels, read.ids, read.columns, read.left_out)
+    else:
+        raise UserError(
+            f"{path}: unknown kind of file {path.suffix!r}; features come as .npy, .npz, "
+            f"{', '.join(tables.SUFFIXES)}"
+        )
+    check_matrix(str(path), found.features)
+    if own:
+        _check_varied(str(path), found.features)
+    return found
+
+
+def check_matrix(name: str, features: Any) -> None:
+    """Features are a matrix of finite real numbers with at least one row and column.
+
+    `purify` looks too, but knows only of the rows that it gets: these are numbered as the file numbers them.
+
+    Raises:
+        UserError: they are not; the message calls them `name`.
+    """
+    if features.ndim != 2 or 0 in features.shape:
+        raise UserError(
+            f"{name} must hold a matrix [rows, features] with at least one of each, but has shape "
+            f"{features.shape}; flatten each example to one row"
+        )
+    if features.dtype.kind not in "fiu":
+        raise UserError(f"{name} must hold real numbers, not {features.dtype}; convert them to float32")
+    if features.dtype.kind == "f":
+        _check_finite(name, features)
+
+
+def _check_finite(name: str, features: Any) -> None:
+    """Finite in float32, in which the purifier computes."""
+    step = max(1, _BLOCK // features.shape[1])
+    bad, first = 0, None
+    for start in range(0, len(features), step):
+        with np.errstate(over="ignore"):
+            finite = np.isfinite(np.asarray(features[start : start + step], np.float32))
+        if finite.all():
+            continue
+        rows = np.flatnonzero(~finite.all(axis=1))
+        bad += len(rows)
+        if first is None:
+            row, column = start + int(rows[0]), int((~finite[rows[0]]).argmax())
+            first = f"row {row}, column {column} is {features[row, column]}"
+    if first:
+        raise UserError(
+            f"{name}: {first}, counted from 0 ({bad} of {len(features)} rows hold NaN or infinity in "
+            "float32); remove those rows or repair the features"
+        )
+
+
+def _refuse_options_of_tables(sources: Sources) -> None:
+    """Options that would have no effect, since `sources.features` is no table."""
+    names = ["feature_columns", "id_column"]
+    others = (sources.labels, sources.val_features, sources.val_labels, sources.val_given_labels)
+    if not any(Path(path).suffix in tables.SUFFIXES for path in others if path is not None):
+        names.append("label_column")
+    for name in names:
+        if getattr(sources, name) is not None:
+            raise UserError(f"--{name.replace('_', '-')} is for tables, but {sources.features} is none")
+
+
+def _check_varied(name: str, features: Any) -> None:
+    """Rows differ; only as many are read as that takes."""
+    first = np.asarray(features[0])
+    for start in range(0, len(features), 4096):
+        if (np.asarray(features[start : start + 4096]) != first).any():
+            return
+    if len(features) > 1:
+        raise UserError(f"{name}: all {len(features)} rows are the same; nothing can be learned from them")

@@ -1,0 +1,87 @@
+"""The images that rows of features were made of, for a gallery."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from dmlp_jax.data.images.decode import FORMATS
+from dmlp_jax.data.sets.folder import SUFFIXES
+from dmlp_jax.errors import UserError
+
+# Side of a picture in the gallery, pixels.
+SIDE = 160
+
+
+def find(folder: Path, count: int, names: np.ndarray | None = None) -> list[Path]:
+    """The image of each row, [count].
+
+    Args:
+        folder: where they lie.
+        count: rows.
+        names: their files, relative to the folder, with or without suffix; by default all images of the
+            folder in the order of their names.
+
+    Raises:
+        UserError: no such folder or none that may be read, another number of images than rows, or an order or
+            name that is unclear.
+    """
+    try:
+        if not folder.is_dir():
+            raise UserError(f"--images: no folder {folder}")
+        beside = sorted(folder.iterdir())
+    except OSError as error:
+        raise UserError(f"--images: {folder} cannot be read: {error.strerror}") from error
+    if names is None:
+        return _in_order(folder, beside, count)
+    if len(names) != count:
+        raise UserError(f"there are {len(names)} image names for {count} rows; give one for each row")
+    known = {
+        name: path
+        for path in sorted(folder.rglob("*"))
+        if path.suffix.lower() in SUFFIXES
+        for name in (path.relative_to(folder).as_posix(), path.relative_to(folder).with_suffix("").as_posix())
+    }
+    for row, name in enumerate(names):
+        if str(name) not in known:
+            raise UserError(
+                f"--images: row {row} is {str(name)!r}, but {folder} holds no such image; names are those of "
+                "files in it, with or without suffix"
+            )
+    return [known[str(name)] for name in names]
+
+
+def thumbnail(path: Path) -> np.ndarray | None:
+    """An image [h, w, 3] uint8 of at most `SIDE` pixels a side; None where it cannot be read."""
+    try:
+        with Image.open(path, formats=FORMATS) as stored:
+            stored.draft("RGB", (SIDE, SIDE))
+            image = stored.convert("RGB")
+            image.thumbnail((SIDE, SIDE))
+            return np.asarray(image)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        # A gallery with a gap is worth more than none.
+        return None
+
+
+def _in_order(folder: Path, beside: list[Path], count: int) -> list[Path]:
+    paths = [path for path in beside if path.suffix.lower() in SUFFIXES]
+    if len(paths) != count:
+        raise UserError(
+            f"{folder} holds {len(paths)} images ({', '.join(SUFFIXES)}) for {count} rows; name the image of "
+            "each row with --image-names, or with --id-column"
+        )
+    natural = sorted(paths, key=lambda path: [(int(n), t) if n else (-1, t) for n, t in _parts(path.name)])
+    for row, (one, other) in enumerate(zip(paths, natural, strict=True)):
+        if one != other:
+            raise UserError(
+                f"the order of the images in {folder} is unclear: is {one.name} or {other.name} the image of "
+                f"row {row}? Name the image of each row with --image-names"
+            )
+    return paths
+
+
+def _parts(name: str) -> list[tuple[str, str]]:
+    """Runs of digits and of other characters: 'a10.png' as ('', 'a'), ('10', ''), ('', '.png')."""
+    return re.findall(r"(\d+)|(\D+)", name)

@@ -1,0 +1,241 @@
+"""What `dmlp-purify` leaves: purified.npz, purifier.npz, issues.csv, report.html and summary.json."""
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from dmlp_jax.cli.inputs.labelled_rows import LabelledRows
+from dmlp_jax.cli.inputs.reviewed_rows import Reviewed
+from dmlp_jax.data.types import Problem
+from dmlp_jax.errors import UserError
+from dmlp_jax.interop import issues
+from dmlp_jax.pipeline import label_sources, summary
+from dmlp_jax.purifier import PurifyResult
+from dmlp_jax.report import findings, page
+from dmlp_jax.report.contents import purifier_arrays
+from dmlp_jax.storage import files
+
+# summary.json is written last: where it is, the others are.
+NAMES = ("purified.npz", "purifier.npz", "issues.csv", "report.html", "summary.json")
+# Of the folder inside OUT where the new files wait until all are whole.
+_PREFIX = ".dmlp-purify."
+
+
+def check_folder(folder: Path, overwrite: bool) -> None:
+    """The folder can take the files; called before anything is computed, and leaves nothing.
+
+    Raises:
+        UserError: it is a file, cannot be written to, or holds earlier results that are not to be replaced.
+    """
+    files.refuse_address(folder, "--out")
+    made: list[Path] = []
+    try:
+        if folder.exists() and not folder.is_dir():
+            raise UserError(f"--out: {folder} is a file; name a folder")
+        there = [name for name in NAMES if (folder / name).exists()]
+        if there and not overwrite:
+            raise UserError(f"--out: {folder} holds {', '.join(there)} already; name another, or --overwrite")
+        for name in there:
+            if (folder / name).is_dir():
+                raise UserError(f"--out: {folder / name} is a folder, not a result; name another folder")
+        made += [path for path in (folder, *folder.parents) if not path.exists()]
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"--out: cannot write to {folder}: {error.strerror}; choose a folder that you may write to"
+        ) from error
+    finally:
+        for path in made:
+            with contextlib.suppress(OSError):
+                path.rmdir()
+
+
+def write(
+    folder: Path,
+    rows: LabelledRows,
+    result: PurifyResult,
+    settings: dict[str, Any],
+    seconds: dict[str, float],
+    image_of: Callable[[int], np.ndarray | None] | None = None,
+    reviewed: Reviewed | None = None,
+) -> dict[str, Any]:
+    """Writes the files, all of them or none: earlier results stay until the new ones are whole.
+
+    Args:
+        folder: is made where it is not there.
+        rows: the problem.
+        result: of `purify`, as NumPy arrays.
+        settings: the command's arguments, 'features', 'seed', 'preset', 'gallery' and 'map' among them.
+        seconds: of the purification, 'compile' and 'run'.
+        image_of: the picture of a noisy row, for the gallery.
+        reviewed: what reviews decided, where `rows` is what they left.
+
+    Returns:
+        The contents of summary.json.
+
+    Raises:
+        UserError: the folder cannot be written to, or is full.
+    """
+    ids = None if rows.ids is None else rows.ids[rows.row_numbers]
+    found = issues(result, rows.labels, rows.class_names, index=rows.row_numbers, ids=ids)
+    contents = summarize(rows, result, settings, seconds)
+    decided = {}
+    if rows.noise_rate is not None:
+        known = rows.row_numbers if reviewed is None else np.append(rows.row_numbers, reviewed.row_numbers)
+        decided["drawn_index"] = np.setdiff1d(np.arange(rows.file_rows), known)
+    if reviewed is not None:
+        contents["review"] = reviewed.counts
+        decided |= {"reviewed_index": reviewed.row_numbers, "reviewed_labels": reviewed.labels}
+    purified = {name: getattr(result, name) for name in ("labels", "probs", "confidence", "changed")}
+    arrays = purifier_arrays(result)
+    with _replacing(folder) as new:
+        files.save_npz(
+            new / "purified.npz",
+            {**purified, "index": rows.row_numbers, "class_names": np.array(rows.class_names), **decided},
+        )
+        files.save_npz(new / "purifier.npz", arrays)
+        files.save_text(new / "issues.csv", found.csv())
+        page.write(
+            new / "report.html",
+            contents,
+            ConfigDict({"report": {key: settings[key] for key in ("gallery", "map")}, "arguments": settings}),
+            _problem(rows),
+            purified,
+            arrays,
+            curves={},
+            row_index=rows.row_numbers,
+            row_names=ids,
+            image_of=image_of,
+        )
+        files.save_json(new / "summary.json", contents)
+    return contents
+
+
+def summarize(
+    rows: LabelledRows, result: PurifyResult, settings: dict[str, Any], seconds: dict[str, float]
+) -> dict[str, Any]:
+    """The contents of summary.json; the keys are those of the pipeline's, as far as they apply."""
+    scores = {
+        name: {key: summary.finite(value) for key, value in result.scores[name].items()}
+        for name in label_sources.LABEL_SOURCES
+    }
+    labels = {"given": rows.labels, **result.baselines, "purified": result.labels}
+    true, right = rows.true_labels, scores["given"]["estimated_accuracy"]
+    return {
+        "dataset": Path(settings["features"]).name,
+        "rows": {"train": len(rows.labels), "val": len(rows.val_labels), "test": 0},
+        "classes": list(rows.class_names),
+        "noise": {
+            "name": "given",
+            "rate": None,
+            "measured_flip_rate": None if true is None else float(np.mean(rows.labels != true)),
+            # The paper's labels are no calibrated probabilities.
+            "estimated_flip_rate": None if right is None or settings["preset"] != "default" else 1 - right,
+        },
+        "drawn": None if rows.noise_rate is None else {"noise_rate": rows.noise_rate},
+        "seed": settings["seed"],
+        "preset": settings["preset"],
+        "labels": {
+            name: None if true is None else float(np.mean(labels[name] == true))
+            for name in label_sources.LABEL_SOURCES
+        },
+        "changed": float(np.mean(result.changed)),
+        "held_out": {name: values["accuracy"] for name, values in scores.items()},
+        "scores": scores,
+        "source": result.source,
+        "chosen": {name: int(value) for name, value in result.chosen.items()},
+        "test": {},
+        "probe": {"linear": None, "knn": None},
+        "seconds": {"purify": seconds},
+        "arguments": settings,
+        **summary.provenance(),
+    }
+
+
+def table(contents: dict[str, Any]) -> str:
+    """What came out, for the screen: held-out accuracy of each source of labels, and how many changed."""
+    known = contents["labels"]["purified"] is not None
+    lines = [f"{'labels':<22}{'right on held-out clean rows':>30}{'right, by the true labels':>27}"]
+    lines[0] = lines[0] if known else lines[0][:52]
+    for name in label_sources.LABEL_SOURCES:
+        cells = [contents["held_out"][name], *([contents["labels"][name]] if known else [])]
+        shown = ["-" if value is None else f"{value:.1%}" for value in cells]
+        lines.append(f"{name:<22}{shown[0]:>30}" + "".join(f"{text:>27}" for text in shown[1:]))
+    count = contents["rows"]["train"]
+    lines += [
+        "",
+        findings.trust(contents),
+        *filter(None, (findings.drawn(contents),)),
+        f"{round(contents['changed'] * count):,} of {count:,} labels changed{_estimates(contents)}",
+    ]
+    return "\n".join(lines)
+
+
+def _estimates(contents: dict[str, Any]) -> str:
+    given = contents["noise"]["estimated_flip_rate"]
+    if given is None:
+        return ""
+    if not contents["changed"]:
+        return f": with {contents['rows']['val']:,} clean rows their noise cannot be told from none"
+    purified = 1 - contents["scores"]["purified"]["estimated_accuracy"]
+    return f"; by estimate {given:.1%} of the given ones are wrong and {purified:.1%} of the purified ones"
+
+
+@contextlib.contextmanager
+def _replacing(folder: Path) -> Iterator[Path]:
+    """A place for the new files, which take the place of the old ones when the block ends well."""
+    with files.writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        # What killed commands left would take the space that the new files need.
+        for left in folder.glob(f"{_PREFIX}*.tmp"):
+            shutil.rmtree(left, ignore_errors=True)
+        new = Path(tempfile.mkdtemp(prefix=_PREFIX, suffix=".tmp", dir=folder))
+    try:
+        yield new
+        with files.writing(folder):
+            _replace(folder, new)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def _replace(folder: Path, new: Path) -> None:
+    """Moves the files of `new` into `folder`; if one cannot be moved, the old ones come back."""
+    old = new / "old"
+    old.mkdir()
+    try:
+        # summary.json goes first and comes last: a command that is killed here leaves none.
+        for name in reversed(NAMES):
+            if (folder / name).exists():
+                os.replace(folder / name, old / name)
+        for name in NAMES:
+            os.replace(new / name, folder / name)
+    except BaseException:
+        for name in NAMES:
+            if (old / name).exists():
+                os.replace(old / name, folder / name)
+            elif not (new / name).exists():
+                (folder / name).unlink()
+        raise
+
+
+def _problem(rows: LabelledRows) -> Problem:
+    return Problem(
+        train_inputs=rows.features,
+        given_labels=rows.labels,
+        true_labels=rows.true_labels,
+        val_inputs=rows.val_features,
+        val_labels=rows.val_labels,
+        val_given_labels=rows.val_given_labels,
+        test_inputs=None,
+        test_labels=None,
+        class_names=rows.class_names,
+    )

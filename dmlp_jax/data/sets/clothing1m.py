@@ -1,0 +1,91 @@
+"""Clothing1M (Xiao et al., CVPR 2015) as its authors hand it out.
+
+    root/images/<digit>/<digits>/<name>.jpg   or, without the folder images, root/<digit>/...
+    root/noisy_train_key_list.txt             a key a line, images/<digit>/<digits>/<name>.jpg
+    root/clean_val_key_list.txt, root/clean_test_key_list.txt
+    root/noisy_label_kv.txt, root/clean_label_kv.txt     `key label` a line, labels 0 to 13
+    root/category_names_eng.txt               a class name a line
+
+A million images with labels from the shops' descriptions are the noisy training set, the 14,313 clean
+validation images the clean set. The clean training images are not used, as in the paper.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from dmlp_jax.data.sets.image_sets import Listing, Part
+from dmlp_jax.errors import UserError
+
+CLASSES = 14
+# part: its list of keys, its table of labels.
+_PARTS = {
+    "train": ("noisy_train_key_list.txt", "noisy_label_kv.txt"),
+    "val": ("clean_val_key_list.txt", "clean_label_kv.txt"),
+    "test": ("clean_test_key_list.txt", "clean_label_kv.txt"),
+}
+_NAMES = "category_names_eng.txt"
+
+
+def listing(root: Path) -> Listing:
+    """The files and labels of the key lists, in their order; no image is opened.
+
+    Args:
+        root: `data.dir`.
+
+    Raises:
+        UserError: missing lists, a key without a label or twice in a list, a label that is none of 0 to 13.
+    """
+    wanted = sorted({name for pair in _PARTS.values() for name in pair} | {_NAMES})
+    missing = [name for name in wanted if not (root / name).is_file()]
+    if missing:
+        raise UserError(
+            f"{root.resolve()} (data.dir) lacks {', '.join(missing)}; it must hold Clothing1M as its "
+            "authors hand it out, key lists and label tables beside the folder images"
+        )
+    names = tuple(line.strip() for line in _lines(root / _NAMES))
+    if len(names) != CLASSES:
+        raise UserError(f"{root / _NAMES} has {len(names)} lines; Clothing1M has {CLASSES} classes")
+    # Unpacked as it comes, the archives' folders 0 to 9 lie beside the lists.
+    nested = (root / "images").is_dir()
+    tables = {name: _labels(root / name) for name in {table for _, table in _PARTS.values()}}
+    parts = {
+        part: _part(root / keys, tables[table], table, root, nested) for part, (keys, table) in _PARTS.items()
+    }
+    return Listing(names, parts["train"], parts["val"], parts["test"])
+
+
+def _part(path: Path, table: dict[str, int], table_name: str, root: Path, nested: bool) -> Part:
+    keys = _lines(path)
+    if not keys:
+        raise UserError(f"{path} is empty")
+    seen = set()
+    for number, key in enumerate(keys, 1):
+        if key not in table:
+            raise UserError(f"{path}, line {number}: {key!r} has no label in {table_name}")
+        if key in seen:
+            raise UserError(f"{path}, line {number}: {key!r} stands there twice")
+        if key.startswith("/") or ".." in key.split("/"):
+            raise UserError(f"{path}, line {number}: {key!r} leads out of the data set's folder")
+        seen.add(key)
+    places = [f"{root}/{key if nested else key.removeprefix('images/')}" for key in keys]
+    return Part(places, np.array([table[key] for key in keys], np.int32))
+
+
+def _labels(path: Path) -> dict[str, int]:
+    table = {}
+    for number, line in enumerate(_lines(path), 1):
+        key, _, label = line.rpartition(" ")
+        if not key or not label.isdecimal() or int(label) >= CLASSES:
+            raise UserError(
+                f"{path}, line {number}: {line!r} is no key with a label of 0 to {CLASSES - 1} behind it"
+            )
+        table[key] = int(label)
+    return table
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read ({error}); unpack the archive again") from error

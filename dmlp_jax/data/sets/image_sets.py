@@ -1,0 +1,102 @@
+"""From lists of image files to a data set: broken files left out, the rest decoded or left in their files."""
+
+import zlib
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from dmlp_jax.data.images import scan
+from dmlp_jax.data.images.lazy import ImageFiles
+from dmlp_jax.data.types import Dataset
+from dmlp_jax.errors import UserError
+
+
+class Part(NamedTuple):
+    """Files and their labels.
+
+    Attributes:
+        paths: of the files, n.
+        labels: [n], int32.
+    """
+
+    paths: list[str]
+    labels: np.ndarray
+
+
+class Listing(NamedTuple):
+    """What a data set of image files consists of, before any of them is opened.
+
+    Attributes:
+        class_names: one per class.
+        train: the noisy images and their given labels.
+        val: the clean images.
+        test: None without a test set.
+    """
+
+    class_names: tuple[str, ...]
+    train: Part
+    val: Part
+    test: Part | None
+
+    def parts(self) -> dict[str, Part]:
+        """The parts that exist, by name."""
+        every = {"train": self.train, "val": self.val, "test": self.test}
+        return {name: part for name, part in every.items() if part is not None}
+
+
+def load(listing: Listing, data: ConfigDict, record: Path | None) -> Dataset:
+    """The data set of a listing.
+
+    Args:
+        listing: the files.
+        data: the `data` settings.
+        record: where the list of broken files is kept, see `scan.broken`.
+
+    Raises:
+        UserError: too many broken files, a part with none left, or an impossible size.
+    """
+    check_size(data.image_size)
+    paths = [path for part in listing.parts().values() for path in part.paths]
+    found = scan.broken(paths, data.workers, record)
+    if found:
+        scan.refuse_many(found, len(paths), data.max_broken)
+        print(f"left out {len(found):,} of {len(paths):,} images, which cannot be decoded", flush=True)
+        if record:
+            print(f"they are listed in {record}", flush=True)
+    gigabytes = len(paths) * 3 * data.image_size**2 / 1e9
+    stream = gigabytes > data.memory_gb
+    if stream:
+        print(
+            f"{gigabytes:,.2f} GB of pixels are more than data.memory_gb ({data.memory_gb:g}): images are "
+            "decoded anew whenever they are needed",
+            flush=True,
+        )
+    arrays, checksum = {}, 0
+    for name, part in listing.parts().items():
+        kept = scan.keep(part.paths, found)
+        if not kept.any():
+            raise UserError(f"none of the images of the part {name!r} can be decoded")
+        images = ImageFiles(np.array(part.paths)[kept], data.image_size, data.workers)
+        checksum = zlib.crc32(f"{name}{images.checksum()}".encode(), checksum)
+        arrays[name] = (images if stream else images[:], part.labels[kept])
+    test_inputs, test_labels = arrays.get("test", (None, None))
+    return Dataset(
+        inputs=arrays["train"][0],
+        labels=None,
+        test_inputs=test_inputs,
+        test_labels=test_labels,
+        class_names=listing.class_names,
+        given_labels=arrays["train"][1],
+        val_inputs=arrays["val"][0],
+        val_labels=arrays["val"][1],
+        files=checksum,
+        names=np.array(listing.train.paths)[scan.keep(listing.train.paths, found)],
+    )
+
+
+def check_size(size: int) -> None:
+    """Raises a UserError unless images can be cut to squares of this side."""
+    if size < 8:
+        raise UserError(f"data.image_size is {size}; give the side length to resize to, at least 8")

@@ -1,0 +1,235 @@
+"""`LabelPurifier`: the purifier as a scikit-learn estimator."""
+
+import warnings
+from numbers import Integral, Real
+from typing import Any, Self
+
+import jax
+import numpy as np
+from scipy.special import softmax
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from dmlp_jax.data.row_subset import take_rows
+from dmlp_jax.interop.sklearn_labels import encode, label_array
+from dmlp_jax.purifier import InputError, PurifyConfig, likely_clean, purify
+from dmlp_jax.purifier.checks import check_features
+from dmlp_jax.purifier.config import PRESETS
+
+
+class LabelPurifier(ClassifierMixin, BaseEstimator):
+    """Repairs wrong labels, and classifies new rows by what it learned from the repaired ones.
+
+    The features come from an encoder that did not see these labels; the method is `dmlp_jax.purify`.
+    After `fit` the purified labels are in `labels_`. All learned attributes are NumPy arrays or plain
+    numbers, so the estimator is cloned, pickled and searched over as others are. Labels may be anything
+    hashable.
+
+    Args:
+        preset: 'default', or 'paper' for the paper's own equations and constants.
+        steps: rounds of the purifier; None takes the preset's number.
+        val_size: without a clean set, the share of the rows of every class that `fit` holds out and takes for
+            clean, in (0, 1).
+        random_state: seed, `RandomState` or None (another draw in each `fit`), for the folds of the clean set
+            and for which rows are held out.
+
+    Attributes:
+        classes_: the labels that occur, sorted, [c].
+        labels_: purified labels of the rows of `fit` [n].
+        label_distributions_: purified distributions over `classes_` [n, c], float32.
+        confidence_: probability of `labels_` [n], in [0, 1].
+        label_quality_: probability of the given labels [n], in [0, 1]; cleanlab's `label_quality`.
+        changed_: whether the purified label differs from the given one [n], bool.
+        scores_: by source of labels ('given', 'purified' and the trivial baselines) a dict of 'accuracy' and
+            'cross_entropy' on held-out clean rows and more, see `PurifyResult.scores`.
+        label_source_: what gave `labels_`: 'purified', or the name of a trivial baseline that was clearly
+            better on held-out clean rows.
+        transition_matrix_: estimate of p(given label | true label) [c, c], row = true class.
+        val_index_: rows of `fit` that were held out as clean; empty where a clean set was given. These keep
+            their labels, with confidence 1.
+        coef_, intercept_: linear head on centred rows of length `row_length_`, [c, d] and [c].
+        mean_: feature mean, [d].
+        row_length_: to which centred rows are scaled; 0 leaves them as they are.
+        n_iter_: rounds of the purifier.
+        n_features_in_: d.
+        feature_names_in_: names of the features, where X came with names [d].
+    """
+
+    def __init__(
+        self,
+        preset: str = "default",
+        *,
+        steps: int | None = None,
+        val_size: float = 0.2,
+        random_state: Any = None,
+    ) -> None:
+        self.preset = preset
+        self.steps = steps
+        self.val_size = val_size
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any, *, X_val: Any = None, y_val: Any = None, sample_weight: Any = None) -> Self:
+        """Purifies labels.
+
+        Args:
+            X: features of the rows [n, d]. A NumPy memory map is read chunk by chunk.
+            y: their given, partly wrong labels [n].
+            X_val: features of the clean rows [m, d].
+            y_val: their true labels [m], every class present. Without `X_val` and `y_val` a share
+                `val_size` of every class is drawn from the rows whose labels are likely right, see
+                `dmlp_jax.likely_clean`, and taken for clean, with a warning: wrong labels among them then
+                count as right.
+            sample_weight: weight of each row [n], not negative.
+
+        Returns:
+            The estimator.
+
+        Raises:
+            InputError: (a ValueError) as `purify` does, or a parameter that cannot be.
+        """
+        config = self._config()
+        if (X_val is None) != (y_val is None):
+            raise InputError("X_val and y_val must be given together: the clean rows and their true labels")
+        if y is None:
+            # scikit-learn's own words for it.
+            validate_data(self, X, y)
+        features = self._features("X", X, reset=True)
+        given = label_array("y", y)
+        if len(given) != len(features):
+            raise InputError(f"y has {len(given)} labels but X has {len(features)} rows")
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(sample_weight, features, dtype=np.float32)
+        random = check_random_state(self.random_state)
+        key = jax.random.key(random.randint(np.iinfo(np.int32).max))
+        if X_val is None:
+            self.classes_, (codes,) = encode(given)
+            _check_classes(self.classes_)
+            guess = likely_clean.estimate(features, codes, len(self.classes_), sample_weight)
+            # A row that does not count does not vouch for anything.
+            counts = np.arange(len(codes)) if sample_weight is None else np.flatnonzero(sample_weight)
+            drawn = likely_clean.draw(
+                guess.correct[counts], codes[counts], self.val_size, jax.random.fold_in(key, 1)
+            )
+            held_out = counts[drawn]
+            if len(held_out) == len(codes):
+                raise InputError(
+                    f"every class has one row only, n_samples = {len(codes)}: no row is left to be purified; "
+                    "give a clean set, X_val and y_val"
+                )
+            warnings.warn(
+                f"no clean set: {len(held_out)} of {len(codes)} rows are held out and taken for clean, those "
+                f"whose labels are likely right if {guess.noise_rate:.0%} of all labels were replaced at "
+                "random; noise that depends on the class is not found so: better give rows whose labels are "
+                "right as X_val and y_val",
+                UserWarning,
+                stacklevel=2,
+            )
+            train = np.setdiff1d(np.arange(len(codes)), held_out)
+            val_features, val_codes = np.asarray(features[held_out]), codes[held_out]
+            features = take_rows(features, train)
+        else:
+            val_features = self._features("X_val", X_val)
+            clean = label_array("y_val", y_val)
+            if clean.shape != val_features.shape[:1]:
+                raise InputError(f"y_val has shape {clean.shape} but X_val has {len(val_features)} rows")
+            self.classes_, (codes, val_codes) = encode(given, clean)
+            _check_classes(self.classes_)
+            absent = np.setdiff1d(np.arange(len(self.classes_)), val_codes)
+            if absent.size:
+                raise InputError(
+                    f"y_val has no row of class {self.classes_[absent[0]]!r} ({absent.size} of "
+                    f"{len(self.classes_)} classes are absent); add at least one clean row of each"
+                )
+            held_out, train = np.zeros(0, np.int64), np.arange(len(codes))
+        result = purify(
+            features,
+            codes[train],
+            (val_features, val_codes),
+            num_classes=len(self.classes_),
+            sample_weight=None if sample_weight is None else sample_weight[train],
+            config=config,
+            key=key,
+        )
+        self._store(jax.tree.map(np.asarray, result), codes, train, held_out)
+        return self
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Probabilities [n, c] of `classes_` for features [n, d], by the purifier's linear head."""
+        check_is_fitted(self)
+        X = self._features("X", X)
+        # In float64, so that a row's probabilities do not depend on the rows beside it.
+        rows = X.astype(np.float64) - self.mean_
+        if self.row_length_ > 0:
+            length = np.linalg.norm(rows, axis=1, keepdims=True)
+            rows *= self.row_length_ / np.where(length > 0, length, 1.0)
+        return softmax(rows @ self.coef_.T + self.intercept_, axis=1)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Most probable labels [n] for features [n, d]."""
+        best = np.argmax(self.predict_proba(X), axis=1)
+        return self.classes_[best]
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Accuracy of `predict` on features [n, d] and labels [n], in [0, 1]."""
+        predicted, y = self.predict(X), label_array("y", y)
+        if len(y) != len(predicted):
+            raise InputError(f"y has {len(y)} labels but X has {len(predicted)} rows")
+        right = [a == b for a, b in zip(predicted, y, strict=True)]
+        return float(np.average(right, weights=sample_weight))
+
+    def _features(self, name: str, X: Any, reset: bool = False) -> np.ndarray:
+        """Features [n, d], finite; `reset` learns d and the columns' names. Memory maps stay on disk."""
+        least = 2 if reset else 1
+        # scikit-learn makes a float64 array of a memory map of another type: two of its rows tell as much.
+        on_disk = isinstance(X, np.memmap) and X.ndim == 2 and X.dtype.kind in "fiu"
+        checked = validate_data(
+            self,
+            X[:2] if on_disk else X,
+            reset=reset,
+            dtype=(np.float64, np.float32),
+            ensure_min_samples=least,
+            ensure_all_finite=False,
+        )
+        # Unlike scikit-learn's, this check tells which entry it is.
+        return check_features(name, X if on_disk else checked)
+
+    def _config(self) -> PurifyConfig:
+        if self.preset not in PRESETS:
+            raise InputError(f"preset is {self.preset!r}; it must be one of {', '.join(PRESETS)}")
+        if self.steps is not None and (not isinstance(self.steps, Integral) or self.steps < 1):
+            raise InputError(f"steps is {self.steps!r}; it must be a whole number, at least 1, or None")
+        if not isinstance(self.val_size, Real) or not 0 < self.val_size < 1:
+            raise InputError(f"val_size is {self.val_size!r}; it must be a share between 0 and 1")
+        fields = {} if self.steps is None else {"steps": int(self.steps)}
+        return PurifyConfig.paper(**fields) if self.preset == "paper" else PurifyConfig(**fields)
+
+    def _store(self, result: Any, codes: np.ndarray, train: np.ndarray, held_out: np.ndarray) -> None:
+        """Attributes of all rows of `fit`, from a result for the rows `train`."""
+        count, classes = len(codes), len(self.classes_)
+        probs = np.eye(classes, dtype=np.float32)[codes]
+        probs[train] = result.probs
+        labels = codes.copy()
+        labels[train] = result.labels
+        self.labels_ = self.classes_[labels]
+        self.label_distributions_ = probs
+        self.confidence_ = probs.max(axis=1)
+        self.label_quality_ = probs[np.arange(count), codes]
+        self.changed_ = labels != codes
+        self.scores_ = {
+            source: {name: float(value) for name, value in scores.items()}
+            for source, scores in result.scores.items()
+        }
+        self.label_source_ = result.source
+        self.transition_matrix_ = result.transition
+        self.val_index_ = held_out
+        self.coef_ = result.classifier.kernel.T.astype(np.float64)
+        self.intercept_ = result.classifier.bias.astype(np.float64)
+        self.mean_ = result.classifier.mean.astype(np.float64)
+        self.row_length_ = float(result.classifier.scale)
+        self.n_iter_ = len(result.history["changed"])
+
+
+def _check_classes(classes: np.ndarray) -> None:
+    if len(classes) < 2:
+        raise InputError(f"y has one class only, {classes[0]!r}; purification needs at least two classes")

@@ -1,0 +1,1 @@
+"""The five stages of a run, from images to a report."""

@@ -1,0 +1,46 @@
+"""Command-line flags that the programs of the package share: --config and the settings in it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ml_collections import config_flags
+
+from dmlp_jax import config as config_module
+from dmlp_jax import errors
+from dmlp_jax.errors import UserError
+
+
+def define_config() -> None:
+    """Defines --config. ml_collections reads sys.argv here, so it is not done on import."""
+    config_flags.DEFINE_config_file(
+        "config",
+        str(Path(config_module.__file__)),
+        "The run's settings, a Python file with get_config(); the digits demo by default. Override a setting "
+        "with --config.key=value.",
+        lock_config=True,
+    )
+
+
+def check_arguments(argv: Sequence[str]) -> None:
+    """Refuses settings that do not exist, with the nearest one that does, and a missing settings file.
+
+    Raises:
+        UserError: such an argument.
+    """
+    known = [key for key, _ in config_module.flatten(config_module.default_config())]
+    for index, argument in enumerate(argv[1:], start=1):
+        name, given, value = argument.lstrip("-").partition("=")
+        if not argument.startswith("-"):
+            continue
+        if name.startswith("config."):
+            key = name.removeprefix("config.")
+            # A method of the user's own has a recipe that the default settings do not know.
+            own = (
+                key.startswith("recipes.") and key.split(".")[1] not in config_module.default_config().recipes
+            )
+            if key not in known and not own:
+                raise UserError(f"unknown setting {key!r}{errors.nearest(key, known)}")
+        if name == "config":
+            path = value if given else next(iter(argv[index + 1 :]), "")
+            if not Path(path).is_file():
+                raise UserError(f"--config: no file {path!r}; dmlp_jax's own lie in the folder configs/")

@@ -1,0 +1,201 @@
+"""What a run found: the purifier's artefacts, summary.json, the table on the screen."""
+
+import functools
+import math
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from typing import Any, SupportsFloat
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from dmlp_jax.data import datasets
+from dmlp_jax.data.types import Problem
+from dmlp_jax.errors import UserError
+from dmlp_jax.pipeline import corrected_labels
+from dmlp_jax.pipeline.label_sources import LABEL_SOURCES, flip_rate, labels_of
+from dmlp_jax.pipeline.workdir import Workdir
+from dmlp_jax.purifier import SOURCES, PurifyResult
+from dmlp_jax.report.contents import purifier_arrays
+from dmlp_jax.retrain import label_variants
+from dmlp_jax.storage import files
+from dmlp_jax.training.metrics import MetricsLog
+
+PACKAGES = ("dmlp_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+
+
+def save_purified(workdir: Workdir, result: PurifyResult) -> None:
+    """Writes purifier.npz (see `purifier_arrays`) and purified.npz (the labels)."""
+    files.save_npz(workdir.purifier, purifier_arrays(result))
+    names = ("probs", "labels", "confidence", "changed")
+    files.save_npz(workdir.purified, {name: getattr(result, name) for name in names})
+
+
+def log_history(log: MetricsLog, result: PurifyResult, true_labels: np.ndarray | None) -> None:
+    """Writes the purifier's steps to the metrics, with label accuracy where it can be known."""
+    log.rewind("purify", 0)
+    history = {name: values for name, values in result.history.items() if name != "labels"}
+    if true_labels is not None and "labels" in result.history:
+        history["label_accuracy"] = np.mean(result.history["labels"] == true_labels, axis=1)
+    for step in range(len(history["changed"])):
+        log.write("purify", step + 1, {name: values[step] for name, values in history.items()})
+
+
+def summarize(
+    config: ConfigDict, workdir: Workdir, problem: Problem
+) -> tuple[dict[str, Any], dict[str, list[float]]]:
+    """The contents of summary.json, and the test accuracy per epoch of each retrained network.
+
+    Raises:
+        UserError: the purifier has not run.
+    """
+    if not workdir.is_complete("purify", config):
+        raise UserError(f"{workdir.purified} is not there or not finished; run the stage purify first")
+    stored = files.load_npz(workdir.purifier)
+    scores = {
+        name: {
+            key.rsplit("/", 1)[1]: finite(value)
+            for key, value in stored.items()
+            if key.startswith(f"scores/{name}/")
+        }
+        for name in LABEL_SOURCES
+    }
+    own_labels = datasets.describe(config.data.name).brings_labels
+    method = config.retrain.method
+    results = {
+        path.parent.name.removeprefix(f"{method}-"): files.load_json(path)
+        for path in sorted(workdir.retrain.glob(f"{method}-*/result.json"))
+    }
+    stages = ("pretrain", "extract", "purify", f"retrain/{method}")
+    curves = {
+        name: [epoch["test_accuracy"] for epoch in result["curve"]]
+        for name, result in results.items()
+        if result["last"] is not None
+    }
+    contents = {
+        "dataset": config.data.name,
+        "rows": {
+            "train": len(problem.given_labels),
+            "val": len(problem.val_labels),
+            "test": 0 if problem.test_labels is None else len(problem.test_labels),
+        },
+        "noise": {
+            "name": "given" if own_labels else config.noise.name,
+            "rate": None if own_labels else config.noise.rate,
+            "measured_flip_rate": flip_rate(problem),
+        },
+        "seed": config.seed,
+        "preset": config.purify.preset,
+        "labels": {
+            name: None
+            if problem.true_labels is None
+            else float(np.mean(labels_of(name, workdir, problem, soft=False) == problem.true_labels))
+            for name in (*LABEL_SOURCES, *corrected_labels.of_run(method, results, workdir))
+        },
+        "changed": float(np.mean(files.load_npz(workdir.purified)["changed"])),
+        "held_out": {name: values["accuracy"] for name, values in scores.items()},
+        "scores": scores,
+        # A workdir of an earlier commit has none.
+        "source": SOURCES[int(stored.get("chosen/source", 0))],
+        "chosen": {
+            key.removeprefix("chosen/"): int(value)
+            for key, value in stored.items()
+            if key.startswith("chosen/")
+        },
+        "retrain": {
+            "method": method,
+            "model": config.retrain.model,
+            "with_val": config.retrain.with_val,
+        },
+        "test": {
+            name: {key: result[key] for key in ("best", "last", "selected")}
+            for name, result in results.items()
+        },
+        "corrected": {
+            f"{method}-{name}": result["label_accuracy"]
+            for name, result in results.items()
+            if "label_accuracy" in result
+        },
+        "noise_rate": {name: result["noise_rate"] for name, result in results.items()},
+        "probe": workdir.details("extract").get("probe", {"linear": None, "knn": None}),
+        "seconds": {
+            stage.split("/")[0]: workdir.details(stage)["seconds"]
+            for stage in stages
+            if "seconds" in workdir.details(stage)
+        },
+        **provenance(),
+    }
+    return contents, curves
+
+
+def provenance() -> dict[str, Any]:
+    """What ran: device, versions, commit."""
+    return {
+        "device": _device(),
+        "versions": {"python": platform.python_version()} | {p: metadata.version(p) for p in PACKAGES},
+        "commit": commit(),
+    }
+
+
+def table(result: dict[str, Any]) -> str:
+    """The summary as a small table for the screen."""
+    flipped = result["noise"]["measured_flip_rate"]
+    lines = [
+        f"{result['dataset']}, {result['rows']['train']:,} rows, {result['rows']['val']:,} clean ones, "
+        + ("" if flipped is None else f"{flipped:.1%} of the given labels wrong, ")
+        + f"purifier preset {result['preset']}",
+        "",
+        f"{'labels':<22}{'accuracy of':>14}{'on held-out':>14}{'test accuracy of a network':>30}",
+        f"{'':<22}{'the labels':>14}{'clean rows':>14}{'trained on them (last epoch)':>30}",
+    ]
+    for name in dict.fromkeys([*result["labels"], *result["test"], "true"]):
+        labels = 1.0 if name == "true" and flipped is not None else result["labels"].get(name)
+        test = result["test"].get(name, {}).get("last")
+        if name in ("true", label_variants.CLEAN) and test is None:
+            continue
+        cells = [_percent(labels), _percent(result["held_out"].get(name)), _percent(test)]
+        lines.append(f"{name:<22}{cells[0]:>14}{cells[1]:>14}{cells[2]:>30}")
+    if label_variants.CLEAN in result["test"]:
+        own = result["retrain"]["method"]
+        lines += [
+            "",
+            f"clean: the labels of the clean rows and no others; {own} took the rest without labels",
+        ]
+    return "\n".join(lines)
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1%}"
+
+
+def finite(value: SupportsFloat) -> float | None:
+    """A scalar as JSON has it: None for what is not known, which the purifier writes as NaN."""
+    number = float(value)
+    return number if math.isfinite(number) else None
+
+
+def _device() -> str:
+    devices = jax.local_devices()
+    return f"{len(devices)} x {devices[0].device_kind}"
+
+
+@functools.cache
+def commit() -> str | None:
+    """The checked-out commit that this package runs from, None outside a git checkout of it."""
+    here = Path(__file__).resolve()
+    try:
+        # Installed into a .venv within somebody's project, the package lies in that project's checkout.
+        _git(here.parent, "ls-files", "--error-unmatch", here.name)
+        return _git(here.parent, "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*") or None
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    found = subprocess.run(
+        ["git", *arguments], cwd=folder, capture_output=True, text=True, check=True, timeout=10
+    )
+    return found.stdout.strip()

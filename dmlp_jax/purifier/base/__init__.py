@@ -1,0 +1,1 @@
+"""Numerics that both schedules use: ridge regression, Nesterov steps, temperature, scores."""

@@ -1,0 +1,92 @@
+"""Nesterov's accelerated gradient for softmax regression, preconditioned by a bound of the Hessian."""
+
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from dmlp_jax.purifier.base import ridge as ridge_lib
+from dmlp_jax.purifier.base.ridge import RidgeFactor, matmul
+
+
+class NesterovState(NamedTuple):
+    """State of one classifier under Nesterov's accelerated gradient.
+
+    Attributes:
+        weights: [..., d, c]; the features carry a constant column, so there is no bias. Or a response to what
+            moves them, [..., d], see `leverage.py`.
+        lookahead: likewise, the point at which predictions and gradients are taken.
+    """
+
+    weights: jax.Array
+    lookahead: jax.Array
+
+
+def init_nesterov(weights: jax.Array) -> NesterovState:
+    """State at `weights`, which has not moved yet."""
+    return NesterovState(weights, weights)
+
+
+def nesterov_momentum(steps: int) -> np.ndarray:
+    """How far each step carries the lookahead past the weights, as a share of their move; [steps], in [0, 1).
+
+    (t_k - 1) / t_(k+1) with t_1 = 1 and t_(k+1) = (1 + sqrt(1 + 4 t_k^2)) / 2 (Beck and Teboulle 2009).
+    """
+    momentum, last = np.empty(steps, np.float32), 1.0
+    for step in range(steps):
+        following = 0.5 * (1.0 + np.sqrt(1.0 + 4.0 * last**2))
+        momentum[step], last = (last - 1.0) / following, following
+    return momentum
+
+
+def preconditioner(
+    gram_matrix: jax.Array,
+    gram_val: jax.Array,
+    val_weight: jax.Array | float,
+    weight_decay: jax.Array | float,
+) -> RidgeFactor:
+    """Factor of 1/2 (F^T F + val_weight F_v^T F_v) + weight_decay I, [d, d].
+
+    It bounds the Hessian of the summed cross-entropy (Bohning 1992), so a step of length 1 never
+    overshoots.
+
+    Args:
+        gram_matrix: F^T F of the training rows, [d, d].
+        gram_val: F_v^T F_v of the clean rows, [d, d].
+        val_weight: weight of a clean row beside a training row.
+        weight_decay: absolute L2 strength.
+    """
+    return ridge_lib.factor(0.5 * (gram_matrix + val_weight * gram_val), weight_decay)
+
+
+def nesterov_step(
+    state: NesterovState, gradient: jax.Array, bound: RidgeFactor, momentum: jax.Array | float
+) -> NesterovState:
+    """One preconditioned step of Nesterov's accelerated gradient of length 1.
+
+    Args:
+        state: the classifier.
+        gradient: of the summed loss at `state.lookahead`, [d, c].
+        bound: factor of an upper bound of the Hessian, see `preconditioner`.
+        momentum: of this step, see `nesterov_momentum`.
+    """
+    return nesterov_move(state, state.lookahead - ridge_lib.apply_inverse(bound, gradient), momentum)
+
+
+def nesterov_move(state: NesterovState, weights: jax.Array, momentum: jax.Array | float) -> NesterovState:
+    """The state at the new `weights`, with the lookahead that momentum carries past them."""
+    return NesterovState(weights, weights + momentum * (weights - state.weights))
+
+
+def cross_entropy_gradient(
+    features: jax.Array, probs: jax.Array, targets: jax.Array, weight: jax.Array
+) -> jax.Array:
+    """Gradient of sum_i weight_i CE(targets_i, softmax(F_i W)) in W, [d, c], given its predictions.
+
+    Args:
+        features: [n, d].
+        probs: softmax(F W), [n, c].
+        targets: soft labels [n, c] with rows that sum to 1.
+        weight: row weights [n].
+    """
+    return matmul(features.T, weight[:, None] * (probs - targets))

@@ -1,0 +1,104 @@
+"""Held-out scores on the clean set: folds, cross-entropy, accuracy.
+
+Every choice of the purifier is made by what a classifier trained without some clean rows says about
+them, never by the rows it was trained on and never by true labels of the training set.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from dmlp_jax.purifier.base import temperature as calibration
+from dmlp_jax.purifier.base.ridge import matmul
+
+
+class HeldOutScore(NamedTuple):
+    """Score on clean rows that were held out.
+
+    Attributes:
+        cross_entropy: mean negative log-probability of the true class, in nats, at the best temperature and
+            with smoothed targets, see `score`.
+        accuracy: share of rows whose most probable class is the true one, in [0, 1].
+    """
+
+    cross_entropy: jax.Array
+    accuracy: jax.Array
+
+
+def cross_entropies(logits: jax.Array, targets: jax.Array) -> jax.Array:
+    """Cross-entropy of every row of logits [m, c] against targets [m, c], in nats, [m]."""
+    return -jnp.sum(targets * jax.nn.log_softmax(logits), axis=-1)
+
+
+def cross_entropy(logits: jax.Array, targets: jax.Array) -> jax.Array:
+    """Mean of `cross_entropies`, a scalar."""
+    return jnp.mean(cross_entropies(logits, targets))
+
+
+def score(logits: jax.Array, targets: jax.Array, temperature: jax.Array | None = None) -> HeldOutScore:
+    """Score of held-out logits [m, c] at their best temperature against one-hot targets [m, c].
+
+    With the temperature fitted, the loss ranks classifiers by what they know rather than by how sure they
+    are, so that ridge predictions, shrunk by label noise, compete on equal terms.
+
+    Args:
+        logits: [m, c].
+        targets: one-hot [m, c].
+        temperature: what `calibration.fit_temperature` finds, where it is known.
+    """
+    temperature = calibration.fit_temperature(logits, targets) if temperature is None else temperature
+    return HeldOutScore(
+        cross_entropy(logits / temperature, calibration.smoothed(targets)), accuracy(logits, targets)
+    )
+
+
+def accuracy(logits: jax.Array, targets: jax.Array) -> jax.Array:
+    """Share of rows whose most probable class is the true one, of logits [m, c] and one-hot [m, c]."""
+    hit = jnp.argmax(logits, axis=-1) == jnp.argmax(targets, axis=-1)
+    return jnp.mean(hit.astype(logits.dtype))
+
+
+def expected_scores(
+    logits: jax.Array, transition: jax.Array, labels: jax.Array, trusted: jax.Array | None = None
+) -> jax.Array:
+    """Log-probability of the true class of every row after meeting a given label, in nats, [m].
+
+    Clean rows have no given label; it is drawn from row y of the transition matrix, y the true class, and the
+    mean is taken over all of them: sum_g T[y_v, g] log p(y_v | x_v, g).
+
+    Args:
+        logits: held-out logits [m, c] at their temperature.
+        transition: T, [c, c].
+        labels: true classes [m].
+        trusted: the matrix of p(y | x, g), if another than T.
+    """
+    trusted = transition if trusted is None else trusted
+    probs = jax.nn.softmax(logits)
+    joint = jnp.take_along_axis(probs, labels[:, None], axis=1) * trusted[labels]
+    posterior = joint / jnp.maximum(matmul(probs, trusted), jnp.finfo(probs.dtype).tiny)
+    floor = jnp.finfo(probs.dtype).eps
+    return jnp.sum(transition[labels] * jnp.log(jnp.maximum(posterior, floor)), axis=-1)
+
+
+def expected_score(
+    logits: jax.Array, transition: jax.Array, labels: jax.Array, trusted: jax.Array | None = None
+) -> jax.Array:
+    """Mean of `expected_scores`, a scalar."""
+    return jnp.mean(expected_scores(logits, transition, labels, trusted))
+
+
+def clearly_better(others: jax.Array, hits: jax.Array, standard_errors: float = 3.0) -> jax.Array:
+    """Whether others get so many standard errors more rows right, bool [...].
+
+    The comparison is paired, row by row; what is known only in expectation adds its own variance.
+
+    Args:
+        others: whether the others are right, [..., m].
+        hits: probability that the default is right, [m].
+        standard_errors: how many to ask for.
+    """
+    gains = others - hits
+    count = hits.shape[0]
+    variance = jnp.var(gains, axis=-1) + jnp.mean(hits * (1.0 - hits))
+    return jnp.mean(gains, axis=-1) > standard_errors * jnp.sqrt(variance / count)

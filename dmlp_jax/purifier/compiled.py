@@ -1,0 +1,82 @@
+"""Compiled programs of `purify`, kept by the kind of their arguments, for features in memory and on disk."""
+
+from collections.abc import Callable
+from functools import lru_cache, partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dmlp_jax.purifier import checks, program
+from dmlp_jax.purifier.program import Inputs
+from dmlp_jax.purifier.result import PurifyResult
+from dmlp_jax.purifier.rows import chunks, disk
+from dmlp_jax.purifier.rows.disk import Reader
+
+
+def in_memory(features: jax.Array, inputs: Inputs, num_classes: int) -> PurifyResult:
+    """`program.run` on features [n, d] in the memory of one device."""
+    return _program(num_classes, *_kinds((features, inputs)))(features, inputs)
+
+
+def from_disk(features: Any, inputs: Inputs, num_classes: int) -> PurifyResult:
+    """`program.run` on features [n, d] in a file."""
+    shape = tuple(features.shape)
+    size = disk.chunk_rows(
+        shape, chunks.chunk_rows(shape[0], program.entries_per_row(inputs.config, num_classes))
+    )
+    # Inside a caller's jit even a constant is traced.
+    if checks.is_traced((inputs, jnp.zeros(()))):
+        # The caller's program reads the file whenever it runs.
+        return jax.jit(
+            partial(program.run, Reader(shape, size, features.dtype, features), num_classes=num_classes)
+        )(inputs)
+    compiled, source = _disk_program(num_classes, *_kinds(inputs), shape, size, np.dtype(features.dtype))
+    with source.reading(features):
+        return jax.block_until_ready(compiled(inputs))
+
+
+def _kinds(arguments: Any) -> tuple[Any, tuple]:
+    """What tells one program from another: the tree of its arguments, and shapes and types of its arrays."""
+    leaves, structure = jax.tree.flatten(arguments)
+    return structure, tuple((leaf.shape, leaf.dtype) for leaf in leaves)
+
+
+# Programs that are kept, and as many that read files, each for arguments of other shapes, types or static
+# settings. JAX would keep them all; compiled for a CPU one takes a thousand memory maps, of which Linux
+# allows a process 65,530.
+PROGRAMS = 16
+
+
+@lru_cache(maxsize=PROGRAMS)
+def _program(num_classes: int, structure: Any, kinds: tuple) -> Callable[[Any, Inputs], PurifyResult]:
+    """The compiled `program.run` of one kind of arguments, least recently used ones forgotten.
+
+    Args:
+        num_classes: c.
+        structure: see `_kinds`.
+        kinds: see `_kinds`.
+    """
+    del structure, kinds  # What tells one program from another.
+    # JAX forgets a program with its function, so each has a function of its own.
+    return jax.jit(partial(program.run, num_classes=num_classes))
+
+
+@lru_cache(maxsize=PROGRAMS)
+def _disk_program(
+    num_classes: int, structure: Any, kinds: tuple, shape: tuple[int, int], size: int, dtype: np.dtype
+) -> tuple[Callable[[Inputs], PurifyResult], Reader]:
+    """As `_program`, for features on disk, and the reader that hands it their chunks.
+
+    Args:
+        num_classes: c.
+        structure: see `_kinds`, of all but the features.
+        kinds: likewise.
+        shape: of the features, (n, d).
+        size: rows of a chunk.
+        dtype: of the features.
+    """
+    del structure, kinds
+    source = Reader(shape, size, dtype)
+    return jax.jit(partial(program.run, source, num_classes=num_classes)), source

@@ -1,0 +1,225 @@
+"""Rows whose labels are likely right, to stand in for a clean set where there is none.
+
+Labels that were replaced at random are what no classifier can predict: however typical a row is, its given
+label is another with the probability of the noise. So the given labels tell how noisy they are,
+
+    p(g | x) = (1 - e) q(g | x) + e r_g,     q(g | x) ~ exp(z_g(x) / tau + b_g),
+
+with q the classes' probabilities, z the ridge regression's prediction for a row that it did not see, r how
+the replacing labels are distributed (alike over all classes, or as the given labels are), and e, tau, b and
+the choice of r by maximum likelihood. A label is then right with probability (1 - e + e r_g) q / p, and rows
+that are kept with that probability are distributed like rows with right labels: the importance weights of Liu
+and Tao (2016), by rejection. (The rows with the highest probabilities would be the easy ones, and beside them
+every mistake of a classifier looks like noise.)
+
+Noise that the features predict, such as cats that are called dogs, is found in part or not at all, and is
+then among the rows that are drawn too. Nor is any found where the features predict no label; and with two or
+three rows a class there is too little to go by.
+"""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from scipy.optimize import minimize
+
+from dmlp_jax.purifier import checks
+from dmlp_jax.purifier.base import errors, ridge
+from dmlp_jax.purifier.base.ridge import matmul
+from dmlp_jax.purifier.rows import chunks, disk
+from dmlp_jax.purifier.rows.chunks import Chunk
+from dmlp_jax.purifier.rows.disk import Reader
+
+# L2 strengths of the ridge regression, in mean eigenvalues of the Gram matrix.
+PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
+# Where the search for (log tau, e) starts and ends, tau in standard deviations of the predictions.
+STARTS = ((0.0, 0.02), (-1.5, 0.5))
+BOUNDS = ((-7.0, 7.0), (0.0, 0.99))
+# How far b may be from the logarithms of the shares of the given labels, and what its squares cost.
+MOST_OFFSET, OFFSET_PENALTY = 20.0, 1e-4
+# A row that decides its own prediction all alone has none without itself.
+MOST_LEVERAGE = 0.999
+
+
+class LikelyClean(NamedTuple):
+    """What the given labels tell of their own noise.
+
+    Attributes:
+        correct: probability that each given label is right, [n], in [0, 1].
+        noise_rate: e, the share of labels that were drawn anew, in [0, 1); some of them are right by chance.
+    """
+
+    correct: np.ndarray
+    noise_rate: float
+
+
+def estimate(
+    features: Any, labels: ArrayLike, num_classes: int, sample_weight: ArrayLike | None = None
+) -> LikelyClean:
+    """How likely each given label is right, as in the module's equation, in O(n d (d + c)) operations.
+
+    Args:
+        features: [n, d]. A memory map is read chunk by chunk, four times.
+        labels: given class indices [n].
+        num_classes: c, at least 2.
+        sample_weight: of each row [n], not negative; 1 by default.
+
+    Raises:
+        InputError: an argument is malformed.
+    """
+    features = checks.check_features("features", features)
+    given = checks.check_labels("labels", labels, features.shape[0], num_classes)
+    if given.ndim != 1:
+        raise errors.InputError("labels must be class indices [n]: distributions are not drawn from")
+    given = jnp.asarray(given, jnp.int32)
+    weight = jnp.ones(len(given))
+    if sample_weight is not None:
+        weight = jnp.asarray(checks.check_weight("sample_weight", sample_weight, len(given)), jnp.float32)
+    scores, shares = _predictions(features, given, weight, num_classes)
+    uniform = jnp.full(num_classes, 1.0 / num_classes)
+    fits = [_fit(start, scores, given, weight, shares, law) for law in (uniform, shares) for start in STARTS]
+    _, settings, law = min(fits, key=lambda fit: fit[0])
+    rate = float(settings[1])
+    kept, anew = _joint(settings, scores, given, shares, law)
+    # One drawn anew is right by chance as often as any class is.
+    correct = jnp.exp(kept - jnp.logaddexp(kept, anew)) * (1.0 + rate / (1.0 - rate) * law[given])
+    return LikelyClean(np.minimum(correct, 1.0), rate)
+
+
+def draw(correct: np.ndarray, labels: np.ndarray, share: float, key: jax.Array) -> np.ndarray:
+    """Rows [m], sorted, drawn with the probability that their labels are right, a share of every class.
+
+    Args:
+        correct: see `LikelyClean`, [n].
+        labels: given class indices [n].
+        share: of the rows of every class, in (0, 1), but one row at least and, where a class has two or more,
+            not all. Where fewer would be kept, those that come closest to being kept fill the share.
+        key: typed PRNG key.
+    """
+    reject_key, order_key = jax.random.split(key)
+    chance = correct / np.asarray(jax.random.uniform(reject_key, correct.shape, minval=1e-6))
+    order = np.asarray(jax.random.permutation(order_key, len(labels)))
+    # By class, then by chance; kept rows tie, so they come in random order.
+    order = order[np.lexsort((-np.minimum(chance, 1.0)[order], labels[order]))]
+    starts = np.flatnonzero(np.diff(labels[order], prepend=-1))
+    chosen = [
+        members[: min(max(1, round(share * len(members))), max(1, len(members) - 1))]
+        for members in np.split(order, starts[1:])
+    ]
+    return np.sort(np.concatenate(chosen))
+
+
+def _predictions(
+    features: Any, given: jax.Array, weight: jax.Array, num_classes: int
+) -> tuple[jax.Array, jax.Array]:
+    """`_left_out`, wherever the features lie."""
+    if not disk.is_on_disk(features):
+        return _left_out_in_memory(jnp.asarray(features, jnp.float32), given, weight, num_classes)
+    shape = tuple(features.shape)
+    source = Reader(shape, disk.chunk_rows(shape, chunks.chunk_rows(shape[0], num_classes)), features.dtype)
+    with source.reading(features):
+        run = jax.jit(partial(_left_out, source, num_classes=num_classes))
+        return jax.block_until_ready(run(given, weight))
+
+
+def _fit(
+    start: tuple[float, float],
+    scores: jax.Array,
+    given: jax.Array,
+    weight: jax.Array,
+    shares: jax.Array,
+    law: jax.Array,
+) -> tuple[float, jax.Array, jax.Array]:
+    """The least loss from a start, the settings (log tau, e, b) [2 + c] that have it, and the law."""
+
+    def function(settings):
+        arguments = jnp.asarray(settings, jnp.float32), scores, given, weight, shares, law
+        value, slope = _loss_and_slope(*arguments)
+        return float(value), np.asarray(slope, np.float64)
+
+    bounds = [*BOUNDS, *[(-MOST_OFFSET, MOST_OFFSET)] * len(shares)]
+    begin = np.concatenate([start, np.zeros(len(shares))])
+    found = minimize(function, begin, jac=True, method="L-BFGS-B", bounds=bounds)
+    return float(found.fun), jnp.asarray(found.x, jnp.float32), law
+
+
+def _left_out(
+    features: jax.Array | Reader, given: jax.Array, weight: jax.Array, num_classes: int
+) -> tuple[jax.Array, jax.Array]:
+    """Predictions [n, c] for every row by ridge regressions without it, and the labels' shares [c].
+
+    They are those of the penalty that predicts best, divided by their standard deviation. A row's residual is
+    1 / (1 - h) of what it is with the row, h = weight x^T (F^T F + penalty I)^-1 x.
+    """
+    train = chunks.load(features, given, weight, num_classes, num_classes)
+    counts = jnp.zeros(num_classes).at[given].add(weight)
+    shares = jnp.maximum(counts / jnp.sum(weight), jnp.finfo(jnp.float32).tiny)
+    (gram, moment, total), centre = chunks.sum_over(
+        lambda chunk: (chunks.moments(chunk), matmul(chunk.weight, chunk.features)), train
+    )
+    values, vectors = jnp.linalg.eigh(gram)
+    values, unit = jnp.maximum(values, 0.0), ridge.mean_eigenvalue(gram)
+    rotated = matmul(vectors.T, moment - centre[:, None] * shares)
+
+    def predict(chunk: Chunk, penalty: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """What the rows are predicted as without them, and what they are; [b, c]."""
+        inner = matmul(chunk.features, vectors)
+        kept = 1.0 / (values + penalty * unit)
+        leverage = (chunk.weight * matmul(inner**2, kept))[:, None]
+        alone = leverage > MOST_LEVERAGE
+        target = chunk.given - shares
+        left = matmul(inner, kept[:, None] * rotated) - leverage * target
+        return jnp.where(alone, 0.0, left / jnp.where(alone, 1.0, 1.0 - leverage)), target
+
+    def errors(chunk: Chunk) -> jax.Array:
+        def error(penalty):
+            predicted, target = predict(chunk, penalty)
+            return jnp.sum(chunk.weight[:, None] * (predicted - target) ** 2) / total
+
+        return jax.lax.map(error, penalties)
+
+    penalties = jnp.asarray(PENALTIES, jnp.float32)
+    best = penalties[jnp.argmin(chunks.sum_over(errors, train))]
+    predicted = chunks.map_over(lambda chunk: predict(chunk, best)[0], train)[: given.shape[0]]
+    return predicted / jnp.maximum(jnp.std(predicted), jnp.finfo(jnp.float32).tiny), shares
+
+
+_left_out_in_memory = jax.jit(_left_out, static_argnames="num_classes")
+
+
+def _joint(
+    settings: jax.Array, scores: jax.Array, given: jax.Array, shares: jax.Array, law: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Logarithms of (1 - e) q(g | x) and e r_g of every row, [n].
+
+    Args:
+        settings: log tau, e and b - log shares, [2 + c].
+        scores: z, [n, c].
+        given: class indices [n].
+        shares: of the given labels, [c].
+        law: r, [c].
+    """
+    log_tau, rate, offsets = settings[0], settings[1], settings[2:]
+    log_q = jax.nn.log_softmax(scores * jnp.exp(-log_tau) + jnp.log(shares) + offsets)
+    kept = jnp.log1p(-rate) + jnp.take_along_axis(log_q, given[:, None], axis=1)[:, 0]
+    anew = jnp.log(jnp.maximum(rate, jnp.finfo(jnp.float32).tiny)) + jnp.log(law[given])
+    return kept, anew
+
+
+@jax.jit
+@jax.value_and_grad
+def _loss_and_slope(
+    settings: jax.Array,
+    scores: jax.Array,
+    given: jax.Array,
+    weight: jax.Array,
+    shares: jax.Array,
+    law: jax.Array,
+) -> jax.Array:
+    """Mean negative log-likelihood of the given labels, in nats, and its derivative in the settings."""
+    kept, anew = _joint(settings, scores, given, shares, law)
+    loss = -jnp.sum(weight * jnp.logaddexp(kept, anew)) / jnp.sum(weight)
+    return loss + OFFSET_PENALTY * jnp.sum(settings[2:] ** 2)

@@ -1,0 +1,1 @@
+"""The paper's own schedule, Eq. 4-9."""

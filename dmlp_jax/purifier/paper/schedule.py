@@ -1,0 +1,116 @@
+"""The paper's own schedule, Eq. 4-9 as printed: softmaxed labels, batches, Adam, a periodic label write.
+
+Kept as a reference to compare with. Where the paper is silent the authors' script decides (batches of 7,000
+and 500 rows, Adam's learning rates, a write every 20 epochs); where the two disagree the paper does
+(softmax on the labels, a ridge term, entropy that sharpens, a label write that fires). Features are used as
+given, with a constant column for the classifier only.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from dmlp_jax.purifier.base import ridge
+from dmlp_jax.purifier.base.ridge import RidgeFactor
+from dmlp_jax.purifier.config import PurifyConfig
+from dmlp_jax.purifier.paper import eac, ipc
+from dmlp_jax.purifier.paper import epoch as paper_epoch
+from dmlp_jax.purifier.paper.epoch import Batch, State, join_slices, label_optimizer, moments, run_epoch
+
+
+class Result(NamedTuple):
+    """What the schedule leaves.
+
+    Attributes:
+        labels: [n, c], not on the simplex.
+        weights: of each classifier, [members, d + 1, c].
+        history: arrays [steps].
+    """
+
+    labels: jax.Array
+    weights: jax.Array
+    history: dict[str, jax.Array]
+
+
+def run(
+    features: jax.Array,
+    given: jax.Array,
+    weight: jax.Array,
+    val_features: jax.Array,
+    val_targets: jax.Array,
+    config: PurifyConfig,
+    key: jax.Array,
+) -> Result:
+    """Runs `config.steps` epochs over the training rows, in their order.
+
+    Args:
+        features: [n, d].
+        given: given labels as distributions [n, c], where the labels start.
+        weight: row weights [n].
+        val_features: [m, d].
+        val_targets: one-hot [m, c].
+        config: the settings, usually `PurifyConfig.paper()`.
+        key: draws the classifiers' starts.
+    """
+    (count, width), classes = features.shape, given.shape[1]
+    slice_size = min(config.eac_batch_size, count)
+    slices = -(-min(config.ipc_batch_size, count) // slice_size)
+    num_batches = -(-count // (slices * slice_size))
+
+    def split(rows):
+        missing = num_batches * slices * slice_size - count
+        rows = jnp.pad(rows, [(0, missing)] + [(0, 0)] * (rows.ndim - 1))
+        return rows.reshape(num_batches, slices, slice_size, *rows.shape[1:])
+
+    def join(labels):
+        return jnp.moveaxis(labels, 2, 3).reshape(-1, classes)[:count]
+
+    def factor(batch):
+        rows, row_weight = map(join_slices, batch)
+        inverse = ridge.factor(ridge.gram(rows[:, :-1], row_weight), config.ridge_penalty).inverse
+        return RidgeFactor(jnp.pad(inverse, (0, 1)))
+
+    xs, ws, labels_given = split(_with_bias(features)), split(weight), jnp.moveaxis(split(given), 3, 2)
+    batches = Batch(xs, ws, jax.lax.map(factor, (xs, ws)))
+    weights = jax.vmap(_init_classifier, in_axes=(0, None, None))(
+        jax.random.split(key, config.num_members), width, classes
+    )
+    state = State(
+        labels_given,
+        jax.vmap(jax.vmap(label_optimizer(config).init))(labels_given),
+        moments(labels_given, batches),
+        weights,
+        jax.vmap(eac.adam().init)(weights),
+    )
+    val = ipc.Validation(_with_bias(val_features), val_targets, jnp.ones_like(val_targets[:, 0]))
+
+    def epoch(state, index):
+        # The authors' script keeps the first rate for epochs 0 to 3.
+        rate = config.eac_lr * jnp.where(index > 3, config.eac_lr_drop, 1.0)
+        state, losses = run_epoch(state, batches, val, rate, config)
+        if config.eac:
+            write = (index > 0) & (index % config.eac_period == 0)
+            state = jax.lax.cond(write, paper_epoch.write, lambda state, *_: state, state, batches, config)
+        kept = jnp.argmax(state.labels, axis=2) == jnp.argmax(labels_given, axis=2)
+        history = {
+            "val_loss": jnp.mean(losses),
+            "changed": 1.0 - jnp.sum(kept * ws) / jnp.sum(ws),
+        }
+        if config.keep_label_history:
+            hard = jnp.argmax(state.labels, axis=2).reshape(-1)[:count]
+            history["labels"] = hard.astype(jnp.uint8 if classes <= 256 else jnp.int32)
+        return state, history
+
+    state, history = jax.lax.scan(epoch, state, jnp.arange(config.steps, dtype=jnp.int32))
+    return Result(join(state.labels), jnp.swapaxes(state.weights, 1, 2), history)
+
+
+def _init_classifier(key: jax.Array, width: int, classes: int) -> jax.Array:
+    """Uniform within 1 / sqrt(d), the bias row included: the linear layer of the authors' framework."""
+    bound = 1.0 / width**0.5
+    return jax.random.uniform(key, (width + 1, classes), jnp.float32, minval=-bound, maxval=bound).T
+
+
+def _with_bias(features: jax.Array) -> jax.Array:
+    return jnp.concatenate([features, jnp.ones_like(features[:, :1])], axis=1)

@@ -1,0 +1,1 @@
+"""The default schedule: expectation maximisation with leave-one-out predictions."""

@@ -1,0 +1,87 @@
+"""Loops over the candidates that still run.
+
+The race, of all candidates, and the rounds after it, of the winner alone, are one loop: two would compile the
+same body twice. What is done for each candidate is a loop inside, of as many turns as candidates still run.
+Only passes over the training rows are compiled in both forms, see `together`.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from dmlp_jax.purifier.base.pytrees import at
+
+
+class Active(NamedTuple):
+    """Candidates that still run; scalars.
+
+    Attributes:
+        first: the first of them.
+        number: how many.
+    """
+
+    first: jax.Array
+    number: jax.Array
+
+
+def update(function: Callable[..., Any], active: Active, state: Any, *others: Any) -> Any:
+    """`state` with that of every active candidate replaced by `function(its state, *its others)`.
+
+    Args:
+        function: of one candidate, leaves without the leading axis.
+        active: the candidates.
+        state: leaves [s, ...].
+        others: leaves [s, ...].
+    """
+
+    def body(turn, state):
+        index = active.first + turn
+        own, *theirs = at((state, *others), index)
+        following = function(own, *theirs)
+        return jax.tree.map(
+            lambda leaf, value: jax.lax.dynamic_update_index_in_dim(leaf, value, index, 0), state, following
+        )
+
+    return jax.lax.fori_loop(0, active.number, body, state)
+
+
+def collect(function: Callable[..., Any], active: Active, *others: Any) -> Any:
+    """`function(*its others)` of every active candidate, leaves [s, ...]; 0 for the rest.
+
+    Args:
+        function: of one candidate, leaves without the leading axis.
+        active: the candidates.
+        others: leaves [s, ...].
+    """
+    size = jax.tree.leaves(others)[0].shape[0]
+    shapes = jax.eval_shape(lambda *leaves: function(*at(leaves, 0)), *others)
+    empty = jax.tree.map(lambda leaf: jnp.zeros((size, *leaf.shape), leaf.dtype), shapes)
+    return update(lambda _, *theirs: function(*theirs), active, empty, *others)
+
+
+def together(function: Callable[[Any], Any], active: Active, others: Any) -> Any:
+    """`function` of all candidates at once, or of the only one that is active; 0 for the rest.
+
+    Both are compiled. All at once need the training rows once only, and wide matrix products are faster.
+
+    Args:
+        function: of leaves [s, ...] to leaves [s, ...], for any s.
+        active: all candidates, or one of them.
+        others: leaves [s, ...].
+    """
+    shapes = jax.eval_shape(function, others)
+
+    def one(others):
+        found = function(jax.tree.map(lambda leaf: leaf[None], at(others, active.first)))
+        return jax.tree.map(
+            lambda shape, leaf: jax.lax.dynamic_update_slice_in_dim(
+                jnp.zeros(shape.shape, shape.dtype), leaf, active.first, 0
+            ),
+            shapes,
+            found,
+        )
+
+    size = jax.tree.leaves(others)[0].shape[0]
+    return function(others) if size == 1 else jax.lax.cond(active.number > 1, function, one, others)

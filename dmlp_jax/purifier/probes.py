@@ -1,0 +1,159 @@
+"""Trivial baselines: linear probes that a purifier must beat, tuned by held-out clean rows.
+
+- `val_only_probe`: softmax regression on the clean rows alone.
+- `noisy_probe`: ridge regression on the training rows and their given labels.
+- `noisy_plus_val_probe`: ridge regression on both, with the clean rows weighted; where the purifier starts.
+
+Each is tuned (L2 strength, weight of the clean rows) by the cross-entropy on held-out clean folds, after one
+fitted temperature: label noise shrinks ridge predictions towards the class prior.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from dmlp_jax.purifier.base import nesterov, ridge
+from dmlp_jax.purifier.base import scores as selection
+from dmlp_jax.purifier.base import temperature as calibration
+from dmlp_jax.purifier.base.pytrees import at
+from dmlp_jax.purifier.base.scores import HeldOutScore
+from dmlp_jax.purifier.rows import clean_set as clean_lib
+from dmlp_jax.purifier.rows.clean_set import CleanSet
+
+PROBES = ("val_only_probe", "noisy_probe", "noisy_plus_val_probe")
+# From strong to weak: each fit starts from the one before.
+SOFTMAX_PENALTIES = (10.0, 1.0, 1e-1, 1e-2, 1e-3, 1e-4)
+RIDGE_PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
+# Total weight of the clean rows over total weight of the training rows.
+VAL_SHARES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
+
+
+class Probe(NamedTuple):
+    """A tuned linear probe.
+
+    Attributes:
+        weights: [k + 1, d, c], logits on standardised features: member j < k trained without clean fold j,
+            the last member on every clean row.
+        held_out: logits [m, c] of each clean row from the member that did not train on it.
+        score: of `held_out`.
+        memory: response of the logits to a row's own given label in the eigenbasis of F^T F, [d]; 0 where
+            the given labels were not looked at.
+    """
+
+    weights: jax.Array
+    held_out: jax.Array
+    score: HeldOutScore
+    memory: jax.Array
+
+
+def val_only_probe(clean: CleanSet, steps: int = 20) -> Probe:
+    """Softmax regression on the clean rows, its L2 strength chosen by held-out cross-entropy.
+
+    Args:
+        clean: the clean rows.
+        steps: preconditioned Nesterov steps at each strength.
+    """
+    gram = ridge.gram(clean.features)
+    unit = ridge.mean_eigenvalue(gram)
+    share = jnp.mean(clean.masks, axis=1)[:, None, None]
+    momentum = jnp.asarray(nesterov.nesterov_momentum(steps))
+
+    def fit(weights, penalty):
+        # What bounds the curvature on all clean rows bounds it on some of them.
+        bound = ridge.factor(0.5 * gram, penalty * unit)
+
+        def body(step, state):
+            gradient = clean_lib.ask(state.lookahead, clean).pull
+            gradient += share * penalty * unit * state.lookahead
+            move = jax.vmap(nesterov.nesterov_step, in_axes=(0, 0, None, None))
+            return move(state, gradient, bound, momentum[step])
+
+        weights = jax.lax.fori_loop(0, steps, body, nesterov.init_nesterov(weights)).weights
+        return weights, (weights, _held_out(weights[:-1], clean))
+
+    zeros = jnp.zeros((len(clean.masks), clean.features.shape[1], clean.targets.shape[1]), jnp.float32)
+    weights, found = jax.lax.scan(fit, zeros, jnp.asarray(SOFTMAX_PENALTIES, jnp.float32))[1]
+    best = _best(found.score)
+    unseen = jnp.zeros(clean.features.shape[1], jnp.float32)
+    return _probe(weights[best], at(found, best), unseen, clean)
+
+
+def ridge_probes(
+    gram: jax.Array, spectrum: jax.Array, moment: jax.Array, total: jax.Array, clean: CleanSet
+) -> tuple[Probe, Probe]:
+    """The noisy probe and the noisy-plus-val probe, closed-form ridge regressions.
+
+    Args:
+        gram: F^T F of the training rows, [d, d].
+        spectrum: its eigenvalues [d].
+        moment: F^T Y of the given labels, [d, c].
+        total: sum of the row weights.
+        clean: the clean rows.
+    """
+    gram_val = jax.vmap(ridge.gram, in_axes=(None, 0))(clean.features, clean.masks)
+    moment_val = clean_lib.moment(clean)
+    count_val = jnp.sum(clean.masks, axis=1)
+    unit = ridge.mean_eigenvalue(gram)
+    grid = [(penalty, share) for share in (0.0, *VAL_SHARES) for penalty in RIDGE_PENALTIES]
+    penalties, shares = jnp.asarray(grid, jnp.float32).T
+
+    def fit(setting, members):
+        penalty, share = penalties[setting], shares[setting]
+
+        def of_member(gram_val, moment_val, count_val):
+            val_weight = share * total / count_val
+            total_gram, total_moment = gram + val_weight * gram_val, moment + val_weight * moment_val
+            return ridge.fit(total_gram, penalty * unit, total_moment)
+
+        return jax.vmap(of_member)(gram_val[:members], moment_val[:members], count_val[:members])
+
+    def probe(setting):
+        # The clean rows look like the training rows: with their weight the Gram matrix is 1 + share as large.
+        memory = 1.0 / ((1.0 + shares[setting]) * spectrum + penalties[setting] * unit)
+        return _probe(fit(setting, len(clean.masks)), at(found, setting), memory, clean)
+
+    folds = len(clean.masks) - 1
+    found = jax.lax.map(lambda setting: _held_out(fit(setting, folds), clean), jnp.arange(len(grid)))
+    alone = shares == 0
+    chosen = jax.lax.map(probe, jnp.stack([_best(found.score, alone), _best(found.score, ~alone)]))
+    return at(chosen, 0), at(chosen, 1)
+
+
+class _HeldOut(NamedTuple):
+    """How a setting does on the clean rows that its members did not see, and the temperature there."""
+
+    score: HeldOutScore
+    temperature: jax.Array
+
+
+def _held_out(members: jax.Array, clean: CleanSet) -> _HeldOut:
+    """`_HeldOut` of the members without a fold, weights [k, d, c]."""
+    logits = clean_lib.held_out(members, clean)
+    temperature = calibration.fit_temperature(logits, clean.targets)
+    return _HeldOut(selection.score(logits, clean.targets, temperature), temperature)
+
+
+def _best(scores: HeldOutScore, among: jax.Array | bool = True) -> jax.Array:
+    """Index of the setting of the least held-out loss.
+
+    Args:
+        scores: of the settings.
+        among: which of them to choose from; one of these even where no loss is finite.
+    """
+    losses = jnp.where(jnp.isfinite(scores.cross_entropy), scores.cross_entropy, jnp.finfo(jnp.float32).max)
+    return jnp.argmin(jnp.where(among, losses, jnp.inf))
+
+
+def _probe(weights: jax.Array, found: _HeldOut, memory: jax.Array, clean: CleanSet) -> Probe:
+    """A probe at the temperature that calibrates it.
+
+    Args:
+        weights: [k + 1, d, c].
+        found: what its held-out members score, and their temperature.
+        memory: see `Probe`, before the temperature.
+        clean: the clean rows.
+    """
+    temperature = found.temperature
+    held_out = clean_lib.held_out(weights[:-1], clean) / temperature
+    return Probe(weights / temperature, held_out, found.score, memory / temperature)

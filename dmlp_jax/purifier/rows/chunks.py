@@ -1,0 +1,196 @@
+"""Training rows in chunks, and sums and maps over them.
+
+Everything that the purifier needs of the training rows is a sum over rows, or a map over them at the end.
+Chunk by chunk it is bounded in memory and stays in the processor's cache, and the rows may lie where they
+like: in memory, on disk (`reader`), or spread over devices (`axis`, the mesh axes of a `jax.shard_map` around
+everything: each device takes its own rows and the sums are added up over devices).
+"""
+
+import dataclasses
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from dmlp_jax.purifier.base.ridge import HIGHEST, matmul
+from dmlp_jax.purifier.rows import scaling
+from dmlp_jax.purifier.rows.disk import Reader
+
+# Entries [classifiers, classes, rows] of an intermediate result of one chunk: what fits into memory on an
+# accelerator, what fits into the second-level cache on a CPU.
+CHUNK_ENTRIES = 2**25
+CHUNK_ENTRIES_CPU = 2**18
+# With fewer rows, many classes would turn matrix products into products with vectors.
+LEAST_ROWS = 256
+
+
+class Chunk(NamedTuple):
+    """Some training rows; padding has weight 0.
+
+    Attributes:
+        features: standardised, [b, d + 1].
+        given: given labels as distributions [b, c].
+        weight: row weights [b].
+    """
+
+    features: jax.Array
+    given: jax.Array
+    weight: jax.Array
+
+
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["features", "given", "weight", "mean"],
+    meta_fields=["num_classes", "reader", "axis"],
+)
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """The training rows, in q chunks of b rows; the last ones may end in padding of weight 0.
+
+    Attributes:
+        features: standardised, [q, b, d + 1]; None where `reader` has them.
+        given: given labels, class indices [q, b] or distributions [q, b, c].
+        weight: row weights [q, b].
+        mean: of the features as they came, [d].
+        num_classes: c.
+        reader: of features that are read from disk chunk by chunk.
+        axis: names of the mesh axes over which the rows are spread.
+    """
+
+    features: jax.Array | None
+    given: jax.Array
+    weight: jax.Array
+    mean: jax.Array
+    num_classes: int
+    reader: Reader | None
+    axis: tuple[str, ...] | None
+
+
+def chunk_rows(count: int, entries_per_row: int) -> int:
+    """Rows of a chunk: as many as `CHUNK_ENTRIES` allows of `count`, but `LEAST_ROWS` at least.
+
+    Args:
+        count: n.
+        entries_per_row: entries of the largest intermediate result per row.
+    """
+    budget = CHUNK_ENTRIES_CPU if jax.default_backend() == "cpu" else CHUNK_ENTRIES
+    chunks = -(-count // max(budget // entries_per_row, LEAST_ROWS))
+    return -(-count // chunks)
+
+
+def load(
+    features: jax.Array | Reader,
+    given: jax.Array,
+    weight: jax.Array,
+    num_classes: int,
+    entries_per_row: int,
+    axis: tuple[str, ...] | None = None,
+) -> Training:
+    """Standardises rows and cuts them into chunks.
+
+    Args:
+        features: [n, d], or their reader.
+        given: class indices [n] or distributions [n, c].
+        weight: [n].
+        num_classes: c.
+        entries_per_row: entries of the largest intermediate result per row; a reader has its own chunks.
+        axis: names of the mesh axes over which the rows are spread, inside `jax.shard_map`.
+    """
+    reader = features if isinstance(features, Reader) else None
+    count = features.shape[0]
+    size = reader.rows if reader else chunk_rows(count, entries_per_row)
+    chunks = -(-count // size)
+
+    def cut(rows, padding=0):
+        missing = [(0, chunks * size - count)] + [(0, 0)] * (rows.ndim - 1)
+        rows = jnp.pad(rows, missing, constant_values=padding)
+        return rows.reshape(chunks, size, *rows.shape[1:])
+
+    weights = cut(weight)
+    if isinstance(features, Reader):
+        leaves = jnp.arange(chunks), weights
+        total = _scan(lambda rows: (None, _weighted(features.fetch(rows[0]), rows[1])), leaves)[1]
+    else:
+        total = _weighted(features, weight)
+    total = _over_devices(total, axis)
+    mean = total[0] / jnp.maximum(total[1], jnp.finfo(jnp.float32).tiny)
+    standard = None if isinstance(features, Reader) else cut(scaling.standardize(features, mean))
+    # Padding has a given label too: without one no class could have been meant.
+    given = cut(given, 1.0 / num_classes if given.ndim == 2 else 0)
+    return Training(standard, given, weights, mean, num_classes, reader, axis)
+
+
+def visit(function: Callable[[Chunk], tuple[Any, Any]], train: Training) -> tuple[Any, Any]:
+    """Calls `function` on every chunk, in order.
+
+    Args:
+        function: what it returns first is kept row by row, arrays [b, ...]; what it returns second is summed.
+        train: the training rows.
+
+    Returns:
+        The rows, arrays [q * b, ...], padding included, which stay on the device of their features; and the
+        sums over all rows of all devices.
+    """
+    kept, total = _scan(lambda leaves: function(_chunk(train, *leaves)), _leaves(train))
+    return jax.tree.map(lambda rows: rows.reshape(-1, *rows.shape[2:]), kept), _over_devices(
+        total, train.axis
+    )
+
+
+def sum_over(function: Callable[[Chunk], Any], train: Training) -> Any:
+    """Sum over all rows of what `function` makes of a chunk: a pytree of arrays."""
+    return visit(lambda chunk: (None, function(chunk)), train)[1]
+
+
+def map_over(function: Callable[[Chunk], Any], train: Training) -> Any:
+    """What `function` makes of every chunk, arrays [b, ...], as rows [q * b, ...]; see `visit`."""
+    return visit(lambda chunk: (function(chunk), None), train)[0]
+
+
+def moments(chunk: Chunk) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Gram matrix F^T F [d, d], moment F^T Y of the given labels [d, c] and sum of the weights of rows."""
+    weighted = chunk.weight[:, None] * chunk.features
+    return matmul(weighted.T, chunk.features), matmul(weighted.T, chunk.given), jnp.sum(chunk.weight)
+
+
+def _leaves(train: Training) -> tuple[jax.Array | None, jax.Array, jax.Array]:
+    """What differs between chunks: features (or the number of the chunk), given labels and weights."""
+    features = jnp.arange(train.weight.shape[0]) if train.reader else train.features
+    return features, train.given, train.weight
+
+
+def _chunk(train: Training, features: jax.Array, given: jax.Array, weight: jax.Array) -> Chunk:
+    if train.reader:
+        features = scaling.standardize(train.reader.fetch(features), train.mean)
+    if given.ndim == 1:
+        given = jax.nn.one_hot(given, train.num_classes, dtype=jnp.float32)
+    return Chunk(features, given, weight)
+
+
+def _weighted(features: jax.Array, weight: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Weighted sum [d] of rows [b, d], and the sum of the weights [b]."""
+    return jnp.einsum("b,bd->d", weight, features, precision=HIGHEST), jnp.sum(weight)
+
+
+def _scan(function: Callable[[Any], tuple[Any, Any]], leaves: Any) -> tuple[Any, Any]:
+    """The first results of function(leaves at i), stacked, and the sum of the second."""
+    first = jax.tree.map(lambda leaf: leaf[0], leaves)
+    if jax.tree.leaves(leaves)[0].shape[0] == 1:
+        kept, total = function(first)
+        return jax.tree.map(lambda rows: rows[None], kept), total
+
+    def body(total, rows):
+        kept, part = function(rows)
+        return jax.tree.map(jnp.add, total, part), kept
+
+    shapes = jax.eval_shape(function, first)[1]
+    total, kept = jax.lax.scan(
+        body, jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes), leaves
+    )
+    return kept, total
+
+
+def _over_devices(total: Any, axis: tuple[str, ...] | None) -> Any:
+    return total if axis is None else jax.lax.psum(total, axis)

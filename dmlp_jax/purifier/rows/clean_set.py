@@ -1,0 +1,178 @@
+"""The clean rows, and what classifiers that did not see them say about them.
+
+As the training rows they are gone through in chunks, so that many rows of many classes fit into memory.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from dmlp_jax.purifier.base.ridge import HIGHEST
+from dmlp_jax.purifier.rows import chunks as rows
+
+
+class CleanChunk(NamedTuple):
+    """Some clean rows; of all chunks, with a leading axis [q]. Padding has masks of 0.
+
+    Attributes:
+        features: standardised, [b, d].
+        labels: class indices [b].
+        folds: [b].
+        masks: [b, k + 1], see `selection.train_masks`.
+    """
+
+    features: jax.Array
+    labels: jax.Array
+    folds: jax.Array
+    masks: jax.Array
+
+
+class CleanSet(NamedTuple):
+    """The clean rows, ready for held-out scoring.
+
+    Attributes:
+        features: standardised, [m, d].
+        labels: class indices [m].
+        targets: the same one-hot, [m, c].
+        masks: [k + 1, m], see `selection.train_masks`.
+        chunks: the same rows in chunks.
+    """
+
+    features: jax.Array
+    labels: jax.Array
+    targets: jax.Array
+    masks: jax.Array
+    chunks: CleanChunk
+
+
+class Seen(NamedTuple):
+    """What classifiers k say about the clean rows, and how these would move them.
+
+    Attributes:
+        held_out: logits [m, c] of each row from the member that did not train on it, without a shift.
+        pull: gradient of the summed cross-entropy of the rows that each member trains on, [k + 1, d, c].
+        loss: mean cross-entropy of the member that trains on all rows, in nats.
+    """
+
+    held_out: jax.Array
+    pull: jax.Array
+    loss: jax.Array
+
+
+def make(
+    features: jax.Array,
+    labels: jax.Array,
+    num_classes: int,
+    num_folds: int,
+    key: jax.Array,
+) -> CleanSet:
+    """Deals the clean rows into folds.
+
+    Args:
+        features: standardised, [m, d].
+        labels: class indices [m].
+        num_classes: c.
+        num_folds: k.
+        key: deals.
+    """
+    folds = stratified_folds(key, labels, num_folds)
+    masks = train_masks(folds, num_folds)
+    count = features.shape[0]
+    size = rows.chunk_rows(count, (num_folds + 1) * num_classes)
+    missing = -count % size
+
+    def split(values):
+        values = jnp.pad(values, [(0, missing)] + [(0, 0)] * (values.ndim - 1))
+        return values.reshape(-1, size, *values.shape[1:])
+
+    labels = labels.astype(jnp.int32)
+    targets = jax.nn.one_hot(labels, num_classes, dtype=features.dtype)
+    chunks = CleanChunk(*map(split, (features, labels, folds, masks.T)))
+    return CleanSet(features, labels, targets, masks, chunks)
+
+
+def held_out(weights: jax.Array, clean: CleanSet) -> jax.Array:
+    """Logits [m, c] of each clean row from the one of k classifiers [k, d, c] that did not train on it."""
+
+    def ask(chunk):
+        return _of_unseen(_logits(weights, chunk), chunk).T
+
+    return _join(jax.lax.map(ask, clean.chunks), clean)
+
+
+def ask(weights: jax.Array, clean: CleanSet, shift: jax.Array | None = None) -> Seen:
+    """Held-out logits, gradient and loss of the classifiers of every fold and of all rows.
+
+    Args:
+        weights: [k + 1, d, c].
+        clean: the clean rows.
+        shift: of the logits where gradient and loss are taken, [c]; see `label_shift.py`.
+    """
+    shift = jnp.zeros_like(weights[0, 0]) if shift is None else shift
+
+    def body(sums, chunk):
+        logits = _logits(weights, chunk)
+        targets = jax.nn.one_hot(chunk.labels, logits.shape[1], dtype=logits.dtype, axis=0)
+        shifted = logits + shift[:, None]
+        log_probs = jax.nn.log_softmax(shifted[-1], axis=0)
+        loss = -jnp.sum(chunk.masks[:, -1] * jnp.sum(targets * log_probs, axis=0))
+        errors = chunk.masks.T[:, None] * (jax.nn.softmax(shifted, axis=1) - targets)
+        pull = jnp.einsum("kcb,bd->kdc", errors, chunk.features, precision=HIGHEST)
+        return (sums[0] + pull, sums[1] + loss), _of_unseen(logits[:-1], chunk).T
+
+    start = (jnp.zeros_like(weights), jnp.zeros((), weights.dtype))
+    (pull, loss), logits = jax.lax.scan(body, start, clean.chunks)
+    return Seen(_join(logits, clean), pull, loss / clean.labels.shape[0])
+
+
+def moment(clean: CleanSet) -> jax.Array:
+    """F_v^T Y_v [k + 1, d, c] of the clean rows that each member trains on."""
+    classes = clean.targets.shape[1]
+
+    def body(total, chunk):
+        targets = jax.nn.one_hot(chunk.labels, classes, dtype=total.dtype, axis=0)
+        kept = chunk.masks.T[:, None] * targets
+        return total + jnp.einsum("kcb,bd->kdc", kept, chunk.features, precision=HIGHEST), None
+
+    start = jnp.zeros((clean.masks.shape[0], clean.features.shape[1], classes), clean.features.dtype)
+    return jax.lax.scan(body, start, clean.chunks)[0]
+
+
+def _logits(weights: jax.Array, chunk: CleanChunk) -> jax.Array:
+    """Class-major logits [k, c, b] of weights [k, d, c]."""
+    return jnp.einsum("kdc,bd->kcb", weights, chunk.features, precision=HIGHEST)
+
+
+def _of_unseen(logits: jax.Array, chunk: CleanChunk) -> jax.Array:
+    """Of logits [k, c, b] each row's from the member without its fold, [c, b]."""
+    unseen = chunk.folds == jnp.arange(logits.shape[0])[:, None]
+    return jnp.sum(jnp.where(unseen[:, None], logits, 0.0), axis=0)
+
+
+def _join(chunks: jax.Array, clean: CleanSet) -> jax.Array:
+    return chunks.reshape(-1, chunks.shape[-1])[: clean.labels.shape[0]]
+
+
+def stratified_folds(key: jax.Array, labels: jax.Array, num_folds: int) -> jax.Array:
+    """Fold index [m] in [0, num_folds) of every row, each class spread as evenly as possible.
+
+    The classes start at different folds, so that the folds' sizes differ by little even where every
+    class has fewer rows than there are folds. Shapes do not depend on values, so it traces.
+
+    Args:
+        key: typed PRNG key.
+        labels: class indices [m].
+        num_folds: number of folds.
+    """
+    count = labels.shape[0]
+    shuffled = jax.random.permutation(key, count)
+    by_class = shuffled[jnp.argsort(labels[shuffled], stable=True)]
+    # Dealing the rows out in class order puts every class's rows into consecutive, hence distinct, folds.
+    return jnp.zeros(count, jnp.int32).at[by_class].set(jnp.arange(count, dtype=jnp.int32) % num_folds)
+
+
+def train_masks(folds: jax.Array, num_folds: int) -> jax.Array:
+    """Row weights [num_folds + 1, m]: row k leaves fold k out, the last keeps every clean row."""
+    kept = folds[None, :] != jnp.arange(num_folds + 1)[:, None]
+    return kept.astype(jnp.float32)

@@ -1,0 +1,119 @@
+"""Purification of rows that are spread over the devices of a mesh, on one host or several.
+
+The program runs on every device with that device's rows (`jax.shard_map`). What it needs of the others are
+sums over rows, one `psum` each; the features never move.
+"""
+
+from functools import partial
+from typing import Any, NamedTuple, cast
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from dmlp_jax.purifier import program
+from dmlp_jax.purifier.posterior import em
+from dmlp_jax.purifier.probes import PROBES
+from dmlp_jax.purifier.program import Inputs
+from dmlp_jax.purifier.result import PurifyResult
+
+
+class Placement(NamedTuple):
+    """Where rows lie.
+
+    Attributes:
+        mesh: of devices.
+        axis: names of the mesh axes over which rows are spread.
+    """
+
+    mesh: Mesh
+    axis: tuple[str, ...]
+
+
+def placement(features: Any) -> Placement | None:
+    """Where the rows of an array [n, d] lie, if over several devices, each row whole on one; else None."""
+    if not isinstance(features, jax.Array) or isinstance(features, jax.core.Tracer):
+        return None
+    sharding = features.sharding
+    if not isinstance(sharding, NamedSharding) or sharding.is_fully_replicated:
+        return None
+    rows, *columns = (*sharding.spec, None)
+    if rows is None or any(columns):
+        return None
+    return Placement(cast(Mesh, sharding.mesh), (rows,) if isinstance(rows, str) else tuple(rows))
+
+
+def off_a_mesh_of_one(features: Any) -> Any:
+    """An array without its mesh, where that has one device only: a plain program knows no axes of a mesh."""
+    if not isinstance(features, jax.Array) or isinstance(features, jax.core.Tracer):
+        return features
+    one = isinstance(features.sharding, NamedSharding) and features.sharding.mesh.size == 1
+    return features.addressable_data(0) if one else features
+
+
+def run(where: Placement, features: jax.Array, inputs: Inputs, num_classes: int) -> PurifyResult:
+    """`program.run` over devices. What goes with the features may be whole on every host, or spread alike.
+
+    Returns:
+        The result; what it says of rows is spread like the features, the rest is on every device.
+    """
+    return _run(features, place(where, inputs), num_classes, where, str(jax.random.key_impl(inputs.key)))
+
+
+def place(where: Placement, inputs: Inputs) -> Inputs:
+    """Labels and weights row by row on the devices, and the rest whole; the key as its data."""
+
+    def put(spec, value):
+        return jax.tree.map(partial(_place, NamedSharding(where.mesh, spec)), value)
+
+    return jax.tree.map(put, _specs(where), inputs._replace(key=jax.random.key_data(inputs.key)))
+
+
+def _specs(where: Placement) -> Inputs:
+    rows, whole = _row_and_whole(where)
+    return Inputs(rows, rows, whole, whole, whole, whole, whole)
+
+
+def _row_and_whole(where: Placement) -> tuple[Any, Any]:
+    """Specs, Any because they stand where arrays do in the pytrees above and below."""
+    return PartitionSpec(where.axis), PartitionSpec()
+
+
+@partial(jax.jit, static_argnums=(2, 3, 4))
+def _run(
+    features: jax.Array, inputs: Inputs, num_classes: int, where: Placement, key_type: str
+) -> PurifyResult:
+    rows, whole = _row_and_whole(where)
+    history = dict.fromkeys(em.HISTORY, whole)
+    if inputs.config.keep_label_history:
+        history["labels"] = PartitionSpec(None, where.axis)
+    result = PurifyResult(
+        labels=rows,
+        probs=rows,
+        confidence=rows,
+        changed=rows,
+        classifier=whole,
+        transition=whole,
+        history=history,
+        scores=whole,
+        baselines=dict.fromkeys(PROBES, rows),
+        chosen=whole,
+        reliability=whole,
+    )
+
+    def on_device(features, inputs):
+        key = jax.random.wrap_key_data(inputs.key, impl=key_type)
+        return program.run(features, inputs._replace(key=key), num_classes, where.axis)
+
+    # Everything but the rows is equal on all devices by construction; the checker cannot see that.
+    return jax.shard_map(
+        on_device, mesh=where.mesh, in_specs=(rows, _specs(where)), out_specs=result, check_vma=False
+    )(features, inputs)
+
+
+def _place(sharding: NamedSharding, array: Any) -> jax.Array:
+    """An array as `sharding` has it, from one that is so already or that every host has whole."""
+    if isinstance(array, jax.Array) and array.sharding.is_equivalent_to(sharding, array.ndim):
+        return array
+    array = np.asarray(array)
+    return jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])

@@ -1,0 +1,66 @@
+"""The tables of the report, as rows for the template."""
+
+from typing import Any
+
+import numpy as np
+
+from dmlp_jax.report import intervals, label_figures
+from dmlp_jax.report.names import printable
+
+
+def sources(result: dict[str, Any]) -> list[dict[str, Any]]:
+    """One row per source of labels: accuracy of the labels, on held-out clean rows, and of networks.
+
+    Args:
+        result: the contents of summary.json.
+    """
+    names = [name for name in dict.fromkeys([*result["labels"], *result["test"]]) if name != "true"]
+    names += ["true"] if "true" in result["test"] else []
+    known = result["noise"]["measured_flip_rate"] is not None
+    count = result["rows"]["val"]
+    return [
+        {
+            "name": name.replace("_", " "),
+            "labels": 1.0 if name == "true" and known else result["labels"].get(name),
+            "held_out": (held_out := result["held_out"].get(name)),
+            "error": None if held_out is None else intervals.standard_error(held_out, count),
+            **{key: result["test"].get(name, {}).get(key) for key in ("best", "last", "selected")},
+        }
+        for name in names
+    ]
+
+
+def flows(
+    given: np.ndarray, purified: np.ndarray, class_names: tuple[str, ...], limit: int = 10
+) -> list[dict[str, Any]]:
+    """The most frequent changes of a label, with their share of the purified class.
+
+    The 95 % Wilson interval of the share knows about the number of rows and takes the purified labels for the
+    truth.
+
+    Args:
+        given: [n].
+        purified: [n].
+        class_names: one per class.
+        limit: how many changes.
+    """
+    counts = label_figures.count_pairs(given, purified, len(class_names))
+    totals = counts.sum(axis=1)
+    np.fill_diagonal(counts, 0)
+    found = []
+    for place in np.argsort(-counts, axis=None, kind="stable")[:limit]:
+        of, taken = np.unravel_index(place, counts.shape)
+        if not counts[of, taken]:
+            break
+        lower, upper = intervals.wilson(counts[of, taken], totals[of])
+        found.append(
+            {
+                "given": printable(class_names[taken]),
+                "purified": printable(class_names[of]),
+                "rows": int(counts[of, taken]),
+                "share": counts[of, taken] / totals[of],
+                "lower": float(lower),
+                "upper": float(upper),
+            }
+        )
+    return found

@@ -1,0 +1,1 @@
+"""A run's folder kept in a cloud bucket (gs://...)."""

@@ -1,0 +1,73 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dmlp_jax.purifier.rows import chunks
+from dmlp_jax.purifier.rows import clean_set as clean_lib
+
+M, D, C, K = 53, 6, 4, 3
+
+
+@pytest.fixture(params=[(2**18, 256), (1, 7), (1, 1)], ids=["one chunk", "chunks of 7", "chunks of 1"])
+def problem(request, monkeypatch):
+    monkeypatch.setattr(chunks, "CHUNK_ENTRIES_CPU", request.param[0])
+    monkeypatch.setattr(chunks, "LEAST_ROWS", request.param[1])
+    rng = np.random.default_rng(0)
+    features, labels = rng.normal(size=(M, D)).astype(np.float32), rng.integers(C, size=M)
+    weights = rng.normal(size=(K + 1, D, C)).astype(np.float32)
+    clean = clean_lib.make(jnp.asarray(features), jnp.asarray(labels), C, K, jax.random.key(0))
+    return clean, features, labels, weights
+
+
+def held_out_by_hand(clean, features, weights):
+    folds = np.argmin(np.asarray(clean.masks)[:-1], axis=0)
+    return np.stack([row @ weights[fold] for row, fold in zip(features, folds, strict=True)])
+
+
+def test_rows_are_asked_of_the_member_that_left_them_out(problem):
+    clean, features, _, weights = problem
+    wanted = held_out_by_hand(clean, features, weights)
+    np.testing.assert_allclose(clean_lib.held_out(weights[:-1], clean), wanted, atol=1e-5)
+    np.testing.assert_allclose(clean_lib.ask(weights, clean).held_out, wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize("shift", [None, np.linspace(-1, 2, C, dtype=np.float32)])
+def test_pull_and_loss_are_autodiffs(problem, shift):
+    clean, features, labels, weights = problem
+
+    def losses(weights, mask):
+        logits = features @ weights + (0.0 if shift is None else shift)
+        return mask * -jax.nn.log_softmax(logits)[jnp.arange(M), labels]
+
+    seen = clean_lib.ask(jnp.asarray(weights), clean, shift)
+    for member, mask, pull in zip(weights, clean.masks, seen.pull, strict=True):
+        wanted = jax.grad(lambda w, mask=mask: jnp.sum(losses(w, mask)))(member)
+        np.testing.assert_allclose(pull, wanted, atol=2e-5)
+    np.testing.assert_allclose(seen.loss, jnp.mean(losses(weights[-1], 1.0)), rtol=1e-5)
+
+
+def test_moments_are_those_of_the_rows_that_are_kept(problem):
+    clean, features, labels, _ = problem
+    masks = np.asarray(clean.masks)
+    wanted = np.einsum("km,md,mc->kdc", masks, features.astype(np.float64), np.eye(C)[labels])
+    np.testing.assert_allclose(clean_lib.moment(clean), wanted, atol=1e-5)
+
+
+def test_what_another_member_says_does_not_matter(problem):
+    """Not even where it is no number."""
+    clean, features, _, weights = problem
+    spoilt = weights.copy()
+    spoilt[1] = np.nan
+    seen = np.asarray(clean_lib.held_out(spoilt[:-1], clean))
+    own = np.asarray(clean.masks)[1] == 0
+    assert np.all(np.isnan(seen[own]))
+    np.testing.assert_allclose(seen[~own], held_out_by_hand(clean, features, weights)[~own], atol=1e-5)
+
+
+def test_padding_is_in_no_fold_s_rows(problem):
+    clean, features, labels, _ = problem
+    assert clean.chunks.features.shape[0] * clean.chunks.features.shape[1] >= M
+    np.testing.assert_array_equal(clean.chunks.features.reshape(-1, D)[:M], features)
+    np.testing.assert_array_equal(clean.chunks.masks.reshape(-1, K + 1)[M:], 0)
+    np.testing.assert_array_equal(clean.chunks.labels.reshape(-1)[:M], labels)

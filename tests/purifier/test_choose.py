@@ -1,0 +1,134 @@
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dmlp_jax import PurifyConfig, predict, purify
+from dmlp_jax.purifier import PROBES, choose
+from dmlp_jax.purifier.posterior import lda
+from tests.conftest import accuracy, make_blobs
+
+SHORT = PurifyConfig(steps=30)
+
+
+RIGHT, WRONG = np.ones(200), np.zeros(200)
+HALF = np.arange(200) % 2
+
+
+@pytest.mark.parametrize(
+    ("others", "option"),
+    [
+        ([WRONG, WRONG, WRONG], 0),
+        ([HALF, HALF, HALF], 0),
+        ([WRONG, RIGHT, HALF], 2),
+        ([WRONG, np.maximum(HALF, np.arange(200) < 150), RIGHT], 3),
+        ([WRONG, WRONG, WRONG, HALF], 0),
+    ],
+    ids=["all worse", "all equal", "one clearly better", "the best of two", "given labels equal"],
+)
+def test_a_baseline_must_be_clearly_better(others, option):
+    assert int(choose._choose(jnp.asarray(HALF), jnp.asarray(np.stack(others)))) == option
+
+
+def test_given_labels_need_only_be_better():
+    """One row more is no evidence, but not to touch the labels is the safe choice."""
+    slightly = HALF.copy()
+    slightly[0] = 1
+    probe_and_given = [
+        np.stack([WRONG, WRONG, other, given]) for other, given in [(slightly, WRONG), (WRONG, slightly)]
+    ]
+    found = [int(choose._choose(jnp.asarray(HALF), jnp.asarray(others))) for others in probe_and_given]
+    assert found == [0, 4]
+
+
+def test_given_labels_that_are_known_to_be_right_are_kept():
+    """A classifier on weak features would change some; the clean rows' given labels say not to."""
+    features, _, (val_features, val_labels), true = make_blobs(1)
+    weak = [
+        (0.4 * x + np.random.default_rng(seed).normal(size=x.shape)).astype(np.float32)
+        for seed, x in ((1, features), (100, val_features))
+    ]
+    val = (weak[1], val_labels)
+    config = dataclasses.replace(SHORT, posterior=False)
+    assert np.any(purify(weak[0], true, val, config=config).changed)
+    found = purify(weak[0], true, val, config=config, val_given_labels=val_labels)
+    np.testing.assert_array_equal(found.labels, true)
+    assert found.scores["purified"]["accuracy"] == 1
+    assert found.source == "given"
+    assert int(found.chosen["source"]) == len(PROBES) + 1
+    # The purifier's own choice is told all the same.
+    assert 0 <= int(found.chosen["candidate"]) < len(SHORT.weight_decay)
+    assert int(found.chosen["step"]) >= int(0.75 * SHORT.race_steps)
+
+
+def test_labels_without_noise_are_left_alone():
+    """Also on weak features, where no classifier would agree with all of them, and without being told."""
+    features, _, (val_features, val_labels), true = make_blobs(1)
+    weak = [
+        (0.4 * x + np.random.default_rng(seed).normal(size=x.shape)).astype(np.float32)
+        for seed, x in ((1, features), (100, val_features))
+    ]
+    found = purify(weak[0], true, (weak[1], val_labels), config=SHORT)
+    assert accuracy(found.baselines["noisy_probe"], true) < 0.95
+    assert accuracy(found.labels, true) >= 0.998
+
+
+def test_noise_that_hides_behind_a_weak_classifier_is_not_trusted():
+    """Clean rows that say next to nothing leave open that T is all wrong: no reason to believe the labels."""
+    rng = np.random.default_rng(0)
+    true, val_labels = rng.integers(5, size=2000), np.arange(15) % 5
+    features, val_features = (
+        (0.4 * np.eye(5, 20)[labels] + 0.3 * rng.normal(size=(len(labels), 20))).astype(np.float32)
+        for labels in (true, val_labels)
+    )
+    given = np.where(rng.random(2000) < 0.8, rng.integers(5, size=2000), true)
+    found = purify(features, given, (val_features, val_labels), config=SHORT)
+    assert accuracy(found.labels, true) > accuracy(given, true) + 0.02
+    assert float(np.mean(found.confidence)) < 0.7
+
+
+def test_a_worse_purification_gives_way_to_the_baseline(monkeypatch):
+    """A purification that ends in a classifier which knows nothing: the best probe must give the labels."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(3, size=600)
+    features = (3 * np.eye(3)[labels] + rng.normal(size=(600, 3))).astype(np.float32)
+    task = features[:300], rng.integers(3, size=300), (features[300:], labels[300:])
+    refine = lda.refine
+
+    def broken(*args):
+        best, taken = refine(*args)
+        head = best.head._replace(weights=0 * best.head.weights)
+        return best._replace(head=head, held_out=0 * best.held_out), taken
+
+    monkeypatch.setattr(lda, "refine", broken)
+    jax.clear_caches()
+    fallen = purify(*task, config=SHORT)
+    unchecked = purify(*task, config=dataclasses.replace(SHORT, selection=False))
+    jax.clear_caches()
+    assert unchecked.source == "purified"
+    assert fallen.source in PROBES
+    np.testing.assert_array_equal(fallen.labels, fallen.baselines[fallen.source])
+    np.testing.assert_allclose(predict(fallen.classifier, task[0]), fallen.probs, atol=1e-4)
+    assert accuracy(fallen.labels, labels[:300]) > accuracy(unchecked.labels, labels[:300]) + 0.3
+
+
+@pytest.mark.parametrize("config", [SHORT, PurifyConfig.paper(steps=5)], ids=["default", "paper"])
+def test_classes_of_a_single_clean_row_are_counted(config):
+    features, given, (val_features, val_labels), _ = make_blobs(1)
+    kept = np.concatenate(
+        [np.flatnonzero(val_labels == label)[:count] for label, count in enumerate((1, 6, 1))]
+    )
+    found = purify(features, given, (val_features[kept], val_labels[kept]), config=config)
+    assert int(found.chosen["single_row_classes"]) == 2
+    assert np.all(np.isfinite(found.probs))
+
+
+def test_rounding_makes_no_baseline_better():
+    """Rows that are right for certain, but for the last digit of a sum over given labels.
+
+    Their variance over rows is none: that of what is known in expectation only speaks against the gain.
+    """
+    hits = jnp.asarray(RIGHT, jnp.float32) - 6e-8
+    assert int(choose._choose(hits, jnp.asarray(np.stack([RIGHT] * 3)))) == 0

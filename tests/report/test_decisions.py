@@ -1,0 +1,186 @@
+import csv
+
+import numpy as np
+import pytest
+
+from dmlp_jax.cli.inputs import reviewed_rows
+from dmlp_jax.cli.inputs.labelled_rows import LabelledRows
+from dmlp_jax.data import row_subset
+from dmlp_jax.errors import UserError
+from dmlp_jax.report import decisions
+
+NAMES = ("cat", "dog, big", 'the "bird"', "fish\nline")
+GIVEN = np.array([0, 1, 2, 3, 0], np.int32)
+# Rows 3 and 5 of the file are clean.
+INDEX = np.array([0, 1, 2, 4, 6])
+DATA = decisions.fingerprint(GIVEN, NAMES, INDEX)
+
+
+def make_rows(features=None):
+    return LabelledRows(
+        features=np.arange(10, dtype=np.float32).reshape(5, 2) if features is None else features,
+        labels=GIVEN,
+        val_features=np.array([[-1.0, -1.0], [-2.0, -2.0]], np.float32),
+        val_labels=np.array([3, 2], np.int32),
+        val_given_labels=np.array([1, 2], np.int32),
+        true_labels=np.array([1, 1, 2, 0, 0], np.int32),
+        class_names=NAMES,
+        row_numbers=INDEX,
+        ids=np.array(list("abcdefg")),
+        file_rows=7,
+        left_out=(),
+    )
+
+
+def write(path, *rows, header=decisions.COLUMNS):
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([header, *rows])
+    return path
+
+
+def row(index, given, predicted, decision, label="", confidence="0.75", run=f"{DATA}-0a0b0c0d"):
+    names = [NAMES[value] if isinstance(value, int) else value for value in (given, predicted)]
+    return (index, *names, decision, confidence, NAMES[label] if isinstance(label, int) else label, run)
+
+
+def read(path):
+    return decisions.read(path, GIVEN, NAMES, INDEX)
+
+
+def test_each_kind_of_decision(tmp_path):
+    path = write(
+        tmp_path / "d.csv",
+        row(6, 0, 2, "accept", 2),
+        row(0, 0, 1, "reject", confidence=""),
+        row(4, 3, 1, "correct", 0),
+        row(2, 2, 1, "skip"),
+    )
+    found = read(path)
+    assert found.rows.tolist() == [4, 0, 3]
+    assert found.labels.tolist() == [2, 0, 0]
+    assert found.predicted.tolist() == [2, 1, 1]
+    assert found.kinds.tolist() == ["accept", "reject", "correct"]
+    np.testing.assert_array_equal(found.confidence, [0.75, np.nan, 0.75])
+    assert found.skipped == 1
+
+
+def test_a_file_by_hand_needs_four_columns_only(tmp_path):
+    path = tmp_path / "d.csv"
+    path.write_bytes(b'\xef\xbb\xbfdecision,index,given_label,predicted_label\r\naccept,1,"dog, big",cat\r\n')
+    assert read(path).labels.tolist() == [0]
+
+
+@pytest.mark.parametrize(
+    ("bad", "words"),
+    [
+        (row("x", 0, 1, "accept"), ["line 3, column index", "'x' is no row number"]),
+        (row("3", 0, 1, "accept"), ["line 3, column index", "no row 3", "0 to 6"]),
+        (row("1", 1, 0, "accept"), ["line 3, column index", "twice", "line 2"]),
+        (row("0", 1, 1, "accept"), ["line 3, column given_label", "'cat'", "other data"]),
+        (row("0", "cow", 1, "accept"), ["line 3, column given_label", "'cow' is no class"]),
+        (row("0", 0, "cow", "accept"), ["line 3, column predicted_label", "'cow' is no class"]),
+        (row("0", 0, 1, "yes"), ["line 3, column decision", "'yes'", "accept, reject, correct, skip"]),
+        (row("0", 0, 1, "correct"), ["line 3, column label", "'' is no class"]),
+        (row("0", 0, 1, "accept", 2), ["line 3, column label", "'correct'"]),
+        (row("0", 0, 1, "reject", 1), ["line 3, column label", "'correct'"]),
+        (row("0", 0, 1, "accept", confidence="high"), ["line 3, column confidence", "'high'"]),
+        (row("0", 0, 1, "accept", confidence="1.2"), ["line 3, column confidence", "'1.2'"]),
+        (row("0", 0, 1, "accept", run="00ff-1"), ["line 3, column run", "another run", DATA]),
+        ((*row("0", 0, 1, "accept"), "more"), ["line 3", "more values than columns"]),
+        (("0", "cat"), ["line 3, column predicted_label", "'' is no class"]),
+    ],
+)
+def test_a_mistake_is_told_with_line_and_column(tmp_path, bad, words):
+    path = write(tmp_path / "d.csv", row(1, 1, 0, "accept"), bad)
+    with pytest.raises(UserError) as error:
+        read(path)
+    for word in [str(path), *words]:
+        assert word in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", ["line 1", "found are none"]),
+        (b"index;decision\n", ["line 1", "given_label", "'index;decision'"]),
+        (b"index,index,given_label,predicted_label,decision\n", ["line 1", "index is there twice"]),
+        (b'index,given_label,predicted_label,decision\n0,"cat,cat,accept\n', ["line 2", "end of data"]),
+        (b"\xff\xfe", ["UTF-8", "byte 0"]),
+    ],
+)
+def test_files_that_are_no_decisions(tmp_path, content, words):
+    path = tmp_path / "d.csv"
+    path.write_bytes(content)
+    with pytest.raises(UserError) as error:
+        read(path)
+    for word in words:
+        assert word in str(error.value)
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(UserError, match="No such file"):
+        read(tmp_path / "d.csv")
+
+
+def test_fingerprint_tells_labels_rows_and_names_apart():
+    others = (
+        decisions.fingerprint(GIVEN[::-1], NAMES, INDEX),
+        decisions.fingerprint(GIVEN, NAMES[::-1], INDEX),
+        decisions.fingerprint(GIVEN, NAMES, INDEX + 1),
+        decisions.fingerprint(GIVEN[:4], NAMES, INDEX[:4]),
+    )
+    assert len({DATA, *others}) == 5
+    assert decisions.fingerprint(GIVEN.astype(np.int64), NAMES, INDEX.astype(np.int32)) == DATA
+    runs = {decisions.run_fingerprint(DATA, GIVEN), decisions.run_fingerprint(DATA, GIVEN[::-1])}
+    assert len(runs) == 2
+
+
+def test_decided_rows_join_the_clean_ones(tmp_path):
+    path = write(
+        tmp_path / "d.csv", row(6, 0, 2, "accept"), row(0, 0, 1, "reject"), row(4, 3, 1, "correct", 0)
+    )
+    found = reviewed_rows.fold(make_rows(), [path])
+    rows = found.rows
+    assert rows.row_numbers.tolist() == [1, 2]
+    assert rows.labels.tolist() == [1, 2]
+    assert rows.true_labels.tolist() == [1, 2]
+    np.testing.assert_array_equal(rows.features, [[2, 3], [4, 5]])
+    np.testing.assert_array_equal(rows.val_features, [[-1, -1], [-2, -2], [8, 9], [0, 1], [6, 7]])
+    assert rows.val_labels.tolist() == [3, 2, 2, 0, 0]
+    assert rows.val_given_labels.tolist() == [1, 2, 0, 0, 3]
+    assert found.row_numbers.tolist() == [6, 0, 4]
+    assert found.labels.tolist() == [2, 0, 0]
+    assert found.counts == {
+        "accepted": 1, "rejected": 1, "corrected": 1, "skipped": 0, "clean": 3,
+        "changes": 3, "right": 1, "confidence": 0.75,
+    }  # fmt: skip
+
+
+def test_a_second_file_is_of_what_the_first_left(tmp_path):
+    first = write(tmp_path / "1.csv", row(6, 0, 2, "accept"), row(1, 1, 1, "accept"))
+    left = reviewed_rows.fold(make_rows(), [first]).rows
+    run = decisions.fingerprint(left.labels, NAMES, left.row_numbers)
+    second = write(tmp_path / "2.csv", row(0, 0, 1, "accept", run=run), row(2, 2, 0, "skip", run=run))
+    found = reviewed_rows.fold(make_rows(), [first, second])
+    assert found.rows.row_numbers.tolist() == [2, 4]
+    assert found.rows.val_labels.tolist() == [3, 2, 2, 1, 1]
+    # Row 1 was accepted as it is: no change was judged.
+    assert (found.counts["changes"], found.counts["right"], found.counts["skipped"]) == (2, 2, 1)
+    with pytest.raises(UserError, match="another run"):
+        reviewed_rows.fold(make_rows(), [second, first])
+
+
+def test_rows_on_disk_stay_there(tmp_path):
+    np.save(tmp_path / "f.npy", np.arange(14, dtype=np.float32).reshape(7, 2))
+    matrix = np.load(tmp_path / "f.npy", mmap_mode="r")
+    subset = row_subset.take_rows(matrix, INDEX)
+    found = reviewed_rows.fold(make_rows(subset), [write(tmp_path / "d.csv", row(2, 2, 1, "accept"))])
+    assert isinstance(found.rows.features, row_subset.RowSubset)
+    np.testing.assert_array_equal(found.rows.features[:], matrix[[0, 1, 4, 6]])
+    np.testing.assert_array_equal(found.rows.val_features[-1], matrix[2])
+
+
+def test_something_must_be_left_to_purify(tmp_path):
+    every = [row(number, int(given), 1, "accept") for number, given in zip(INDEX, GIVEN, strict=True)]
+    with pytest.raises(UserError, match="every row"):
+        reviewed_rows.fold(make_rows(), [write(tmp_path / "d.csv", *every)])
