@@ -36,7 +36,8 @@ CALLS = [
 # test of its own below; the others are modules.
 WITHOUT = {
     "accuracy_peers", "bad_input", "common", "digits_features", "flops", "kill_at_write", "package_features",
-    "patch_features", "peers", "pretrain_parts", "real_mistakes", "semi_digits", "tasks", "torch_simclr",
+    "pages", "patch_features", "peers", "pretrain_parts", "real_mistakes", "semi_digits", "tasks",
+    "torch_simclr",
 }  # fmt: skip
 
 
