@@ -14,7 +14,7 @@ from dmlp_jax.purifier.paper import ipc
 from dmlp_jax.purifier.paper import schedule as paper
 from dmlp_jax.purifier.posterior import classifier_errors, e_step, lda, race, transition
 from dmlp_jax.purifier.posterior.e_step import Head
-from dmlp_jax.purifier.posterior.state import Shared
+from dmlp_jax.purifier.posterior.state import Precomputed
 from dmlp_jax.purifier.probes import PROBES, Probe
 from dmlp_jax.purifier.rows import chunks, scaling
 from dmlp_jax.purifier.rows.chunks import Chunk, Training
@@ -49,7 +49,7 @@ class Totals(NamedTuple):
     confidence: jax.Array
 
 
-class Verdict(NamedTuple):
+class Choice(NamedTuple):
     """The outcome of a purification.
 
     Attributes:
@@ -75,10 +75,10 @@ def of_default(
     train: Training,
     clean: CleanSet,
     probes: tuple[Probe, ...],
-    shared: Shared,
+    shared: Precomputed,
     val_given_labels: jax.Array | None,
     config: PurifyConfig,
-) -> Verdict:
+) -> Choice:
     """Runs the schedule and sets its labels against the trivial baselines on held-out clean rows.
 
     Args:
@@ -92,7 +92,7 @@ def of_default(
     best, candidate, history = race.run(train, clean, probes[-1], shared, config)
     best, refits = lda.refine(best, train, clean, shared, config)
     last = jax.tree.map(lambda leaf: leaf[-1], best.head)
-    noise, head, logits = classifier_errors.tell_apart(last, best, clean, config)
+    noise, head, logits = classifier_errors.separate_classifier_errors(last, best, clean, config)
     trusted = head.transition
 
     truth = clean.labels
@@ -127,7 +127,7 @@ def of_default(
     )
     chosen = {"source": option, "candidate": candidate, "step": best.step, "refits": refits}
     classifier = scaling.linear_classifier(weights, train.mean)
-    return Verdict(labels, totals, classifier, score, in_bins, history, chosen)
+    return Choice(labels, totals, classifier, score, in_bins, history, chosen)
 
 
 def _stride(clean: CleanSet) -> int:
@@ -190,7 +190,7 @@ def _choose(hits: jax.Array, others: jax.Array) -> jax.Array:
 
 def of_paper(
     outcome: paper.Result, given: jax.Array, train: Training, probes: tuple[Probe, ...], config: PurifyConfig
-) -> Verdict:
+) -> Choice:
     """The paper's labels on the simplex; every clean row was trained on, so nothing is held out.
 
     Args:
@@ -210,4 +210,4 @@ def of_paper(
     zero = jnp.int32(0)
     chosen = {"source": zero, "candidate": zero, "step": jnp.int32(config.steps), "refits": zero}
     bins = reliability.unknown()
-    return Verdict(Labels(probs, guesses), totals, head, unknown, bins, outcome.history, chosen)
+    return Choice(Labels(probs, guesses), totals, head, unknown, bins, outcome.history, chosen)

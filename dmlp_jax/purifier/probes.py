@@ -64,7 +64,7 @@ def val_only_probe(clean: CleanSet, steps: int = 20) -> Probe:
         bound = ridge.factor(0.5 * gram, penalty * unit)
 
         def body(step, state):
-            gradient = clean_lib.ask(state.lookahead, clean).pull
+            gradient = clean_lib.predict_clean(state.lookahead, clean).pull
             gradient += share * penalty * unit * state.lookahead
             move = jax.vmap(nesterov.nesterov_step, in_axes=(0, 0, None, None))
             return move(state, gradient, bound, momentum[step])

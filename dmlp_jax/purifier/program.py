@@ -65,7 +65,7 @@ def run(
     val_rows = scaling.standardize(val_features, train.mean)
     clean = clean_lib.make(val_rows, val_labels, num_classes, config.num_folds, fold_key)
     gram, moment, total = chunks.sum_over(chunks.moments, train)
-    shared = race.share(gram, total, clean, config)
+    shared = race.precompute(gram, total, clean, config)
     probes = (
         baselines.val_only_probe(clean),
         *baselines.ridge_probes(gram, shared.spectrum, moment, total, clean),

@@ -108,7 +108,7 @@ def test_memory_is_what_a_row_s_own_label_does_to_its_prediction(prepared):
     gram = ridge.gram(features)
     spectrum = ridge.spectrum(gram)
     flipped = jnp.eye(3)[(jnp.argmax(given, axis=1) + 1) % 3]
-    share = leave_one_out.of(probe.memory, jnp.float32(0), spectrum, jnp.sum(weight))
+    share = leave_one_out.leverage(probe.memory, jnp.float32(0), spectrum, jnp.sum(weight))
     moment = features.T @ given
     scale = probe.memory[-1] * (spectrum[-1] + penalty_of(probe, spectrum))
     moved = []

@@ -24,7 +24,7 @@ import jax
 import jax.numpy as jnp
 
 from dmlp_jax.purifier.base.roots import falling_root
-from dmlp_jax.purifier.posterior.temperature_evidence import Evidence
+from dmlp_jax.purifier.posterior.temperature_evidence import TemperatureEvidence
 
 # Rows that `fit_temperature` takes at once.
 BLOCK_ROWS = 1024
@@ -42,7 +42,7 @@ def smoothed(targets: jax.Array) -> jax.Array:
 def fit_temperature(
     logits: jax.Array,
     targets: jax.Array,
-    evidence: Evidence | None = None,
+    evidence: TemperatureEvidence | None = None,
     guess: jax.Array | None = None,
     shift: jax.Array | None = None,
 ) -> jax.Array:

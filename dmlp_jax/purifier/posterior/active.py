@@ -61,7 +61,7 @@ def collect(function: Callable[..., Any], active: Active, *others: Any) -> Any:
     return update(lambda _, *theirs: function(*theirs), active, empty, *others)
 
 
-def together(function: Callable[[Any], Any], active: Active, others: Any) -> Any:
+def map_candidates(function: Callable[[Any], Any], active: Active, others: Any) -> Any:
     """`function` of all candidates at once, or of the only one that is active; 0 for the rest.
 
     Both are compiled. All at once need the training rows once only, and wide matrix products are faster.

@@ -32,7 +32,7 @@ from dmlp_jax.purifier.config import PurifyConfig
 from dmlp_jax.purifier.posterior import label_shift
 from dmlp_jax.purifier.posterior.e_step import Head
 from dmlp_jax.purifier.posterior.state import Snapshot
-from dmlp_jax.purifier.posterior.temperature_evidence import Evidence
+from dmlp_jax.purifier.posterior.temperature_evidence import TemperatureEvidence
 from dmlp_jax.purifier.posterior.transition import positive
 from dmlp_jax.purifier.rows.clean_set import CleanSet
 
@@ -47,7 +47,7 @@ ITERATIONS = 8
 OFTEN, MOSTLY = 0.3, 0.5
 
 
-class Misfit(NamedTuple):
+class ErrorRate(NamedTuple):
     """The rate of T's noise that is the classifier's mistakes, scalars.
 
     Attributes:
@@ -59,7 +59,7 @@ class Misfit(NamedTuple):
     margin: jax.Array
 
 
-class Fit(NamedTuple):
+class SeparatedErrors(NamedTuple):
     """Predictions and noise, told apart.
 
     Attributes:
@@ -71,13 +71,13 @@ class Fit(NamedTuple):
     """
 
     temperature: jax.Array
-    confusion: jax.Array
+    error_matrix: jax.Array
     transition: jax.Array
     margin: jax.Array
     logits: jax.Array
 
 
-def tell_apart(
+def separate_classifier_errors(
     head: Head, best: Snapshot, clean: CleanSet, config: PurifyConfig
 ) -> tuple[jax.Array, Head, jax.Array]:
     """The head with the classifier's own mistakes told apart from those of the given labels.
@@ -99,17 +99,17 @@ def tell_apart(
     relative = evidence._replace(log_temperature=evidence.log_temperature - jnp.log(head.temperature))
     found = fit(head.transition, best.held_out - shift, clean.targets, relative, shift)
     head = head._replace(
-        transition=cautious(found.transition, found.margin),
+        transition=shrink_uncertain_noise(found.transition, found.margin),
         temperature=head.temperature * found.temperature,
-        confusion=found.confusion,
+        confusion=found.error_matrix,
         learned_transition=head.transition,
     )
     return found.transition, head, found.logits
 
 
 def fit(
-    matrix: jax.Array, logits: jax.Array, targets: jax.Array, evidence: Evidence, shift: jax.Array
-) -> Fit:
+    matrix: jax.Array, logits: jax.Array, targets: jax.Array, evidence: TemperatureEvidence, shift: jax.Array
+) -> SeparatedErrors:
     """S and the temperature that it asks for, by expectation maximisation over the class that was predicted.
 
     Given S, what a clean row's prediction meant is a distribution over classes, p_y' S[y', y_v]; the
@@ -126,8 +126,8 @@ def fit(
 
     def told_apart(temperature):
         probs = jax.nn.softmax(logits / temperature)
-        found = rates(matrix, probs, targets, shift)
-        return probs, found, confusion(matrix, found.rate)
+        found = error_rate(matrix, probs, targets, shift)
+        return probs, found, error_matrix(matrix, found.rate)
 
     def body(_, temperature):
         probs, _, mixing = told_apart(temperature)
@@ -140,10 +140,10 @@ def fit(
     temperature = jax.lax.fori_loop(0, ITERATIONS, body, jnp.ones((), logits.dtype))
     probs, found, mixing = told_apart(temperature)
     mended = jnp.log(jnp.maximum(matmul(probs, mixing), jnp.finfo(probs.dtype).tiny)) + shift
-    return Fit(temperature, mixing, without(matrix, found.rate), found.margin, mended)
+    return SeparatedErrors(temperature, mixing, remove_noise_rate(matrix, found.rate), found.margin, mended)
 
 
-def rates(matrix: jax.Array, probs: jax.Array, targets: jax.Array, shift: jax.Array) -> Misfit:
+def error_rate(matrix: jax.Array, probs: jax.Array, targets: jax.Array, shift: jax.Array) -> ErrorRate:
     """The rates e that clean rows speak for: the likelihood of y_v under p_v S.
 
     Args:
@@ -152,7 +152,7 @@ def rates(matrix: jax.Array, probs: jax.Array, targets: jax.Array, shift: jax.Ar
         targets: one-hot [m, c].
         shift: see `label_shift.log_ratio`, [c].
     """
-    noise = _spread(matrix)
+    noise = _separable_noise(matrix)
     leaving, rate = jnp.sum(noise, axis=1), _rate(noise)
     tiny = jnp.finfo(probs.dtype).tiny
     change = (matmul(probs, noise) - probs * leaving) / rate
@@ -173,17 +173,17 @@ def rates(matrix: jax.Array, probs: jax.Array, targets: jax.Array, shift: jax.Ar
     likeliest = bisect(rises, jnp.zeros_like(largest), largest, steps=20)
     height = log_likelihood(likeliest)
     limit = bisect(lambda e: log_likelihood(e) > height - LIMIT, likeliest, largest, steps=20)
-    return Misfit(likeliest, jnp.minimum(limit - likeliest, CAUTION))
+    return ErrorRate(likeliest, jnp.minimum(limit - likeliest, CAUTION))
 
 
-def confusion(matrix: jax.Array, rate: jax.Array) -> jax.Array:
+def error_matrix(matrix: jax.Array, rate: jax.Array) -> jax.Array:
     """S [c, c], p(true class | predicted class), for T [c, c] and a rate e."""
-    noise = _spread(matrix)
+    noise = _separable_noise(matrix)
     mistakes = rate / _rate(noise) * noise
     return positive(jnp.eye(len(matrix), dtype=matrix.dtype) + mistakes - jnp.diag(jnp.sum(mistakes, axis=1)))
 
 
-def without(matrix: jax.Array, rate: jax.Array) -> jax.Array:
+def remove_noise_rate(matrix: jax.Array, rate: jax.Array) -> jax.Array:
     """T' [c, c], p(given class | true class), for T [c, c] and a rate e: none where e is all of T's noise.
 
     This is S^-1 T where wrong labels are drawn alike from all other classes. Otherwise N keeps its pattern,
@@ -193,20 +193,20 @@ def without(matrix: jax.Array, rate: jax.Array) -> jax.Array:
         matrix: T.
         rate: e, scalar.
     """
-    return _less(matrix, _spread(matrix), rate)
+    return _with_less_noise(matrix, _separable_noise(matrix), rate)
 
 
-def cautious(matrix: jax.Array, margin: jax.Array) -> jax.Array:
+def shrink_uncertain_noise(matrix: jax.Array, margin: jax.Array) -> jax.Array:
     """T' [c, c] with less noise, so that in doubt labels are left alone, shrunk like James and Stein (1961).
 
     Noise at a rate no greater than the margin by which it is uncertain may be none and goes; from a greater
     rate r goes margin^2 / r.
     """
     noise = _off_diagonal(matrix)
-    return _less(matrix, noise, margin * jnp.minimum(margin / _rate(noise), 1.0))
+    return _with_less_noise(matrix, noise, margin * jnp.minimum(margin / _rate(noise), 1.0))
 
 
-def _less(matrix: jax.Array, noise: jax.Array, less: jax.Array) -> jax.Array:
+def _with_less_noise(matrix: jax.Array, noise: jax.Array, less: jax.Array) -> jax.Array:
     """T [c, c] with a part of its noise [c, c] made less by a rate."""
     rate, classes = _rate(noise), len(matrix)
     share = jnp.minimum(less / rate, 1.0)
@@ -217,7 +217,7 @@ def _less(matrix: jax.Array, noise: jax.Array, less: jax.Array) -> jax.Array:
     return positive(matrix - gone + jnp.diag(jnp.sum(gone, axis=1)))
 
 
-def _spread(matrix: jax.Array) -> jax.Array:
+def _separable_noise(matrix: jax.Array) -> jax.Array:
     """The noise of T [c, c], without those classes where it is much and mostly of one kind, [c, c]."""
     noise = _off_diagonal(matrix)
     largest = jnp.max(noise, axis=1)

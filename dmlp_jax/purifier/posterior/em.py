@@ -18,12 +18,12 @@ from dmlp_jax.purifier.posterior import e_step, label_shift, leave_one_out, temp
 from dmlp_jax.purifier.posterior.active import Active
 from dmlp_jax.purifier.posterior.e_step import Head
 from dmlp_jax.purifier.posterior.m_step import update
-from dmlp_jax.purifier.posterior.state import Candidate, Members, Penalty, Shared, Snapshot
-from dmlp_jax.purifier.posterior.temperature_evidence import Evidence
+from dmlp_jax.purifier.posterior.state import Candidate, FoldClassifiers, Penalty, Precomputed, Snapshot
+from dmlp_jax.purifier.posterior.temperature_evidence import TemperatureEvidence
 from dmlp_jax.purifier.rows import chunks
 from dmlp_jax.purifier.rows import clean_set as clean_lib
 from dmlp_jax.purifier.rows.chunks import Training
-from dmlp_jax.purifier.rows.clean_set import CleanSet, Seen
+from dmlp_jax.purifier.rows.clean_set import CleanPredictions, CleanSet
 
 History = dict[str, jax.Array]
 # Share of the race before which no round is picked, see `schedule.py`.
@@ -45,7 +45,7 @@ def run(
     penalties: Penalty,
     train: Training,
     clean: CleanSet,
-    shared: Shared,
+    shared: Precomputed,
     config: PurifyConfig,
 ) -> tuple[Candidate, History]:
     """One round of the active candidates.
@@ -69,7 +69,7 @@ def run(
     heads, seen = active_lib.collect(
         look, active, candidates.members, candidates.temperature, candidates.evidence
     )
-    sums = active_lib.together(partial(_sums, train=train), active, heads)
+    sums = active_lib.map_candidates(partial(_sums, train=train), active, heads)
     history = {}
     if config.keep_label_history:
         history["labels"] = _hard_labels(heads, active, train)
@@ -87,10 +87,10 @@ def run(
         best = jax.tree.map(lambda a, b: jnp.where(better, a, b), current, candidate.best)
         members = update(candidate.members, penalty, sums, seen.pull, momentum, shared, config)
         temperature, last = head.temperature[-1], jax.tree.map(lambda leaf: leaf[-1], sums)
-        evidence = temperature_evidence.of_training_rows(
+        evidence = temperature_evidence.evidence_of_rows(
             temperature, last.slopes, last.curvature, last.counts
         )
-        shares = label_shift.farther(clean.targets, evidence.shares, candidate.evidence.shares)
+        shares = label_shift.keep_larger_shift(clean.targets, evidence.shares, candidate.evidence.shares)
         evidence = evidence._replace(shares=shares)
         changed = 1.0 - jnp.trace(last.counts) / shared.total
         return Candidate(members, temperature, evidence, best, tolerated), scores | {"changed": changed}
@@ -104,14 +104,14 @@ def run(
 
 
 def _look(
-    members: Members,
+    members: FoldClassifiers,
     temperature: jax.Array,
-    evidence: Evidence,
+    evidence: TemperatureEvidence,
     step: jax.Array,
     clean: CleanSet,
-    shared: Shared,
+    shared: Precomputed,
     config: PurifyConfig,
-) -> tuple[Head, Seen]:
+) -> tuple[Head, CleanPredictions]:
     """What a candidate's members write with, at their lookahead; and what they say about the clean rows.
 
     Args:
@@ -129,11 +129,11 @@ def _look(
     """
     weights = members.optimizer.lookahead
     shift = label_shift.log_ratio(clean.targets, evidence.shares)
-    seen = clean_lib.ask(weights, clean, shift)
+    seen = clean_lib.predict_clean(weights, clean, shift)
     temperature = calibration.fit_temperature(seen.held_out, clean.targets, evidence, temperature, shift)
     # The probe was linear in its labels: what is left of it does not depend on the information in them.
     information = jnp.stack([members.information, jnp.zeros_like(members.information)], axis=1)
-    left = leave_one_out.of(members.response.lookahead, information, shared.spectrum, shared.total)
+    left = leave_one_out.leverage(members.response.lookahead, information, shared.spectrum, shared.total)
     head = Head(
         weights,
         members.transition,
@@ -146,7 +146,7 @@ def _look(
 
 
 def _label_step(
-    members: Members, step: jax.Array, clean: CleanSet, shared: Shared, config: PurifyConfig
+    members: FoldClassifiers, step: jax.Array, clean: CleanSet, shared: Precomputed, config: PurifyConfig
 ) -> jax.Array:
     """IPC's step on the labels of the round before, as a direction [k + 1, d, c]; see `posterior.Head`."""
 
@@ -171,7 +171,7 @@ def _sums(heads: Head, train: Training) -> e_step.Sums:
 
 
 def _judge(
-    candidate: Candidate, head: Head, seen: Seen, step: jax.Array, clean: CleanSet
+    candidate: Candidate, head: Head, seen: CleanPredictions, step: jax.Array, clean: CleanSet
 ) -> tuple[Snapshot, History, jax.Array]:
     """What a candidate is worth in this round.
 
@@ -213,4 +213,4 @@ def _hard_labels(heads: Head, active: Active, train: Training) -> jax.Array:
             lambda chunk: jnp.argmax(e_step.write(heads, chunk).labels, axis=1).T.astype(small), train
         ).T
 
-    return active_lib.together(write, active, heads)
+    return active_lib.map_candidates(write, active, heads)

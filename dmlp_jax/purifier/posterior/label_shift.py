@@ -28,13 +28,13 @@ def log_ratio(targets: jax.Array, shares: jax.Array) -> jax.Array:
         targets: one-hot [m, c], every class present.
         shares: pi, of the classes among the training rows, [c].
     """
-    away = _away(targets, shares)
+    away = _deviation(targets, shares)
     chance = targets.shape[1] - 1
     kept = 1.0 - chance / jnp.maximum(_distance(targets, shares), chance)
     return -jnp.log(jnp.maximum(1.0 + kept * away, jnp.finfo(targets.dtype).eps))
 
 
-def farther(targets: jax.Array, new: jax.Array, old: jax.Array) -> jax.Array:
+def keep_larger_shift(targets: jax.Array, new: jax.Array, old: jax.Array) -> jax.Array:
     """Those of two estimates of pi [c] that are farther from rho, by sum (w - 1)^2 over the clean rows.
 
     A classifier starts nearer to rho than it should, for the clean rows have a say in it, and leaves it.
@@ -49,11 +49,11 @@ def farther(targets: jax.Array, new: jax.Array, old: jax.Array) -> jax.Array:
     return jnp.where(_distance(targets, new) >= _distance(targets, old), new, old)
 
 
-def _away(targets: jax.Array, shares: jax.Array) -> jax.Array:
+def _deviation(targets: jax.Array, shares: jax.Array) -> jax.Array:
     """The weights w of every class, less 1, [c]."""
     counts = jnp.maximum(jnp.sum(targets, axis=0), jnp.finfo(targets.dtype).tiny)
     return shares * targets.shape[0] / counts - 1.0
 
 
 def _distance(targets: jax.Array, shares: jax.Array) -> jax.Array:
-    return jnp.sum(jnp.sum(targets, axis=0) * _away(targets, shares) ** 2)
+    return jnp.sum(jnp.sum(targets, axis=0) * _deviation(targets, shares) ** 2)

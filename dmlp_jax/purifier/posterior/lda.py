@@ -27,7 +27,7 @@ from dmlp_jax.purifier.base.ridge import HIGHEST, RidgeFactor, matmul
 from dmlp_jax.purifier.config import PurifyConfig
 from dmlp_jax.purifier.posterior import e_step, label_shift, m_step
 from dmlp_jax.purifier.posterior.e_step import Head
-from dmlp_jax.purifier.posterior.state import Shared, Snapshot
+from dmlp_jax.purifier.posterior.state import Precomputed, Snapshot
 from dmlp_jax.purifier.rows import chunks
 from dmlp_jax.purifier.rows import clean_set as clean_lib
 from dmlp_jax.purifier.rows.chunks import Training
@@ -55,7 +55,7 @@ class Scatter(NamedTuple):
     freedom: jax.Array
 
 
-def scatter(shared: Shared, clean: CleanSet, val_weight: jax.Array | float) -> Scatter:
+def scatter(shared: Precomputed, clean: CleanSet, val_weight: jax.Array | float) -> Scatter:
     """`Scatter` of the training rows and the clean ones, of which each counts `val_weight` times.
 
     Args:
@@ -93,7 +93,7 @@ def fit(moment: jax.Array, total: jax.Array, factor: RidgeFactor) -> jax.Array:
 
 
 def refine(
-    best: Snapshot, train: Training, clean: CleanSet, shared: Shared, config: PurifyConfig
+    best: Snapshot, train: Training, clean: CleanSet, shared: Precomputed, config: PurifyConfig
 ) -> tuple[Snapshot, jax.Array]:
     """Averages with the closed form, up to `config.refits` times, while held-out clean rows gain by it.
 

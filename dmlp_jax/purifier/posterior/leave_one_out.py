@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from dmlp_jax.purifier.base.nesterov import NesterovState, nesterov_move
 
 
-def fisher(squares: jax.Array, total: jax.Array, num_classes: int) -> jax.Array:
+def fisher_information(squares: jax.Array, total: jax.Array, num_classes: int) -> jax.Array:
     """Mean information of a row per class direction, mean |p - q|^2 / (c - 1), a scalar.
 
     Args:
@@ -31,7 +31,7 @@ def fisher(squares: jax.Array, total: jax.Array, num_classes: int) -> jax.Array:
     return squares / (total * (num_classes - 1))
 
 
-def respond(
+def follow_response(
     response: NesterovState,
     information: jax.Array,
     spectrum: jax.Array,
@@ -56,7 +56,7 @@ def respond(
     return nesterov_move(response, response.lookahead - gradient / (0.5 * spectrum + decay), momentum)
 
 
-def of(
+def leverage(
     response: jax.Array, information: jax.Array | float, spectrum: jax.Array, total: jax.Array
 ) -> jax.Array:
     """Leverage of a row left out, h / (1 - information h) with h = mean x^T R x, [...].

@@ -6,21 +6,21 @@ import jax.numpy as jnp
 from dmlp_jax.purifier.base import nesterov
 from dmlp_jax.purifier.config import PurifyConfig
 from dmlp_jax.purifier.posterior import e_step, leave_one_out, transition
-from dmlp_jax.purifier.posterior.state import Members, Penalty, Shared
+from dmlp_jax.purifier.posterior.state import FoldClassifiers, Penalty, Precomputed
 
 # Of the two responses of `Members`: a row's label pulls on, the starting probe is forgotten.
 DRIVES = (1.0, 0.0)
 
 
 def update(
-    members: Members,
+    members: FoldClassifiers,
     penalty: Penalty,
     sums: e_step.Sums,
     clean_pull: jax.Array,
     momentum: jax.Array,
-    shared: Shared,
+    shared: Precomputed,
     config: PurifyConfig,
-) -> Members:
+) -> FoldClassifiers:
     """The members of one candidate after their step.
 
     Args:
@@ -39,10 +39,12 @@ def update(
     def update(member, sums, clean_pull):
         optimizer = member.optimizer
         gradient = sums.pull + decay * optimizer.lookahead + config.val_weight * clean_pull
-        information = leave_one_out.fisher(sums.squares, shared.total, classes)
-        return Members(
+        information = leave_one_out.fisher_information(sums.squares, shared.total, classes)
+        return FoldClassifiers(
             nesterov.nesterov_step(optimizer, gradient, bound, momentum),
-            leave_one_out.respond(member.response, information, shared.spectrum, decay, momentum, drives),
+            leave_one_out.follow_response(
+                member.response, information, shared.spectrum, decay, momentum, drives
+            ),
             transitions(sums.counts, config),
             information,
             sums.moment,

@@ -34,24 +34,24 @@ from dmlp_jax.purifier.posterior import e_step, em, leave_one_out, m_step, tempe
 from dmlp_jax.purifier.posterior.active import Active
 from dmlp_jax.purifier.posterior.e_step import Head
 from dmlp_jax.purifier.posterior.em import History
-from dmlp_jax.purifier.posterior.state import Candidate, Members, Penalty, Shared, Snapshot
+from dmlp_jax.purifier.posterior.state import Candidate, FoldClassifiers, Penalty, Precomputed, Snapshot
 from dmlp_jax.purifier.probes import Probe
 from dmlp_jax.purifier.rows import chunks
 from dmlp_jax.purifier.rows.chunks import Training
 from dmlp_jax.purifier.rows.clean_set import CleanSet
 
 
-def share(gram: jax.Array, total: jax.Array, clean: CleanSet, config: PurifyConfig) -> Shared:
+def precompute(gram: jax.Array, total: jax.Array, clean: CleanSet, config: PurifyConfig) -> Precomputed:
     """What all classifiers share, from the Gram matrix [d, d] and the sum of the row weights."""
     factor = unit = None
     if config.ipc:
         factor = ridge.factor(gram, config.ridge_penalty * ridge.mean_eigenvalue(gram))
         unit = 1.0 / ipc.curvature(gram, factor, clean.features)
-    return Shared(gram, ridge.gram(clean.features), ridge.spectrum(gram), total, factor, unit)
+    return Precomputed(gram, ridge.gram(clean.features), ridge.spectrum(gram), total, factor, unit)
 
 
 def run(
-    train: Training, clean: CleanSet, start: Probe, shared: Shared, config: PurifyConfig
+    train: Training, clean: CleanSet, start: Probe, shared: Precomputed, config: PurifyConfig
 ) -> tuple[Snapshot, jax.Array, History]:
     """Runs the race and then the winner to the end.
 
@@ -90,19 +90,19 @@ def run(
     return pytrees.at(candidates.best, winner), winner, own
 
 
-def _start(train: Training, start: Probe, shared: Shared, config: PurifyConfig) -> Candidate:
+def _start(train: Training, start: Probe, shared: Precomputed, config: PurifyConfig) -> Candidate:
     """A candidate before the first round."""
     members, classes = start.weights.shape[0], start.weights.shape[2]
     ones = jnp.ones(members, jnp.float32)
     uniform = jnp.full((members, classes, classes), 1.0 / classes, jnp.float32)
     response = jnp.stack([jnp.zeros_like(start.memory), start.memory])
-    own, kept = leave_one_out.of(response, 0.0, shared.spectrum, shared.total)
+    own, kept = leave_one_out.leverage(response, 0.0, shared.spectrum, shared.total)
     head = Head(start.weights, uniform, own * ones, kept * ones, ones, None)
     counts = chunks.sum_over(lambda chunk: e_step.sums(head, chunk).counts, train)
     # All labels are equally likely under this T: they say nothing of the temperature.
     nothing = jnp.zeros(2, jnp.float32), jnp.zeros((2, 2), jnp.float32)
-    evidence = temperature_evidence.of_training_rows(jnp.float32(1), *nothing, counts[-1])
-    state = Members(
+    evidence = temperature_evidence.evidence_of_rows(jnp.float32(1), *nothing, counts[-1])
+    state = FoldClassifiers(
         nesterov.init_nesterov(start.weights),
         nesterov.init_nesterov(jnp.broadcast_to(response, (members, *response.shape))),
         jax.vmap(partial(m_step.transitions, config=config))(counts),

@@ -7,10 +7,10 @@ import jax
 from dmlp_jax.purifier.base.nesterov import NesterovState
 from dmlp_jax.purifier.base.ridge import RidgeFactor
 from dmlp_jax.purifier.posterior.e_step import Head
-from dmlp_jax.purifier.posterior.temperature_evidence import Evidence
+from dmlp_jax.purifier.posterior.temperature_evidence import TemperatureEvidence
 
 
-class Shared(NamedTuple):
+class Precomputed(NamedTuple):
     """What all classifiers share, none of which depends on a label.
 
     Attributes:
@@ -30,7 +30,7 @@ class Shared(NamedTuple):
     label_unit: jax.Array | None
 
 
-class Members(NamedTuple):
+class FoldClassifiers(NamedTuple):
     """The classifiers of a candidate, one without each fold and one with all clean rows; leaves [k + 1, ...].
 
     Attributes:
@@ -67,7 +67,7 @@ class Snapshot(NamedTuple):
     step: jax.Array
     head: Head
     held_out: jax.Array
-    evidence: Evidence
+    evidence: TemperatureEvidence
 
 
 class Penalty(NamedTuple):
@@ -93,8 +93,8 @@ class Candidate(NamedTuple):
         tolerated: held-out loss above which a round is not picked: the least so far, plus a standard error.
     """
 
-    members: Members
+    members: FoldClassifiers
     temperature: jax.Array
-    evidence: Evidence
+    evidence: TemperatureEvidence
     best: Snapshot
     tolerated: jax.Array

@@ -14,7 +14,7 @@ SPREAD = 0.15
 LONGEST_STEP = 0.5
 
 
-class Evidence(NamedTuple):
+class TemperatureEvidence(NamedTuple):
     """What the training rows say of a classifier's temperature.
 
     Attributes:
@@ -28,9 +28,9 @@ class Evidence(NamedTuple):
     shares: jax.Array
 
 
-def of_training_rows(
+def evidence_of_rows(
     temperature: jax.Array, slopes: jax.Array, curvature: jax.Array, counts: jax.Array
-) -> Evidence:
+) -> TemperatureEvidence:
     """`Evidence` after a pass over the training rows.
 
     Args:
@@ -47,4 +47,4 @@ def of_training_rows(
     step = jnp.clip((slopes[0] - shared * slopes[1]) / own, -LONGEST_STEP, LONGEST_STEP)
     precision = own / (1.0 + SPREAD**2 * known)
     shares = jnp.sum(counts, axis=1) / jnp.maximum(jnp.sum(counts), tiny)
-    return Evidence(jnp.log(temperature) + step, precision, shares)
+    return TemperatureEvidence(jnp.log(temperature) + step, precision, shares)

@@ -46,7 +46,7 @@ class CleanSet(NamedTuple):
     chunks: CleanChunk
 
 
-class Seen(NamedTuple):
+class CleanPredictions(NamedTuple):
     """What classifiers k say about the clean rows, and how these would move them.
 
     Attributes:
@@ -98,10 +98,10 @@ def held_out(weights: jax.Array, clean: CleanSet) -> jax.Array:
     def ask(chunk):
         return _of_unseen(_logits(weights, chunk), chunk).T
 
-    return _join(jax.lax.map(ask, clean.chunks), clean)
+    return _join(jax.lax.map(predict_clean, clean.chunks), clean)
 
 
-def ask(weights: jax.Array, clean: CleanSet, shift: jax.Array | None = None) -> Seen:
+def predict_clean(weights: jax.Array, clean: CleanSet, shift: jax.Array | None = None) -> CleanPredictions:
     """Held-out logits, gradient and loss of the classifiers of every fold and of all rows.
 
     Args:
@@ -123,7 +123,7 @@ def ask(weights: jax.Array, clean: CleanSet, shift: jax.Array | None = None) -> 
 
     start = (jnp.zeros_like(weights), jnp.zeros((), weights.dtype))
     (pull, loss), logits = jax.lax.scan(body, start, clean.chunks)
-    return Seen(_join(logits, clean), pull, loss / clean.labels.shape[0])
+    return CleanPredictions(_join(logits, clean), pull, loss / clean.labels.shape[0])
 
 
 def moment(clean: CleanSet) -> jax.Array:

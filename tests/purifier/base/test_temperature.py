@@ -7,7 +7,7 @@ from dmlp_jax.purifier.base import scores as selection
 from dmlp_jax.purifier.base import temperature as calibration
 from dmlp_jax.purifier.posterior import e_step, label_shift, temperature_evidence
 from dmlp_jax.purifier.posterior.e_step import Head
-from dmlp_jax.purifier.posterior.temperature_evidence import Evidence
+from dmlp_jax.purifier.posterior.temperature_evidence import TemperatureEvidence
 from dmlp_jax.purifier.rows.chunks import Chunk
 
 
@@ -74,7 +74,7 @@ def test_the_least_of_both_losses_is_found():
     rng = np.random.default_rng(1)
     logits = jnp.asarray(3 * rng.normal(size=(30, 3)), jnp.float32)
     targets = jnp.eye(3)[rng.integers(3, size=30)]
-    evidence = Evidence(jnp.float32(0.3), jnp.float32(20.0), jnp.asarray([0.5, 0.3, 0.2]))
+    evidence = TemperatureEvidence(jnp.float32(0.3), jnp.float32(20.0), jnp.asarray([0.5, 0.3, 0.2]))
     shift = jnp.asarray([0.7, -0.2, -1.5])
     grid = np.linspace(-3, 4, 7001)
 
@@ -122,7 +122,7 @@ def test_given_labels_find_the_temperature_that_drew_them(factor):
     for _ in range(8):
         head = Head(jnp.eye(4)[None], noise, none, none, temperature[None], None)
         sums = e_step.sums(head, chunk)
-        evidence = temperature_evidence.of_training_rows(
+        evidence = temperature_evidence.evidence_of_rows(
             temperature, sums.slopes[0], sums.curvature[0], sums.counts[0]
         )
         temperature = jnp.exp(evidence.log_temperature)
@@ -142,14 +142,14 @@ def test_a_noise_rate_that_is_off_does_not_mislead_the_temperature():
     noisier, ones = 0.36 * jnp.eye(4) + 0.16, jnp.ones(1)
     sums = e_step.sums(Head(jnp.eye(4)[None], noisier[None], 0 * ones, 0 * ones, ones, None), chunk)
     slopes, curvature = sums.slopes[0], sums.curvature[0]
-    evidence = temperature_evidence.of_training_rows(ones[0], slopes, curvature, sums.counts[0])
+    evidence = temperature_evidence.evidence_of_rows(ones[0], slopes, curvature, sums.counts[0])
     assert slopes[0] / curvature[0, 0] < -0.1
     assert abs(evidence.log_temperature) < 0.03
     assert evidence.precision < 0.5 / temperature_evidence.SPREAD**2
 
 
 def test_labels_that_say_nothing_are_no_evidence():
-    evidence = temperature_evidence.of_training_rows(
+    evidence = temperature_evidence.evidence_of_rows(
         jnp.float32(2), jnp.zeros(2), jnp.zeros((2, 2)), jnp.ones((3, 3))
     )
     assert evidence.precision < 1e-30

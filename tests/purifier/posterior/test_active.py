@@ -31,14 +31,14 @@ def test_results_of_others_are_zero(which, rows):
     alone = jax.jit(lambda which: active.collect(lambda value: value + jnp.ones(3), which, ADDED))(which)
     np.testing.assert_array_equal(alone, wanted)
     at_once = jax.jit(
-        lambda which: active.together(lambda values: values[:, None] + jnp.ones(3), which, ADDED)
+        lambda which: active.map_candidates(lambda values: values[:, None] + jnp.ones(3), which, ADDED)
     )(which)
     np.testing.assert_array_equal(at_once, wanted)
 
 
 def test_a_candidate_alone_is_always_active():
     which = Active(jnp.int32(0), jnp.int32(1))
-    np.testing.assert_array_equal(active.together(lambda values: values + 1, which, ADDED[:1]), [11])
+    np.testing.assert_array_equal(active.map_candidates(lambda values: values + 1, which, ADDED[:1]), [11])
 
 
 def test_mapped_over_the_candidate_that_is_left():
@@ -46,7 +46,7 @@ def test_mapped_over_the_candidate_that_is_left():
 
     def run(first):
         which = Active(first, jnp.int32(1))
-        return active.update(double, which, STATE, ADDED), active.together(jnp.square, which, ADDED)
+        return active.update(double, which, STATE, ADDED), active.map_candidates(jnp.square, which, ADDED)
 
     for index, found in enumerate(zip(*jax.tree.leaves(jax.vmap(run)(jnp.arange(4))), strict=True)):
         jax.tree.map(np.testing.assert_array_equal, list(found), jax.tree.leaves(run(jnp.int32(index))))

@@ -7,7 +7,7 @@ from dmlp_jax import PurifyConfig
 from dmlp_jax.purifier.posterior import classifier_errors
 from dmlp_jax.purifier.posterior.e_step import Head
 from dmlp_jax.purifier.posterior.state import Snapshot
-from dmlp_jax.purifier.posterior.temperature_evidence import Evidence
+from dmlp_jax.purifier.posterior.temperature_evidence import TemperatureEvidence
 from dmlp_jax.purifier.rows import clean_set as clean_lib
 
 
@@ -31,7 +31,7 @@ def uniform_noise(rate):
 
 def rates(matrix, probs, targets):
     arrays = (jnp.asarray(values, jnp.float32) for values in (matrix, probs, targets, np.zeros(3)))
-    found = classifier_errors.rates(*arrays)
+    found = classifier_errors.error_rate(*arrays)
     return float(found.rate), float(found.margin)
 
 
@@ -56,7 +56,9 @@ def test_rates_are_the_likeliest_and_the_limit(count):
 def test_noise_no_greater_than_in_clean_rows_is_none():
     probs, targets = clean_rows(1000, 0.99)
     matrix = uniform_noise(0.09)
-    found = classifier_errors.without(jnp.asarray(matrix, jnp.float32), rates(matrix, probs, targets)[0])
+    found = classifier_errors.remove_noise_rate(
+        jnp.asarray(matrix, jnp.float32), rates(matrix, probs, targets)[0]
+    )
     np.testing.assert_allclose(found, np.eye(3), atol=1e-5)
 
 
@@ -71,7 +73,7 @@ def test_calibrated_predictions_leave_the_noise_to_the_labels(count):
 def test_confusion_makes_predictions_as_sure_as_they_are_right():
     probs, targets = clean_rows(1000, 0.999)
     matrix = uniform_noise(0.4)
-    confusion = classifier_errors.confusion(
+    confusion = classifier_errors.error_matrix(
         jnp.asarray(matrix, jnp.float32), rates(matrix, probs, targets)[0]
     )
     mended = probs @ np.asarray(confusion)
@@ -87,8 +89,8 @@ def test_noise_after_confusion_is_the_noise_that_was_found(classes, rate):
     matrix = jnp.asarray((1 - rate) * np.eye(classes) + rate / (classes - 1) * off, jnp.float32)
     for share in (0.0, 0.3, 0.9):
         confusion, rest = (
-            classifier_errors.confusion(matrix, share * rate),
-            classifier_errors.without(matrix, share * rate),
+            classifier_errors.error_matrix(matrix, share * rate),
+            classifier_errors.remove_noise_rate(matrix, share * rate),
         )
         np.testing.assert_allclose(confusion @ rest, matrix, atol=2e-6)
         np.testing.assert_allclose(noise_rate(confusion), share * rate, atol=1e-5)
@@ -100,8 +102,8 @@ def test_matrices_of_any_noise_are_distributions(rate, share):
     """Also where T is no better than chance, or worse, and nothing can be told apart."""
     matrix = jnp.asarray([[1 - rate, rate], [rate, 1 - rate]], jnp.float32)
     for found in (
-        classifier_errors.confusion(matrix, min(share, 1.0) * rate),
-        classifier_errors.without(matrix, share * rate),
+        classifier_errors.error_matrix(matrix, min(share, 1.0) * rate),
+        classifier_errors.remove_noise_rate(matrix, share * rate),
     ):
         np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-6)
         assert np.all((np.asarray(found) > 0) & np.isfinite(found))
@@ -110,7 +112,7 @@ def test_matrices_of_any_noise_are_distributions(rate, share):
 @pytest.mark.parametrize(("row", "least", "most"), [([0.7, 0.3, 0.0], 0.5, 1), ([0.8, 0.15, 0.05], 0.4, 0.6)])
 def test_unequal_noise_keeps_its_pattern(row, least, most):
     matrix = jnp.asarray([row, [0.0, 1.0, 0.0], [0.05, 0.05, 0.9]], jnp.float32)
-    rest = np.asarray(classifier_errors.without(matrix, 0.05))
+    rest = np.asarray(classifier_errors.remove_noise_rate(matrix, 0.05))
     noise, left = (np.asarray(found) * (1 - np.eye(3)) for found in (matrix, rest))
     kept = left[0, 1] / noise[0, 1]
     assert least < kept < most
@@ -122,7 +124,7 @@ def test_noise_of_any_kind_is_told_apart_with_three_classes_too(off):
     """One of two other classes always has half of the wrong labels."""
     matrix = np.full((3, 3), 0.325) + 0.025 * np.eye(3)
     matrix[0] = [1 - sum(off), *off]
-    confusion = classifier_errors.confusion(jnp.asarray(matrix, jnp.float32), 0.1)
+    confusion = classifier_errors.error_matrix(jnp.asarray(matrix, jnp.float32), 0.1)
     assert np.all(np.diag(confusion) < 0.92)
 
 
@@ -131,13 +133,16 @@ def test_much_noise_of_one_kind_is_the_labels():
     matrix = 0.9 * np.eye(4) + 0.1 / 3 * (1 - np.eye(4))
     matrix[1] = [0.01, 0.58, 0.4, 0.01]
     matrix = jnp.asarray(matrix, jnp.float32)
-    confusion, rest = classifier_errors.confusion(matrix, 0.05), classifier_errors.without(matrix, 0.05)
+    confusion, rest = (
+        classifier_errors.error_matrix(matrix, 0.05),
+        classifier_errors.remove_noise_rate(matrix, 0.05),
+    )
     np.testing.assert_allclose(confusion[1], np.eye(4)[1], atol=1e-5)
     np.testing.assert_allclose(rest[1], matrix[1], atol=1e-5)
     assert float(confusion[0, 0]) < 0.95
     assert float(rest[0, 0]) > 0.95
     # Where in doubt, it is taken off like any other.
-    assert float(classifier_errors.cautious(matrix, 0.02)[1, 1]) > 0.58
+    assert float(classifier_errors.shrink_uncertain_noise(matrix, 0.02)[1, 1]) > 0.58
 
 
 def cyclic(rate):
@@ -159,7 +164,7 @@ def drawn_rows(confusion, shift, count=40_000):
 
 
 def fit(matrix, logits, targets, shift, log_temperature=0.0, precision=0.0):
-    evidence = Evidence(jnp.float32(log_temperature), jnp.float32(precision), jnp.full(3, 1 / 3))
+    evidence = TemperatureEvidence(jnp.float32(log_temperature), jnp.float32(precision), jnp.full(3, 1 / 3))
     as_float32 = (jnp.asarray(values, jnp.float32) for values in (matrix, logits, targets))
     return classifier_errors.fit(*as_float32, evidence, jnp.asarray(shift, jnp.float32))
 
@@ -202,14 +207,19 @@ def make_head(scale):
     features = centres[true] + rng.normal(size=(60, 3)) * [1, 1, 0]
     clean = clean_lib.make(jnp.asarray(features, jnp.float32), jnp.asarray(true), 3, 3, jax.random.key(0))
     # Held-out rows are three times as sure, and the training rows see no reason for less confidence.
-    evidence = Evidence(jnp.float32(np.log(1.2 * scale)), jnp.float32(1000), jnp.array([0.2, 0.3, 0.5]))
+    evidence = TemperatureEvidence(
+        jnp.float32(np.log(1.2 * scale)), jnp.float32(1000), jnp.array([0.2, 0.3, 0.5])
+    )
     held_out = 3 * clean.features @ (head.weights / head.temperature)
     return head, Snapshot(None, None, None, None, held_out, evidence), clean
 
 
 def test_the_scale_of_the_logits_does_not_matter():
     """As long as temperatures are told on it."""
-    found = [classifier_errors.tell_apart(*make_head(scale), PurifyConfig()) for scale in (1.0, 3.0)]
+    found = [
+        classifier_errors.separate_classifier_errors(*make_head(scale), PurifyConfig())
+        for scale in (1.0, 3.0)
+    ]
     (noise, head, logits), (same_noise, same_head, same_logits) = found
     np.testing.assert_allclose(same_noise, noise, atol=1e-4)
     np.testing.assert_allclose(same_head.confusion, head.confusion, atol=1e-4)
@@ -219,10 +229,10 @@ def test_the_scale_of_the_logits_does_not_matter():
 
 def test_the_head_knows_what_was_told_apart():
     head, best, clean = make_head(1.0)
-    noise, told, _ = classifier_errors.tell_apart(head, best, clean, PurifyConfig())
+    noise, told, _ = classifier_errors.separate_classifier_errors(head, best, clean, PurifyConfig())
     assert 0.01 < noise_rate(told.confusion) < noise_rate(head.transition)
     np.testing.assert_allclose(
-        noise, classifier_errors.without(head.transition, noise_rate(told.confusion)), atol=1e-5
+        noise, classifier_errors.remove_noise_rate(head.transition, noise_rate(told.confusion)), atol=1e-5
     )
     np.testing.assert_array_equal(told.learned_transition, head.transition)
     assert noise_rate(told.transition) < noise_rate(noise)
@@ -230,5 +240,5 @@ def test_the_head_knows_what_was_told_apart():
 
 def test_caution_takes_off_what_is_in_doubt():
     for rate, left in ((0.2, 0.2 - 0.02**2 / 0.2), (0.04, 0.03), (0.02, 0.0), (0.01, 0.0)):
-        found = classifier_errors.cautious(jnp.asarray(uniform_noise(rate), jnp.float32), 0.02)
+        found = classifier_errors.shrink_uncertain_noise(jnp.asarray(uniform_noise(rate), jnp.float32), 0.02)
         np.testing.assert_allclose(noise_rate(found), left, rtol=0.03, atol=1e-5)

@@ -79,7 +79,7 @@ def in_numpy(features, given, clean, weights, memory, decay, val_weight):
     uniform = np.full((C, C), 1.0 / C)
     counts = [m.write(features, given, uniform, 0.0, start, 1.0)[0].T @ onehot for m in members]
     temperature, found = 1.0, []
-    evidence = temperature_evidence.Evidence(
+    evidence = temperature_evidence.TemperatureEvidence(
         jnp.float32(0), jnp.float32(0), jnp.float32(counts[-1].sum(axis=1) / N)
     )
     for momentum in nesterov.nesterov_momentum(STEPS):
@@ -114,7 +114,9 @@ def in_numpy(features, given, clean, weights, memory, decay, val_weight):
         frequent = np.mean(targets, axis=0)
         if np.sum((shares - frequent) ** 2 / frequent) < np.sum((evidence.shares - frequent) ** 2 / frequent):
             shares = np.asarray(evidence.shares)  # as far from the clean ones as they have been
-        evidence = temperature_evidence.Evidence(*(np.float32(x) for x in (likeliest, precision, shares)))
+        evidence = temperature_evidence.TemperatureEvidence(
+            *(np.float32(x) for x in (likeliest, precision, shares))
+        )
         assert found or np.ptp(shift) > 1.0
         found.append((heads, matrices, own, kept, temperature, 1.0 - np.trace(counts[-1]) / N))
     return found
@@ -133,7 +135,7 @@ def test_rounds_are_a_plain_loop(steps):
     clean = clean_lib.make(jnp.asarray(val, jnp.float32), jnp.asarray(true[N:]), C, FOLDS, jax.random.key(0))
     gram, _, total = chunks.sum_over(chunks.moments, train)
     config = PurifyConfig(steps=steps, selection=False, weight_decay=(0.5,), val_weight=2.0)
-    shared = race.share(gram, total, clean, config)
+    shared = race.precompute(gram, total, clean, config)
     weights = rng.normal(size=(FOLDS + 1, D + 1, C))
     weights[:, -1, -1] += 4.0  # the last class is thought to be more frequent than among the clean rows
     memory = rng.random(D + 1) / N

@@ -45,7 +45,7 @@ def test_clean_rows_that_may_be_a_random_draw_are_left_alone():
 def test_shares_do_not_come_back_to_those_of_the_clean_rows():
     targets, near, far = one_hot(20, 20), jnp.asarray([0.6, 0.4]), jnp.asarray([0.1, 0.9])
     for pair in ((near, far), (far, near)):
-        np.testing.assert_array_equal(label_shift.farther(targets, *pair), far)
+        np.testing.assert_array_equal(label_shift.keep_larger_shift(targets, *pair), far)
 
 
 @pytest.mark.parametrize("shares", [[1.0, 0.0, 0.0], [1 / 3, 1 / 3, 1 / 3]])

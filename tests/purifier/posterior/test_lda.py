@@ -11,7 +11,7 @@ from dmlp_jax import PurifyConfig, purify
 from dmlp_jax.purifier.base import errors, ridge, temperature
 from dmlp_jax.purifier.posterior import lda, temperature_evidence
 from dmlp_jax.purifier.posterior.e_step import Head
-from dmlp_jax.purifier.posterior.state import Shared, Snapshot
+from dmlp_jax.purifier.posterior.state import Precomputed, Snapshot
 from dmlp_jax.purifier.rows import chunks
 from dmlp_jax.purifier.rows import clean_set as clean_lib
 from dmlp_jax.purifier.rows.clean_set import CleanSet
@@ -134,8 +134,8 @@ def test_clean_rows_of_weight_two_count_twice(monkeypatch):
     )  # fmt: skip
 
     def averaged(clean, val_weight):
-        shared = Shared(gram, ridge.gram(clean.features), None, total, None, None)
-        evidence = temperature_evidence.Evidence(
+        shared = Precomputed(gram, ridge.gram(clean.features), None, total, None, None)
+        evidence = temperature_evidence.TemperatureEvidence(
             jnp.float32(0), jnp.float32(0), jnp.full(classes, 1 / classes)
         )
         start = Snapshot(None, None, None, head, clean_lib.held_out(head.weights[:-1], clean), evidence)

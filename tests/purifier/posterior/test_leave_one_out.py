@@ -19,7 +19,7 @@ def test_response_is_the_optimisers_own():
     for momentum in nesterov.nesterov_momentum(12):
         gradient = curvature @ state.lookahead - jnp.ones((5, 1))
         state = nesterov.nesterov_step(state, gradient, bound, momentum)
-        response = leave_one_out.respond(response, information, spectrum, decay, momentum)
+        response = leave_one_out.follow_response(response, information, spectrum, decay, momentum)
     np.testing.assert_allclose(response.weights, state.weights[:, 0], rtol=1e-4)
     assert np.all(response.weights <= 1.01 / np.diagonal(curvature))
 
@@ -28,19 +28,23 @@ def test_converged_response_is_the_inverse_curvature():
     spectrum = jnp.asarray([1.0, 10.0, 100.0])
     response = nesterov.init_nesterov(jnp.zeros(3))
     for momentum in nesterov.nesterov_momentum(300):
-        response = leave_one_out.respond(response, jnp.float32(0.2), spectrum, jnp.float32(1.0), momentum)
+        response = leave_one_out.follow_response(
+            response, jnp.float32(0.2), spectrum, jnp.float32(1.0), momentum
+        )
     np.testing.assert_allclose(response.weights, 1 / (0.2 * spectrum + 1.0), rtol=1e-3)
 
 
 def test_fisher_is_the_mean_square_per_direction():
-    np.testing.assert_allclose(leave_one_out.fisher(jnp.float32(0.6), jnp.float32(4.0), 3), 0.075, rtol=1e-6)
+    np.testing.assert_allclose(
+        leave_one_out.fisher_information(jnp.float32(0.6), jnp.float32(4.0), 3), 0.075, rtol=1e-6
+    )
 
 
 def test_what_was_there_at_the_start_fades():
     spectrum = jnp.asarray([1.0, 100.0])
     memory = nesterov.init_nesterov(jnp.ones(2))
     for momentum in nesterov.nesterov_momentum(100):
-        memory = leave_one_out.respond(
+        memory = leave_one_out.follow_response(
             memory, jnp.float32(0.2), spectrum, jnp.float32(1.0), momentum, drive=0.0
         )
     np.testing.assert_allclose(memory.weights, 0, atol=1e-3)
@@ -53,16 +57,16 @@ def test_a_response_and_a_memory_are_followed_side_by_side():
     alone = [nesterov.init_nesterov(start) for start in starts]
     for momentum in nesterov.nesterov_momentum(5):
         drives = jnp.asarray([[1.0], [0.0]])
-        both = leave_one_out.respond(both, information, spectrum, decay, momentum, drives)
+        both = leave_one_out.follow_response(both, information, spectrum, decay, momentum, drives)
         alone = [
-            leave_one_out.respond(state, information, spectrum, decay, momentum, drive)
+            leave_one_out.follow_response(state, information, spectrum, decay, momentum, drive)
             for state, drive in zip(alone, (1.0, 0.0), strict=True)
         ]
     np.testing.assert_allclose(both.weights, [state.weights for state in alone], rtol=1e-6)
     np.testing.assert_allclose(
-        leave_one_out.of(both.weights, jnp.asarray([0.2, 0.0]), spectrum, jnp.float32(50)),
+        leave_one_out.leverage(both.weights, jnp.asarray([0.2, 0.0]), spectrum, jnp.float32(50)),
         [
-            leave_one_out.of(a.weights, i, spectrum, jnp.float32(50))
+            leave_one_out.leverage(a.weights, i, spectrum, jnp.float32(50))
             for a, i in zip(alone, (0.2, 0.0), strict=True)
         ],
         rtol=1e-6,
@@ -87,10 +91,10 @@ def test_it_predicts_what_leaving_a_row_out_does():
             probs = jax.nn.softmax(features @ state.lookahead)
             gradient = nesterov.cross_entropy_gradient(features, probs, targets, weight)
             squares = jnp.sum(weight * jnp.sum((probs - targets) ** 2, axis=1))
-            information = leave_one_out.fisher(squares, jnp.sum(weight), 3)
+            information = leave_one_out.fisher_information(squares, jnp.sum(weight), 3)
             return (
                 nesterov.nesterov_step(state, gradient + decay * state.lookahead, bound, momentum[step]),
-                leave_one_out.respond(response, information, spectrum, decay, momentum[step]),
+                leave_one_out.follow_response(response, information, spectrum, decay, momentum[step]),
             )
 
         start = nesterov.init_nesterov(jnp.zeros((width, 3))), nesterov.init_nesterov(jnp.zeros(width))
@@ -99,8 +103,8 @@ def test_it_predicts_what_leaving_a_row_out_does():
     state, response = train(jnp.ones(rows))
     logits = features @ state.weights
     probs = jax.nn.softmax(logits)
-    information = leave_one_out.fisher(jnp.sum((probs - targets) ** 2), jnp.float32(rows), 3)
-    share = leave_one_out.of(response.weights, information, spectrum, jnp.float32(rows))
+    information = leave_one_out.fisher_information(jnp.sum((probs - targets) ** 2), jnp.float32(rows), 3)
+    share = leave_one_out.leverage(response.weights, information, spectrum, jnp.float32(rows))
     without = jax.vmap(lambda weight: train(weight)[0].weights)(1.0 - jnp.eye(rows))
     exact = jnp.einsum("nd,ndc->nc", features, without)
     corrected = logits + share * (probs - targets)

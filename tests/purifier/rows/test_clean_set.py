@@ -29,7 +29,7 @@ def test_rows_are_asked_of_the_member_that_left_them_out(problem):
     clean, features, _, weights = problem
     wanted = held_out_by_hand(clean, features, weights)
     np.testing.assert_allclose(clean_lib.held_out(weights[:-1], clean), wanted, atol=1e-5)
-    np.testing.assert_allclose(clean_lib.ask(weights, clean).held_out, wanted, atol=1e-5)
+    np.testing.assert_allclose(clean_lib.predict_clean(weights, clean).held_out, wanted, atol=1e-5)
 
 
 @pytest.mark.parametrize("shift", [None, np.linspace(-1, 2, C, dtype=np.float32)])
@@ -40,7 +40,7 @@ def test_pull_and_loss_are_autodiffs(problem, shift):
         logits = features @ weights + (0.0 if shift is None else shift)
         return mask * -jax.nn.log_softmax(logits)[jnp.arange(M), labels]
 
-    seen = clean_lib.ask(jnp.asarray(weights), clean, shift)
+    seen = clean_lib.predict_clean(jnp.asarray(weights), clean, shift)
     for member, mask, pull in zip(weights, clean.masks, seen.pull, strict=True):
         wanted = jax.grad(lambda w, mask=mask: jnp.sum(losses(w, mask)))(member)
         np.testing.assert_allclose(pull, wanted, atol=2e-5)
