@@ -1,4 +1,4 @@
-"""CIFAR-100N, human labels; noise.path names the authors' CIFAR-100_human.pt."""
+"""CIFAR-100N, human labels; noise.path is the path of the authors' CIFAR-100_human.pt."""
 
 from dmlp_jax.config import cifar_config
 

@@ -1,4 +1,4 @@
-"""CIFAR-10 with 1,000 labels and no others: all the rest is drawn at random."""
+"""CIFAR-10 as semi-supervised data: 1,000 clean labels, all other labels drawn uniformly at random."""
 
 from dmlp_jax.config import cifar_config, with_noise
 

@@ -1,4 +1,4 @@
-"""CIFAR-10, 90 % symmetric noise, on features of MoCo-v2 instead of SimCLR (ResNet-18)."""
+"""CIFAR-10, 90 % symmetric noise, with MoCo-v2 features instead of SimCLR (ResNet-18)."""
 
 from dmlp_jax.config import cifar_config, with_moco, with_noise
 

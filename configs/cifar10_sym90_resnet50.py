@@ -1,4 +1,4 @@
-"""CIFAR-10, 90 % symmetric noise, on SimCLR features of a ResNet-50."""
+"""CIFAR-10, 90 % symmetric noise, with SimCLR features of a ResNet-50."""
 
 from dmlp_jax.config import cifar_config, with_noise
 

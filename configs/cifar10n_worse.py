@@ -1,4 +1,4 @@
-"""CIFAR-10N, the worst of three human labels; noise.path names the authors' CIFAR-10_human.pt."""
+"""CIFAR-10N, the worst of three human labels; noise.path is the path of the authors' CIFAR-10_human.pt."""
 
 from dmlp_jax.config import cifar_config
 

@@ -1,4 +1,4 @@
-"""Clothing1M, as its authors hand it out: `--config.data.dir=ROOT`; MoCo-v2 on a ResNet-50."""
+"""Clothing1M in its authors' folder layout at `--config.data.dir=ROOT`; MoCo-v2 on a ResNet-50."""
 
 from dmlp_jax.config import clothing1m_config
 

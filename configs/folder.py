@@ -1,4 +1,4 @@
-"""Images of your own, ROOT/{train,val,test}/<class>/: `--config.data.dir=ROOT`."""
+"""Your own images in ROOT/{train,val,test}/<class>/; set `--config.data.dir=ROOT`."""
 
 from dmlp_jax.config import cifar_config
 

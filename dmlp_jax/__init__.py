@@ -1,7 +1,7 @@
-"""dmlp_jax: repairs wrong training labels with a small clean set (DMLP, CVPR 2023) in JAX.
+"""Repairs wrong training labels with a small clean set, in JAX (DMLP, CVPR 2023).
 
-`purify`, `PurifyConfig`, `PurifyResult`, `predict`, `InputError` and the scikit-learn estimator
-`LabelPurifier` are the public names; they are loaded on first use, so that importing the package stays cheap.
+The public names are `purify`, `PurifyConfig`, `PurifyResult`, `predict`, `InputError` and the scikit-learn
+estimator `LabelPurifier`. They are loaded on first use, so that importing the package is fast.
 """
 
 import importlib

@@ -1,8 +1,8 @@
-"""Every key of a run, once, with what it is and where its value comes from.
+"""Defines all settings of a run with their defaults, and the base configurations of the data sets.
 
-`default_config()` is the embedded digits demo. The files in configs/ start from one of the functions here
-and set little more than the noise. `python -m dmlp_jax.main` uses this file itself when it is given no
-`--config`, so `get_config` stands at the end.
+`default_config()` is the built-in digits demo. The files in configs/ start from one of the functions here and
+set little more than the noise. Without `--config`, `python -m dmlp_jax.main` loads this file itself, so it
+defines `get_config`.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,39 +16,39 @@ STAGES = ("pretrain", "extract", "purify", "retrain", "report")
 
 
 def default_config() -> ConfigDict:
-    """The digits demo: 1,797 real 8x8 images, 80 % symmetric noise, 30 clean images; a minute on CPU."""
+    """The digits demo: 1,797 real 8x8 images, 80 % symmetric noise, 30 clean images; one minute on CPU."""
     config = ConfigDict()
     config.name = "digits_sym80"  # names the default workdir, runs/<name>
-    config.seed = 0  # every random choice derives from it
+    config.seed = 0  # random seed; all random choices derive from it
     config.stages = ",".join(STAGES)  # the stages to run, comma-separated
     config.num_devices = 0  # local devices to use, 0 for all of them
-    config.log_seconds = 2.0  # at most one progress line per this many seconds
-    config.compile_cache = ""  # folder that keeps compiled programs for later runs; '': JAX's own setting
+    config.log_seconds = 2.0  # print at most one progress line per this many seconds
+    config.compile_cache = ""  # folder of JAX's persistent compilation cache; '': JAX's own setting
     config.tensorboard = False  # also write TensorBoard files (extra 'tensorboard')
 
     config.data = data = ConfigDict()
     data.name = "digits"  # digits, cifar10, cifar100, folder, clothing1m, npz
-    data.dir = "data"  # cifar10, cifar100: where the files lie or are kept; folder, clothing1m: the root
+    data.dir = "data"  # cifar10, cifar100: folder of the files; folder, clothing1m: the root folder
     data.path = ""  # npz: the file with features, labels, val_features, val_labels
-    data.test_share = 0.25  # digits: share of images kept for testing, stratified
+    data.test_share = 0.25  # digits: share of the images held out as the test set, stratified
     # folder, clothing1m:
     data.image_size = 0  # side length that images are resized to
-    data.workers = 0  # processes that decode; 0 for one per core
-    data.memory_gb = 4.0  # GB of pixels up to which all images are decoded once and kept in memory
-    data.max_broken = 0.01  # share of the images that may be left out because they cannot be decoded
+    data.workers = 0  # number of image-decoding processes; 0 for one per core
+    data.memory_gb = 4.0  # GB of pixels; up to this size all images are decoded once and kept in memory
+    data.max_broken = 0.01  # largest share of undecodable images; these are left out
 
     config.noise = noise = ConfigDict()
     noise.name = "symmetric"  # none, symmetric, asymmetric, pair, superclass, instance, human
-    noise.rate = 0.8  # share of rows whose label is drawn anew, in [0, 1]; see data/noise.py for each name
+    noise.rate = 0.8  # noise rate, in [0, 1]: share of labels redrawn or changed, see data/noise.py
     noise.exclude_true_class = False  # symmetric: never draw the true class (`rate` is the flip rate)
     noise.path = ""  # human: the authors' CIFAR-10_human.pt or CIFAR-100_human.pt
     noise.column = ""  # human: aggre_label, worse_label, random_label1, ..., noisy_label
 
     config.val = val = ConfigDict()
-    val.size = 30  # clean images, drawn from the training images; the rest is the noisy training set
-    val.stratified = True  # the same number of every class; False draws at random, as the paper's script does
+    val.size = 30  # number of clean images, drawn from the training images; the rest get noisy labels
+    val.stratified = True  # the same number from every class; False: at random, as in the paper's script
     val.share = 1.0  # folder, clothing1m, npz: share of each class of the clean set that is used
-    val.given_labels = False  # let the purifier see which noisy labels the clean images had
+    val.given_labels = False  # also give the purifier noisy labels of the clean images
 
     config.pretrain = pretrain = ConfigDict()
     pretrain.method = "simclr"  # simclr, moco (MoCo-v2)
@@ -57,35 +57,35 @@ def default_config() -> ConfigDict:
     pretrain.batch_size = 256  # images per step over all devices; two views each
     pretrain.optimizer = "adamw"  # adamw, sgd, lars
     pretrain.lr = 5e-3  # peak learning rate
-    pretrain.weight_decay = 1e-4  # not on biases and batch norm
+    pretrain.weight_decay = 1e-4  # not applied to biases and batch norm
     pretrain.momentum = 0.9  # sgd, lars
     pretrain.warmup_epochs = 6.0  # linear warm-up, then cosine to 0
-    pretrain.temperature = 0.3  # of NT-Xent
+    pretrain.temperature = 0.3  # temperature of NT-Xent or InfoNCE
     pretrain.projection_layers = 2  # layers of the projection head
     pretrain.projection_width = 128  # width of its hidden layers, 0 for the encoder's
     pretrain.projection_dim = 64  # width of its output
     pretrain.projection_norm = True  # batch norm in its hidden layers
     pretrain.augment = "affine"  # affine (small grey images), simclr (colour images), none
-    pretrain.crop_size = 0  # side of the square that the network sees, cut out of the image; 0 for all of it
-    pretrain.crop_min_area = 0.2  # simclr: smallest crop, as a share of the image
+    pretrain.crop_size = 0  # side of the square crop that the network sees; 0 for the whole image
+    pretrain.crop_min_area = 0.2  # simclr: smallest crop, as a share of the image's area
     pretrain.color_strength = 0.5  # simclr: strength of colour jitter; .5 on CIFAR, 1 on ImageNet
-    pretrain.gray_prob = 0.2  # simclr: probability of losing the colours
-    pretrain.blur_prob = 0.0  # simclr: probability of a blur; .5 on large images
-    pretrain.queue = 4096  # moco: keys of earlier batches, a multiple of the batch size
-    pretrain.key_momentum = 0.99  # moco: share of the key encoder that stays in a step
-    pretrain.norm_groups = 8  # moco: groups of a batch that batch norm works on
+    pretrain.gray_prob = 0.2  # simclr: probability of greyscale
+    pretrain.blur_prob = 0.0  # simclr: probability of Gaussian blur; .5 on large images
+    pretrain.queue = 4096  # moco: length of the queue of negatives, a multiple of the batch size
+    pretrain.key_momentum = 0.99  # moco: momentum of the key encoder (moving average per step)
+    pretrain.norm_groups = 8  # moco: number of groups per batch that batch norm normalises separately
     pretrain.dtype = "float32"  # float32, or bfloat16 on accelerators
     pretrain.checkpoint_epochs = 30  # epochs between checkpoints
 
     config.extract = extract = ConfigDict()
     extract.batch_size = 512  # images per inference step
-    extract.probe_iterations = 100  # L-BFGS iterations of the linear probe, reported only
-    extract.knn = 5  # neighbours of the kNN probe, reported only
+    extract.probe_iterations = 100  # L-BFGS iterations of the linear probe (for reporting only)
+    extract.knn = 5  # neighbours of the kNN probe (for reporting only)
 
     config.purify = purify = ConfigDict()
     purify.preset = "default"  # default, or paper: PurifyConfig() or PurifyConfig.paper()
-    # The other fields of PurifyConfig; None keeps the preset's value (keep_label_history: on where the truth
-    # is known and the history not too large).
+    # The other fields of PurifyConfig; None keeps the preset's value. keep_label_history None: on if the true
+    # labels are known and the history is not too large.
     for name in (
         "steps",
         "race_steps",
@@ -115,36 +115,37 @@ def default_config() -> ConfigDict:
     purify.label_optimizer = config_dict.placeholder(str)
 
     config.retrain = retrain = ConfigDict()
-    # How the network learns from the labels: naive, gce, bootstrap, elr, elr_plus, co_teaching,
-    # co_teaching_plus, cdr, dividemix; mlc, mslc, meta_weight_net, l2r, which need retrain.with_val; from the
-    # clean images' labels alone: mean_teacher, mixmatch, fixmatch, uda.
+    # Training method: naive (plain cross-entropy), gce, bootstrap, elr, elr_plus, co_teaching,
+    # co_teaching_plus, cdr, dividemix; with retrain.with_val also mlc, mslc, meta_weight_net, l2r;
+    # semi-supervised, with the clean images' labels only: mean_teacher, mixmatch, fixmatch, uda.
     retrain.method = "naive"
-    # The labels to learn from, a network for each; the last four methods train one network, whatever is here.
+    # Label sets, comma-separated; each trains its own network. The semi-supervised methods ignore them and
+    # train one network.
     retrain.labels = "given,val_only_probe,purified,true"
-    retrain.with_val = True  # also train on the clean images, in every arm
-    retrain.select_share = 0.2  # share of the clean images, one a class at least, kept to pick the epoch
-    retrain.init = "scratch"  # scratch, or encoder: start from the pretrained one
-    retrain.noise_rate = config_dict.placeholder(float)  # share of wrong labels; None: estimated for each arm
-    # None takes the method's own, see `recipes`.
+    retrain.with_val = True  # also train on the clean images, with every label set
+    retrain.select_share = 0.2  # share of the clean images held out to select the epoch, at least one a class
+    retrain.init = "scratch"  # scratch, or encoder: start from the pretrained encoder
+    retrain.noise_rate = config_dict.placeholder(float)  # noise rate; None: estimated for each label set
+    # None takes the method's own value, see `recipes`.
     for key, value in recipes.COMMON.items():
         retrain[key] = config_dict.placeholder(type(value))
-    config.recipes = ConfigDict(recipes.small())  # the methods' constants, see recipes.py
-    config.recipes_for = "small"  # what these were made for, see `recipes_needed`
+    config.recipes = ConfigDict(recipes.small())  # hyperparameters of each method, see recipes.py
+    config.recipes_for = "small"  # the data and noise that the recipes are for, see `recipes_needed`
 
     config.report = report = ConfigDict()
-    report.gallery = 200  # most suspicious images in the page, 1,000 at most
-    report.map = "pca"  # map of the features: pca, umap (the extra umap) or none
+    report.gallery = 200  # number of most suspicious images in the report, at most 1,000
+    report.map = "pca"  # 2-D map of the features: pca, umap (needs the extra 'umap') or none
     return config
 
 
 def cifar_config(name: str) -> ConfigDict:
-    """CIFAR with ResNet-18 and 1,000 clean images.
+    """Base configuration for CIFAR or class folders: SimCLR on a ResNet-18, 1,000 clean images.
 
     SimCLR follows github.com/dkobak/simclr-cifar10, whose ResNet-18 reaches 91.7 % in a linear probe on
     CIFAR-10; google-research/simclr's own recipe (LARS, lr 2, crops from .08, a 3-layer head) reaches 91 %.
 
     Args:
-        name: 'cifar10', 'cifar100' or 'folder'.
+        name: 'cifar10', 'cifar100', 'folder' or 'clothing1m'.
     """
     config = default_config()
     config.data.name = name
@@ -163,8 +164,8 @@ def cifar_config(name: str) -> ConfigDict:
 def clothing1m_config() -> ConfigDict:
     """Clothing1M with MoCo-v2 on a ResNet-50 and its 14,313 clean validation images.
 
-    MoCo-v2 is that of its authors for ImageNet (github.com/facebookresearch/moco); how long the DMLP paper
-    trains it is not known.
+    The MoCo-v2 settings are its authors' for ImageNet (github.com/facebookresearch/moco). How many epochs the
+    DMLP paper pretrains is not known.
     """
     config = with_moco(cifar_config("clothing1m"))
     config.name = "clothing1m"
@@ -181,7 +182,7 @@ def clothing1m_config() -> ConfigDict:
 
 
 def with_recipes(config: ConfigDict) -> ConfigDict:
-    """`config` with the constants of its data set and noise, after either was changed."""
+    """Sets the recipes for the data set and noise of `config`; call it after changing either."""
     config.recipes_for = recipes_needed(config)
     if config.data.name == "clothing1m":
         config.recipes = ConfigDict(recipes.clothing1m())
@@ -192,7 +193,7 @@ def with_recipes(config: ConfigDict) -> ConfigDict:
 
 
 def with_noise(config: ConfigDict, name: str, percent: int) -> ConfigDict:
-    """`config` under noise 'sym' (symmetric, true class included) or 'asym' at `percent`, and named so."""
+    """Sets noise 'sym' (symmetric, true class included) or 'asym' at `percent`, and the run's name."""
     config.noise.name = {"sym": "symmetric", "asym": "asymmetric"}[name]
     config.noise.rate = percent / 100
     config.name = f"{config.data.name}_{name}{percent}"
@@ -200,7 +201,7 @@ def with_noise(config: ConfigDict, name: str, percent: int) -> ConfigDict:
 
 
 def with_moco(config: ConfigDict) -> ConfigDict:
-    """`config` with MoCo-v2 for SimCLR: the well-known version for CIFAR, with eight groups of batch norm."""
+    """Replaces SimCLR by MoCo-v2, in the well-known version for CIFAR with eight groups of batch norm."""
     config.pretrain.update(
         method="moco", queue=4096, key_momentum=0.99, norm_groups=8, temperature=0.1, epochs=200, lr=0.06,
         weight_decay=5e-4, projection_layers=1, projection_dim=128, gray_prob=0.2,
@@ -210,9 +211,9 @@ def with_moco(config: ConfigDict) -> ConfigDict:
 
 
 def recipes_needed(config: ConfigDict) -> str:
-    """Which recipes fit the configured data and noise: 'small', or CIFAR's for ten or a hundred classes.
+    """Name of the recipes that fit the configured data and noise: for small data, Clothing1M or CIFAR.
 
-    Flags may change data and noise after the recipes were chosen; comparing this with `recipes_for` tells.
+    Flags may change data and noise after the recipes were set; a difference from `recipes_for` shows that.
     """
     if config.data.name in ("digits", "npz"):
         return "small"
@@ -224,9 +225,9 @@ def recipes_needed(config: ConfigDict) -> str:
 
 
 def apply_recipe(config: ConfigDict) -> ConfigDict:
-    """A copy whose `retrain` has every setting of its method: what is None there comes from the recipe.
+    """Returns a copy whose `retrain` settings are complete: those that are None come from the recipe.
 
-    A method without a recipe, or with one that leaves something out, takes that of `naive`.
+    Settings that the method's recipe lacks come from the recipe of `naive`.
     """
     config = config.copy_and_resolve_references()
     recipe = {**config.recipes.naive, **config.recipes.get(config.retrain.method, {})}
@@ -238,7 +239,7 @@ def apply_recipe(config: ConfigDict) -> ConfigDict:
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted keys and values of a nested config, in its order."""
+    """Yields the dotted keys and values of a nested config, in its order."""
     for key, value in config.items():
         if isinstance(value, (ConfigDict, dict)):
             yield from flatten(value, f"{prefix}{key}.")
@@ -247,5 +248,5 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 
 
 def get_config() -> ConfigDict:
-    """The default, for ml_collections' config flag."""
+    """The default configuration, under the name that ml_collections' config flag expects."""
     return default_config()

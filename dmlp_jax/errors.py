@@ -1,18 +1,17 @@
-"""The error that a user can mend, and the hint that goes with a mistyped name."""
+"""Defines `UserError`, for errors that the user can mend, and suggests the nearest known name for a typo."""
 
 import difflib
 
 
 class UserError(Exception):
-    """Something in the configuration, the data or the workdir that the user can put right.
+    """An error in the configuration, the data or the workdir that the user can mend.
 
-    The message says what is wrong, where, and how to mend it; the command line prints it without a
-    traceback.
+    The message says what is wrong, where, and how to mend it. The command line prints it without a traceback.
     """
 
 
 def nearest(name: str, known: list[str]) -> str:
-    """A hint like `; did you mean 'noise.rate'?`, empty where nothing is near."""
+    """A hint such as `; did you mean 'noise.rate'?`; empty if no known name is similar."""
     tail = name.rsplit(".", 1)[-1]
     close = [key for key in known if key.rsplit(".", 1)[-1] == tail]
     if len(close) != 1:

@@ -1,4 +1,4 @@
-"""The command line: `python -m dmlp_jax.main [--config=FILE] [--workdir=FOLDER] [--config.key=value ...]`."""
+"""Runs the pipeline: `python -m dmlp_jax.main [--config=FILE] [--workdir=DIR] [--config.key=value ...]`."""
 
 import logging
 import os
@@ -21,16 +21,16 @@ RETRY = 75
 
 
 def main(argv: Sequence[str]) -> None:
-    """Runs the pipeline; a mistake of the user's ends in one line and exit status 2."""
-    # Imported late, so that --help and mistakes in flags do not wait for jax.
+    """Runs the pipeline; errors that the user can mend print one line and end with exit status 2."""
+    # Imported late, so that --help and errors in flags do not wait for the import of jax.
     from dmlp_jax.pipeline import pipeline
     from dmlp_jax.purifier import InputError
     from dmlp_jax.runtime import hosts
     from dmlp_jax.training.session import Stopped
 
     if not flags.FLAGS["verbosity"].present:
-        absl_logging.set_verbosity(absl_logging.WARNING)  # Orbax tells of every file otherwise.
-        # Of each attempt to reach a bucket it prints a traceback; what comes of it is told by `mirror`.
+        absl_logging.set_verbosity(absl_logging.WARNING)  # Otherwise Orbax logs every file.
+        # gcsfs logs a traceback at every failed request; `mirror` prints notes and errors instead.
         logging.getLogger("gcsfs").setLevel("CRITICAL")
     try:
         if len(argv) > 1:
@@ -55,13 +55,13 @@ def main(argv: Sequence[str]) -> None:
 
 
 def define_flags() -> None:
-    """Defines all flags; see `flags.define_config` for when."""
+    """Defines all flags; `flags.define_config` says when it must be called."""
     config_flags.define_config()
     flags.DEFINE_string(
         "workdir",
         None,
-        "Where everything is kept, a folder or gs://bucket/path; the same one resumes. Default: "
-        "runs/<config.name>.",
+        "Folder or gs://bucket/path for everything the run writes; a run with the same workdir resumes. "
+        "Default: runs/<config.name>.",
     )
     flags.DEFINE_bool(
         "multihost",
@@ -85,7 +85,7 @@ def _parse(argv: Sequence[str]) -> list[str]:
     try:
         return flags.FLAGS(argv)
     except flags.Error as error:
-        _fail(f"{error}; --help shows what there is")
+        _fail(f"{error}; --help lists the flags")
 
 
 def _fail(message: str, status: int = 2) -> NoReturn:

@@ -1,9 +1,9 @@
-"""Repairs the labels of scikit-learn's digits from their pixels: half a minute on two CPU cores.
+"""Repairs wrong labels of scikit-learn's digits, with the pixels as features: half a minute on two CPU cores.
 
     python examples/digits.py
 
-No network is trained: the features are the 64 pixels. 80 % of the labels are drawn at random, five images of
-every class are known to be right.
+No network is trained: the features are the 64 pixels. 80 % of the labels are redrawn at random. The clean set
+is five correctly labelled images of every class.
 """
 
 import argparse
@@ -18,7 +18,7 @@ CLASSES = 10
 
 
 def main() -> None:
-    """Draws noise, purifies and prints what came out."""
+    """Adds label noise, purifies the labels and prints the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rate", type=float, default=0.8, help="share of labels drawn at random")
     parser.add_argument("--clean", type=int, default=5, help="clean images per class")
@@ -37,18 +37,18 @@ def main() -> None:
     result = purify(images, given, (clean_images, clean_labels))
     show(result, given, true)
     classified = np.argmax(predict(result.classifier, test_images), axis=1)
-    print(f"\nthe linear classifier that comes with it is right on {np.mean(classified == test_labels):.1%}")
-    print(f"of {len(test_labels)} images that it has not seen")
+    print(f"\nthe linear classifier of the result is right on {np.mean(classified == test_labels):.1%}")
+    print(f"of {len(test_labels)} test images")
 
 
 def show(result: PurifyResult, given: np.ndarray, true: np.ndarray) -> None:
-    """Accuracy by source of labels, as the held-out clean rows tell it and as it is; the first suspects."""
+    """Prints the accuracy of each label source, held-out and true, and the five most suspicious labels."""
     print(f"{len(given)} labels, {np.mean(given != true):.1%} of them wrong\n")
     print(f"{'labels':<22}{'on held-out clean rows':>24}{'of all labels':>16}")
     for name, labels in {**result.baselines, "purified": result.labels}.items():
         held_out = float(result.scores[name]["accuracy"])
         print(f"{name:<22}{held_out:>24.1%}{np.mean(np.asarray(labels) == true):>16.1%}")
-    # The label that the purifier trusts least comes first; `confidence` is of the purified label.
+    # Sorted by the probability of the given label, not by `confidence`, which is of the purified label.
     trust = np.asarray(result.probs)[np.arange(len(given)), given]
     print(f"\n{'row':>5}{'given':>7}{'purified':>10}{'true':>6}{'p(given)':>11}")
     for row in np.argsort(trust, kind="stable")[:5]:

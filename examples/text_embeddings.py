@@ -2,9 +2,9 @@
 
     python examples/text_embeddings.py
 
-The texts are the docstrings of SciPy's public functions and classes, their class the sub-package they are in:
-real texts that every installation has. 40 % of the labels are drawn at random, ten texts of every class are
-known to be right. Texts of your own take the place of `load`, a sentence encoder that of `embed`.
+The texts are the docstrings of SciPy's public functions and classes, which every installation has; their
+class is the sub-package. 40 % of the labels are redrawn at random. The clean set is ten correctly labelled
+texts of every class. For your own texts, replace `load`, and replace `embed` by a sentence encoder.
 """
 
 import argparse
@@ -24,7 +24,7 @@ CLEAN = 10
 
 
 def main() -> None:
-    """Embeds, draws noise, purifies and prints what came out."""
+    """Embeds the texts, adds label noise, purifies the labels and prints the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rate", type=float, default=0.4, help="share of labels drawn at random")
     parser.add_argument("--seed", type=int, default=0)
@@ -46,7 +46,7 @@ def main() -> None:
     print(f"{len(rows)} texts, {wrong.mean():.1%} of the labels wrong, {len(clean)} texts known to be right")
     print(f"right after purification: {np.mean(purifier.labels_ == true[rows]):.1%}")
     for name, scores in purifier.scores_.items():
-        # Nobody knows which labels the noisy source would have given to the clean texts.
+        # 'given' has no score: the noisy source did not label the clean texts.
         shown = "-" if np.isnan(scores["accuracy"]) else f"{scores['accuracy']:.1%} on held-out clean texts"
         print(f"  {name:<22}{shown}")
     changed = purifier.changed_
@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def load() -> tuple[np.ndarray, list[str], np.ndarray]:
-    """Names, texts and sub-packages of SciPy's functions and classes."""
+    """Loads names, docstrings and sub-packages of SciPy's functions and classes."""
     found = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -69,14 +69,14 @@ def load() -> tuple[np.ndarray, list[str], np.ndarray]:
                 text = describe(getattr(module, name))
                 if len(text.split()) >= 5:
                     found.append((name, text, package))
-    # One function may be in two sub-packages: its text would have two classes.
+    # A function can be in two sub-packages; only the first is kept, so that each text has one class.
     unique = list({text: entry for entry in reversed(found) for text in [entry[1]]}.values())
     names, texts, packages = zip(*reversed(unique), strict=True)
     return np.array(names), list(texts), np.array(packages)
 
 
 def describe(thing: object) -> str:
-    """The docstring up to its parameters and without the names of packages; '' if there is none."""
+    """The docstring up to its parameters, without package names; '' if there is none."""
     text = inspect.getdoc(thing) if callable(thing) else None
     head = re.split(r"\n(?:Parameters|Arguments)\s*\n-+", text or "")[0]
     return " ".join(re.sub(r"\b(?:scipy|numpy|np)\S*", "", head).split())

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# A run on this machine that is started again when it was told to end or was killed.
+# Runs dmlp_jax on the GPUs of this machine and restarts it if it was terminated or killed.
 #
 #   launch/local_gpu.sh [--dry-run] [--gpus 0,1] [--tries 5] -- --config=configs/cifar10_sym90.py --workdir=W
 #
-# Ctrl-C or SIGTERM lets it save, and ends it for good. One process drives all the GPUs.
+# Ctrl-C or SIGTERM to this script lets the run save and ends it without a restart. One process drives all GPUs.
 set -uo pipefail
 
 fail() {
@@ -44,12 +44,12 @@ for ((try = 1; try <= tries; try++)); do
     child=""
     "${run[@]}" &
     child=$!
-    # A signal may have come before there was a number to send it on to.
+    # A signal may have arrived before the process id was known; forward it now.
     if $ending; then kill -TERM "$child"; fi
-    # A signal ends the first wait before the run has ended.
+    # A signal interrupts `wait` before the run has ended, so wait again.
     until wait "$child"; status=$?; ! kill -0 "$child" 2> /dev/null; do :; done
     $ending && exit "$status"
-    # 75: terminated, all saved. 137: killed, by the kernel for memory or by hand.
+    # 75: terminated, everything saved. 137: killed, by the kernel (out of memory) or by hand.
     case "$status" in
         75 | 137) echo "ended with status $status; starting again ($try of $tries)" >&2 ;;
         *) exit "$status" ;;

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# On a TPU VM: a virtual environment with dmlp_jax in it, beside the checkout. Run by `tpu_vm.sh setup`.
+# Installs dmlp_jax on a TPU VM, in a virtual environment inside the checkout. Run by `tpu_vm.sh setup`.
 set -euo pipefail
 
 dry_run=false
@@ -15,7 +15,7 @@ execute() {
 }
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-# uv brings the Python that today's jax needs; older TPU images lack it.
+# uv installs the Python version that current jax needs; older TPU images lack it.
 execute python3 -m pip install --user --quiet uv
 execute python3 -m uv venv --quiet --python 3.12 --allow-existing .venv
 execute python3 -m uv pip install --quiet --python .venv/bin/python --editable '.[tpu,gcs]'

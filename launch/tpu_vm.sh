@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A run on a Cloud TPU VM, from request to deletion; see launch/README.md.
+# Creates a Cloud TPU VM, runs dmlp_jax on it and deletes it; see launch/README.md.
 set -euo pipefail
 
 usage() {
@@ -7,17 +7,17 @@ usage() {
 launch/tpu_vm.sh [--dry-run] COMMAND --name NAME --zone ZONE [options] [-- arguments of dmlp_jax.main]
 
   create   queue a request for the TPU (--type, --version, --spot)
-  status   where the request stands
-  setup    copy this checkout to all workers and install it there
-  run      start the run on all workers, in the background; it survives the connection
+  status   show the state of the request
+  setup    copy the committed state of this checkout to all workers and install it there
+  run      start the run on all workers in the background; it continues after you disconnect
   logs     follow the log of worker 0
-  stop     ask the run to save and end
-  delete   give the TPU back and forget the request
+  stop     send SIGTERM: the run saves and ends
+  delete   delete the TPU and the request
 
-  --type     accelerator, v5litepod-8 by default (one host)
-  --version  runtime, v2-alpha-tpuv5-lite by default
-  --project  Google Cloud project, gcloud's own by default
-  --spot     cheaper, may be taken away at any time
+  --type     accelerator type, v5litepod-8 by default (one host)
+  --version  runtime version, v2-alpha-tpuv5-lite by default
+  --project  Google Cloud project, gcloud's default if absent
+  --spot     spot VM: cheaper, may be preempted at any time
 TEXT
 }
 
@@ -47,15 +47,15 @@ while (($#)); do
             arguments=("$@")
             break
             ;;
-        -*) fail "unknown option $1; --help shows what there is" ;;
+        -*) fail "unknown option $1; see --help" ;;
         *)
-            [[ -z "$command" ]] || fail "two commands, $command and $1"
+            [[ -z "$command" ]] || fail "two commands, $command and $1; give one"
             command="$1"
             ;;
     esac
     shift
 done
-[[ -n "$command" ]] || fail "no command; --help shows what there is"
+[[ -n "$command" ]] || fail "no command; see --help"
 [[ -n "$name" && -n "$zone" ]] || fail "--name and --zone are needed"
 
 where=(--zone "$zone")
@@ -101,5 +101,5 @@ case "$command" in
     logs) on_workers 0 "tail -n 100 -f dmlp_jax/run.log" ;;
     stop) on_workers all "pkill -TERM -f '[d]mlp_jax.main'" ;;
     delete) execute "${tpu[@]}" queued-resources delete "$name" "${where[@]}" --force --quiet ;;
-    *) fail "unknown command $command; --help shows what there is" ;;
+    *) fail "unknown command $command; see --help" ;;
 esac

@@ -77,7 +77,7 @@ def test_image_folder(tmp_path):
     text = run("image_folder.py", "--folder", "f", cwd=tmp_path)
     folder = tmp_path / "f"
     found = re.search(
-        r"1747 images, (\d+) of them .* (\d+) are named .*:\n(\d+) of these are wrong indeed", text
+        r"1747 images, (\d+) of them .* (\d+) reported .*:\n(\d+) of these are in a wrong folder", text
     )
     wrong, named, right = map(int, found.groups())
     assert 420 < wrong < 520  # 27 % of 1,747

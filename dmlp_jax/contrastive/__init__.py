@@ -1,1 +1,1 @@
-"""Features without labels: contrastive pretraining, extraction, probes."""
+"""Pretrains an encoder without labels (SimCLR, MoCo-v2), extracts its features and evaluates them."""

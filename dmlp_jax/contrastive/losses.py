@@ -1,4 +1,4 @@
-"""Contrastive losses, as pure functions."""
+"""Computes the contrastive losses NT-Xent (SimCLR) and InfoNCE (MoCo)."""
 
 import jax
 import jax.numpy as jnp
@@ -10,14 +10,14 @@ def nt_xent(
     """Normalised temperature-scaled cross-entropy of two views (NT-Xent; Chen et al. 2020, Eq. 1).
 
     Row i of `first` and row i of `second` are a positive pair; all other rows of both views, on all devices,
-    are its negatives. Similarity is the cosine. The mean is over the 2b anchors of this device, half of
-    google-research/simclr's sum of two means; the mean over devices is the loss of the whole batch.
+    are negatives. The similarity is the cosine. The loss is the mean over the 2b anchors of this device, half
+    of google-research/simclr's sum of two means. Its mean over devices is the loss of the whole batch.
 
     Args:
         first: projections [b, d] of the first views.
         second: projections [b, d] of the second views.
-        temperature: positive.
-        axis_name: pmap axis over which negatives are gathered; None for this device's own.
+        temperature: positive; divides the similarities.
+        axis_name: pmap axis over which negatives are gathered; None uses this device's rows only.
 
     Returns:
         The loss, a float32 scalar, in nats.
@@ -51,13 +51,13 @@ def nt_xent(
 
 
 def info_nce(queries: jax.Array, keys: jax.Array, queue: jax.Array, temperature: float) -> jax.Array:
-    """InfoNCE (van den Oord et al. 2018) as in MoCo: each query against its key and a queue of other keys.
+    """InfoNCE (van den Oord et al. 2018) as in MoCo: the positive is a query's key, the negatives a queue.
 
     Args:
-        queries: projections [b, d], of any length.
-        keys: of the same images, unit rows [b, d]; no gradient flows through them.
+        queries: projections [b, d]; normalised here.
+        keys: keys of the same images, unit rows [b, d]; no gradient flows through them.
         queue: keys of other images, unit rows [k, d].
-        temperature: positive.
+        temperature: positive; divides the similarities.
 
     Returns:
         The mean of logsumexp([q.k, q.queue] / temperature) - q.k / temperature, a float32 scalar, in nats.
@@ -69,11 +69,11 @@ def info_nce(queries: jax.Array, keys: jax.Array, queue: jax.Array, temperature:
 
 
 def unit_rows(rows: jax.Array) -> jax.Array:
-    """Rows of length 1, float32; the gradient at a zero row is finite."""
+    """Scales rows to unit length, float32; the gradient at a zero row is finite."""
     rows = rows.astype(jnp.float32)
     return rows * jax.lax.rsqrt(jnp.sum(rows**2, axis=-1, keepdims=True) + 1e-12)
 
 
 def _similarity(a: jax.Array, b: jax.Array) -> jax.Array:
-    # TF32 and bfloat16 would round the logits of near-identical views, which the temperature amplifies.
+    # Full precision: dividing by the temperature amplifies the rounding errors of TF32 and bfloat16.
     return jnp.matmul(a, b.T, precision=jax.lax.Precision.HIGHEST)

@@ -1,4 +1,4 @@
-"""What pretraining methods share: their contract, the network with its projection head, the views."""
+"""Defines what the pretraining methods share: interface, model with projection head, two-view batches."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -15,12 +15,12 @@ from dmlp_jax.training.state import TrainState
 
 
 class Pretraining(NamedTuple):
-    """A way of training an encoder without labels.
+    """A method of training an encoder without labels.
 
     Attributes:
         init: `(key, images [n, h, w, channels]) -> state`, a pytree of arrays.
-        step: one update on batches of images [b, h, w, channels], uint8.
-        network: `state -> TrainState` of the network whose encoder is the outcome.
+        step: one update on a batch of images [b, h, w, channels], uint8.
+        network: `state -> TrainState` of the network whose encoder is the result.
     """
 
     init: Callable[[jax.Array, Images], Any]
@@ -29,7 +29,7 @@ class Pretraining(NamedTuple):
 
 
 def make_model(settings: ConfigDict, axis_name: str | None = None) -> registry.ContrastiveModel:
-    """Encoder and projection head of the `pretrain` settings."""
+    """Builds the encoder and projection head described by the `pretrain` settings."""
     encoder = registry.make_encoder(settings.model, dtype=settings.dtype, axis_name=axis_name)
     projector = registry.Projector(
         settings.projection_layers,
@@ -42,13 +42,13 @@ def make_model(settings: ConfigDict, axis_name: str | None = None) -> registry.C
 
 
 def init_variables(settings: ConfigDict, key: jax.Array, images: Images) -> dict[str, Any]:
-    """Fresh linen variables of the model for images [n, h, w, channels]."""
+    """Initialises the model's linen variables for images [n, h, w, channels]."""
     example = augment.centre(augment.to_float(jnp.asarray(images[:2])), settings.crop_size)
     return jax.jit(make_model(settings).init, static_argnums=2)(key, example, True)
 
 
 def make_views(settings: ConfigDict) -> Callable[[Batch], tuple[jax.Array, jax.Array]]:
-    """A function from a batch of images to two random views of each, [b, h, w, channels], float32."""
+    """Returns a function that maps a batch to two random views per image, [b, h, w, channels], float32."""
     policy = augment.make(
         settings.augment,
         crop_size=settings.crop_size,

@@ -1,10 +1,10 @@
-"""MoCo-v2 (He et al. 2020; Chen et al. 2020): keys from a slow copy of the encoder, negatives from a queue.
+"""Implements MoCo-v2 (He et al. 2020; Chen et al. 2020): a momentum encoder and a queue of negatives.
 
-Batch norm works on groups of rows of a fixed number, `norm_groups` of the whole batch, however many devices
-there are; keys are normalised in groups of other rows than queries (shuffled batch norm), so that a query
-cannot recognise its key by the statistics that they share. The published code has one group a device, the
-well-known CIFAR version eight on one device. As there the key encoder moves before it computes keys, and keys
-enter the queue after the logits are computed.
+Batch norm normalises `norm_groups` equal groups of the whole batch separately, on any number of devices. Keys
+are grouped in shuffled order (shuffled batch norm), so that a query cannot be matched to its key by shared
+batch statistics. The published code has one group per device; the well-known CIFAR version has eight on one
+device. As there, the key encoder is updated before it computes keys, and keys enter the queue after the
+logits are computed.
 """
 
 from typing import Any, NamedTuple
@@ -23,14 +23,14 @@ from dmlp_jax.training.state import TrainState, apply_gradients, init_state, mak
 
 
 class MoCoState(NamedTuple):
-    """State of the pair of encoders and the queue.
+    """State of the query encoder, the key encoder and the queue.
 
     Attributes:
-        network: of the query encoder, with its projection head; the outcome.
-        key_params: of the key encoder, an average of the query encoder's.
-        key_stats: its running statistics, which nothing reads in training.
-        queue: the last keys, unit rows [k, d].
-        place: where the next keys go, int32 scalar.
+        network: query encoder with projection head; the result of pretraining.
+        key_params: parameters of the key encoder, a moving average of the query encoder's.
+        key_stats: batch-norm running statistics of the key encoder; not used in training.
+        queue: the most recent keys, unit rows [k, d].
+        place: row of the queue that the next keys overwrite first, int32 scalar.
     """
 
     network: TrainState
@@ -41,10 +41,10 @@ class MoCoState(NamedTuple):
 
 
 def make(settings: ConfigDict) -> Pretraining:
-    """MoCo-v2 with `queue`, `key_momentum` and `norm_groups` of the `pretrain` settings.
+    """Builds MoCo-v2 with `queue`, `key_momentum` and `norm_groups` of the `pretrain` settings.
 
     Raises:
-        UserError: the queue or the batch cannot be divided as it must.
+        UserError: the queue is not a multiple of the batch, or the batch not a multiple of the groups.
     """
     size, groups = settings.batch_size, settings.norm_groups
     if settings.queue % size:
@@ -74,26 +74,26 @@ def make(settings: ConfigDict) -> Pretraining:
                 "set num_devices"
             )
         own_groups = groups // devices
-        moved = jax.tree.map(
+        key_params = jax.tree.map(
             lambda old, new: settings.key_momentum * old + (1.0 - settings.key_momentum) * new,
             state.key_params,
             state.network.params,
         )
         order = jax.random.permutation(batch.key, size)
-        mine = lambda rows: _own(rows, size // devices, axis_name)  # noqa: E731
-        shuffled = mine(_gathered(keys, axis_name)[order])
-        key_rows, key_stats = grouped(settings, moved, state.key_stats, shuffled, own_groups, axis_name)
-        everything = unit_rows(_gathered(key_rows, axis_name))[jnp.argsort(order)]
+        own_rows = lambda rows: _own(rows, size // devices, axis_name)  # noqa: E731
+        shuffled = own_rows(_gathered(keys, axis_name)[order])
+        key_rows, key_stats = grouped(settings, key_params, state.key_stats, shuffled, own_groups, axis_name)
+        all_keys = unit_rows(_gathered(key_rows, axis_name))[jnp.argsort(order)]
 
         def loss_fn(params):
             rows, stats = grouped(settings, params, state.network.batch_stats, queries, own_groups, axis_name)
-            return info_nce(rows, mine(everything), state.queue, settings.temperature), stats
+            return info_nce(rows, own_rows(all_keys), state.queue, settings.temperature), stats
 
         (loss, stats), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.network.params)
         network = apply_gradients(state.network, grads, stats, optimizer, axis_name, epoch=batch.epoch)
-        queue = jax.lax.dynamic_update_slice_in_dim(state.queue, everything, state.place, axis=0)
+        queue = jax.lax.dynamic_update_slice_in_dim(state.queue, all_keys, state.place, axis=0)
         place = (state.place + size) % settings.queue
-        return MoCoState(network, moved, key_stats, queue, place), {"loss": loss}
+        return MoCoState(network, key_params, key_stats, queue, place), {"loss": loss}
 
     return Pretraining(init, step, lambda state: state.network)
 
@@ -101,15 +101,18 @@ def make(settings: ConfigDict) -> Pretraining:
 def grouped(
     settings: ConfigDict, params: Any, stats: Any, images: jax.Array, groups: int, axis_name: str | None
 ) -> tuple[jax.Array, Any]:
-    """Projections [b, d] with batch norm in each of `groups` equal groups of rows, and running statistics.
+    """Projections [b, d], with batch norm applied separately to each of `groups` equal groups of rows.
 
     Args:
         settings: the `pretrain` settings.
-        params: of the model.
-        stats: running statistics before.
+        params: parameters of the model.
+        stats: batch-norm running statistics before this batch.
         images: [b, h, w, channels], float32.
-        groups: on this device.
-        axis_name: pmap axis; running statistics are the mean over the groups of all devices.
+        groups: number of groups on this device.
+        axis_name: pmap axis; running statistics are averaged over the groups of all devices.
+
+    Returns:
+        The projections and the updated running statistics.
     """
     model = make_model(settings)
 
@@ -127,12 +130,12 @@ def grouped(
 
 
 def _gathered(rows: jax.Array, axis_name: str | None) -> jax.Array:
-    """The rows of all devices, in the order of the batch."""
+    """Gathers the rows of all devices, in the order of the batch."""
     return rows if axis_name is None else jax.lax.all_gather(rows, axis_name, tiled=True)
 
 
 def _own(rows: jax.Array, count: int, axis_name: str | None) -> jax.Array:
-    """This device's `count` rows of a whole batch."""
+    """Selects this device's `count` rows of a whole batch."""
     if axis_name is None:
         return rows
     return jax.lax.dynamic_slice_in_dim(rows, jax.lax.axis_index(axis_name) * count, count)

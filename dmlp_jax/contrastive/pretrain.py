@@ -1,4 +1,4 @@
-"""Self-supervised pretraining by name: images in, an encoder out."""
+"""Pretrains an encoder without labels by the configured method, and loads it from its checkpoints."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -20,10 +20,10 @@ _METHODS: dict[str, Callable[[ConfigDict], Pretraining]] = {"simclr": simclr.mak
 
 
 def make(settings: ConfigDict) -> Pretraining:
-    """The method that the `pretrain` settings describe.
+    """Builds the pretraining method named by the `pretrain` settings.
 
     Raises:
-        UserError: no such method, or settings that it cannot work with.
+        UserError: no such method, or settings that do not fit it.
     """
     if settings.method not in _METHODS:
         hint = nearest(settings.method, list(_METHODS))
@@ -41,7 +41,7 @@ def pretrain(
     folder: Path,
     key: jax.Array,
 ) -> None:
-    """Trains the encoder on images [n, h, w, channels], uint8; its checkpoints go to `folder`."""
+    """Trains the encoder on images [n, h, w, channels], uint8, and saves checkpoints to `folder`."""
     method = make(settings)
     init_key, fit_key = jax.random.split(key)
     options = LoopOptions(
@@ -51,13 +51,13 @@ def pretrain(
 
 
 def load_encoder(images: Images, settings: ConfigDict, folder: Path, one_disk: bool = True) -> dict[str, Any]:
-    """The pretrained encoder's linen variables ('params', 'batch_stats') from the last checkpoint.
+    """Loads the pretrained encoder's linen variables ('params', 'batch_stats') from the last checkpoint.
 
     Args:
-        images: some of the images that it was trained on, for their shape.
+        images: some of the training images; only their shape is used.
         settings: the `pretrain` settings.
-        folder: of the checkpoints.
-        one_disk: see `Checkpoints`.
+        folder: folder of the checkpoints.
+        one_disk: whether all processes see `folder`, see `Checkpoints`.
 
     Raises:
         UserError: there is no checkpoint.

@@ -1,6 +1,6 @@
-"""Probes of frozen features: how much a linear layer or the nearest neighbours can read off them.
+"""Evaluates frozen features with a linear probe and a k-nearest-neighbour probe.
 
-Both see true labels and are for reporting only; nothing is chosen by them.
+Both probes train on true labels. They are for reporting only; no setting or model is chosen by them.
 """
 
 from functools import partial
@@ -31,8 +31,8 @@ def linear_probe(
         test_features: [t, d].
         test_labels: [t].
         num_classes: c.
-        iterations: of L-BFGS.
-        l2: weight of half the squared norm of the kernel beside the mean cross-entropy.
+        iterations: number of L-BFGS iterations.
+        l2: L2 penalty: the loss is the mean cross-entropy + l2 / 2 * |kernel|^2.
     """
     mean, scale = features.mean(axis=0), features.std(axis=0) + 1e-6
     params = _fit_logistic((features - mean) / scale, labels, num_classes, iterations, l2)
@@ -74,7 +74,9 @@ def knn_probe(
     neighbors: int,
     chunk: int = 1000,
 ) -> float:
-    """Test accuracy, in [0, 1], of a vote of the nearest neighbours by cosine; ties go to the nearer.
+    """Test accuracy, in [0, 1], of a k-nearest-neighbour majority vote by cosine similarity.
+
+    Ties go to the class with the nearer neighbours.
 
     Args:
         features: [n, d].
@@ -82,8 +84,8 @@ def knn_probe(
         test_features: [t, d].
         test_labels: [t].
         num_classes: c.
-        neighbors: how many vote.
-        chunk: test rows at a time.
+        neighbors: k.
+        chunk: test rows per step.
     """
 
     def unit(rows):
@@ -105,6 +107,6 @@ def _vote(rows: jax.Array, bank: jax.Array, labels: jax.Array, num_classes: int,
     similarity = jnp.matmul(rows, bank.T, precision=HIGHEST)
     _, nearest = jax.lax.top_k(similarity, neighbors)
     votes = jax.nn.one_hot(labels[nearest], num_classes)
-    # The nearer neighbour counts more by less than a vote in all.
+    # Breaks ties: nearer neighbours get a larger bonus, and all bonuses together are less than one vote.
     closeness = jnp.arange(neighbors, 0, -1) / (neighbors * (neighbors + 1.0))
     return jnp.argmax(jnp.sum(votes * (1.0 + closeness[:, None]), axis=1), axis=1)

@@ -1,4 +1,4 @@
-"""SimCLR (Chen et al. 2020): two random views of every image attract, all others repel."""
+"""Implements SimCLR (Chen et al. 2020): two views of an image are a positive pair, other images negatives."""
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ from dmlp_jax.training.state import TrainState, apply_gradients, init_state, mak
 
 
 def make(settings: ConfigDict) -> Pretraining:
-    """SimCLR with the `pretrain` settings; negatives and batch norm are those of all devices."""
+    """Builds SimCLR with the `pretrain` settings; negatives and batch norm span all devices."""
     optimizer = make_optimizer(settings, learning_rates.cosine(settings))
     make_pair = make_views(settings)
 
@@ -26,7 +26,7 @@ def make(settings: ConfigDict) -> Pretraining:
 
         def loss_fn(params):
             variables = {"params": params, "batch_stats": state.batch_stats}
-            # Both views in one batch: batch norm sees them together, as in the reference implementation.
+            # One batch with both views, so that they share batch-norm statistics, as in the reference code.
             projections, updates = model.apply(variables, views, True, mutable=["batch_stats"])
             first, second = jnp.split(projections, 2)
             loss = nt_xent(first, second, settings.temperature, axis_name=axis_name)

@@ -1,1 +1,1 @@
-"""Data sets, label noise, splits and augmentation."""
+"""Loads data sets, adds label noise, splits off the clean set and augments images."""

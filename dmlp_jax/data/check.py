@@ -1,4 +1,4 @@
-"""`python -m dmlp_jax.data.check`: looks at every image of a data set, see `pipeline/check_images.py`."""
+"""Runs `python -m dmlp_jax.data.check`: finds undecodable images; see `pipeline/check_images.py`."""
 
 from dmlp_jax.pipeline.check_images import console
 

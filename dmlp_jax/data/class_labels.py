@@ -1,4 +1,4 @@
-"""Labels as users write them, numbers or names, to class indices and class names."""
+"""Converts the user's labels, numbers or names, to class indices and class names."""
 
 import re
 from typing import Any
@@ -16,20 +16,22 @@ _LARGEST = 2**63 - 1
 def encode(
     columns: dict[str, np.ndarray], num_classes: int | None = None
 ) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
-    """Class indices of several columns of labels that share their classes.
+    """Encodes several columns of labels with one common list of classes.
 
-    Classes are what occurs in any column: in the order of their values where all labels are whole numbers,
-    else in the order of their names.
+    Without `num_classes`, the classes are all labels that occur in any column, sorted by value if all are
+    whole numbers and by name otherwise.
 
     Args:
-        columns: by the name that messages call them, labels [n]: numbers, strings or Python objects.
-        num_classes: labels are class indices 0 to num_classes - 1 and are left as they are.
+        columns: labels [n] (numbers, strings or Python objects) by column name; error messages use the names.
+        num_classes: number of classes. Numeric labels are then class indices 0 to num_classes - 1 and are
+            kept as they are.
 
     Returns:
-        By name int32 [n], and the class names.
+        Class indices, int32 [n], by column name; and the class names.
 
     Raises:
-        UserError: a label is missing, negative, beyond int64 or no class; the message says which one.
+        UserError: a label is missing, fractional, negative, beyond int64 or outside the classes; or numbers
+            and names are mixed.
     """
     plain = {name: _plain(name, values) for name, values in columns.items()}
     texts = {name: values for name, values in plain.items() if values.dtype.kind == "U"}
@@ -57,12 +59,12 @@ def encode(
 
 
 def is_missing(label: Any) -> bool:
-    """Whether a label stands for no label: None, NaN, pandas.NA or an empty string."""
+    """Whether a label is missing: None, NaN, pandas.NA or an empty string."""
     return label is None or type(label).__name__ in ("NAType", "NaTType") or label == "" or label != label
 
 
 def _plain(name: str, values: np.ndarray) -> np.ndarray:
-    """Labels as int64 or strings."""
+    """Converts labels to int64 if they are numbers, else to strings."""
     if values.ndim != 1 or not len(values):
         raise UserError(f"{name} must be one label per row, [n], got shape {values.shape}")
     kind = values.dtype.kind
@@ -86,13 +88,13 @@ def _whole_numbers(name: str, values: np.ndarray) -> np.ndarray:
     bad = ~np.isfinite(values) | (values != np.floor(values))
     if bad.any():
         raise UserError(_fraction(name, int(bad.argmax()), values[bad.argmax()]))
-    # As a float `_LARGEST` is 2^63, which is one too many.
+    # `>=`: float(_LARGEST) rounds up to 2^63, which int64 cannot hold.
     _check_fits(name, values, np.abs(values.astype(np.float64)) >= float(_LARGEST))
     return values.astype(np.int64)
 
 
 def _whole_objects(name: str, values: np.ndarray) -> np.ndarray:
-    """Python's and NumPy's numbers; a float64 holds whole numbers only up to 2^53 one by one."""
+    """Converts Python and NumPy numbers to int64 without a detour through float64, exact only up to 2^53."""
     for row, value in enumerate(values):
         if not isinstance(value, (int, np.integer)) and not float(value).is_integer():
             raise UserError(_fraction(name, row, value))
@@ -100,21 +102,21 @@ def _whole_objects(name: str, values: np.ndarray) -> np.ndarray:
 
 
 def _parsed(name: str, texts: np.ndarray) -> np.ndarray:
-    """What `_WHOLE` matches, '7' or '7.0', as int64."""
+    """Converts strings that `_WHOLE` matches, such as '7' or '7.0', to int64."""
     unique, places = np.unique(texts, return_inverse=True)
-    # int() refuses thousands of digits; 20 characters are already beyond int64.
+    # Cut short because int() refuses thousands of digits; 20 digits already exceed int64.
     whole = [int(text.partition(".")[0][:21]) for text in unique]
     return _as_int64(name, texts, [whole[place] for place in places])
 
 
 def _as_int64(name: str, written: np.ndarray, values: list[int]) -> np.ndarray:
-    """Python's integers, which `written` shows as the user wrote them."""
+    """Converts Python integers to int64; error messages show the label as in `written`."""
     _check_fits(name, written, np.array([abs(value) > _LARGEST for value in values]))
     return np.array(values, np.int64)
 
 
 def _all_whole(texts: dict[str, np.ndarray]) -> bool:
-    """Whether all strings are whole numbers; numbers with a fraction are refused, they are no classes."""
+    """Whether all strings are whole numbers; a UserError if all are numbers and some have a fraction."""
     unique = {name: np.unique(values) for name, values in texts.items()}
     everything = [text for values in unique.values() for text in values]
     if all(_WHOLE.fullmatch(text) for text in everything):
@@ -129,7 +131,7 @@ def _all_whole(texts: dict[str, np.ndarray]) -> bool:
 
 def _fraction(name: str, row: int, value: Any) -> str:
     return (
-        f"{name}[{row}] is {value}; a class is a whole number or a name. Targets of a regression cannot be "
+        f"{name}[{row}] is {value}; a class is a whole number or a name. Regression targets cannot be "
         "purified"
     )
 

@@ -1,7 +1,7 @@
-"""Data sets by name, as arrays in memory.
+"""Loads data sets by name.
 
-`load` returns a `Dataset`. Clean data sets (digits, CIFAR) carry true labels, and noise and clean set are
-drawn from them; others (folder, clothing1m, npz) carry given labels and a clean set.
+`load` returns a `Dataset`. Benchmark data sets (digits, CIFAR) have true labels, from which label noise and a
+clean set are drawn. The others (folder, clothing1m, npz) come with given labels and a clean set.
 """
 
 import zlib
@@ -16,19 +16,24 @@ from dmlp_jax.data.types import Dataset
 from dmlp_jax.errors import UserError, nearest
 
 NAMES = ("digits", "cifar10", "cifar100", "folder", "clothing1m", "npz")
-# Data sets of image files: name, function from the root to its listing.
+# Data sets of image files: the function that lists the files under a root folder.
 LISTINGS = {"folder": folder.listing, "clothing1m": clothing1m.listing}
 
 
 class Description(NamedTuple):
-    """What is known of a data set by its name alone."""
+    """Properties of a data set that follow from its name.
 
-    brings_labels: bool  # given labels and clean set come with it, no noise is added
+    Attributes:
+        brings_labels: it comes with given labels and a clean set, so no noise is added.
+        has_images: its inputs are images, not features.
+    """
+
+    brings_labels: bool
     has_images: bool
 
 
 def describe(name: str) -> Description:
-    """What kind of data set `name` is.
+    """The properties of the data set `name`.
 
     Raises:
         UserError: no such data set.
@@ -45,8 +50,8 @@ def load(data: ConfigDict, seed: int, record: Path | None = None) -> Dataset:
 
     Args:
         data: the `data` part of the configuration.
-        seed: draws the test images of data sets that have no test split of their own.
-        record: where data sets of image files keep the list of broken ones, see `scan.broken`.
+        seed: random seed for the test set of 'digits', which has no official one.
+        record: file that caches the list of undecodable images, see `scan.broken`.
 
     Raises:
         UserError: no such data set, or its files are missing or damaged.
@@ -64,7 +69,7 @@ def load(data: ConfigDict, seed: int, record: Path | None = None) -> Dataset:
 
 
 def check_there(data: ConfigDict) -> None:
-    """Looks whether the data set can be loaded, without opening image files.
+    """Checks that the data set can be loaded, without opening image files.
 
     Raises:
         UserError: no such data set, or its files are missing or damaged.
@@ -76,9 +81,9 @@ def check_there(data: ConfigDict) -> None:
 
 
 def fingerprint(dataset: Dataset) -> str:
-    """A checksum of everything in the data set, to tell whether it is the same as before.
+    """A checksum (CRC-32, hexadecimal) of the data set, to detect that it changed between runs.
 
-    Of image files, names and sizes count, so that it is the same whether they are kept in memory or not.
+    Image files enter by name and size, so the checksum does not depend on whether they are kept in memory.
     """
     checksum = 0
     for name, field in zip(dataset._fields, dataset._replace(names=None), strict=True):
@@ -92,7 +97,7 @@ def fingerprint(dataset: Dataset) -> str:
 
 
 def _digits(test_share: float, seed: int) -> Dataset:
-    """scikit-learn's copy of the UCI optical digits test set: 1,797 images, 8x8, 17 grey levels."""
+    """Loads scikit-learn's copy of the UCI optical digits test set: 1,797 images, 8x8, 17 grey levels."""
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 

@@ -1,10 +1,10 @@
-"""Label corruption protocols, by name, seeded and exact.
+"""Draws synthetic label noise by name: symmetric, asymmetric, pair, superclass or instance-dependent.
 
-`corrupt` draws noisy labels; `transition_matrix` says what it draws in expectation. Rates are exact: the
-number of corrupted rows is the rounded product of rate and count (per class where the protocol is per
-class), not a draw. With 'symmetric' the new label may be the true one, as in DivideMix (Li et al. 2020) and
-the baselines of the paper, so that a rate r flips r (1 - 1/c) of the labels; `exclude_true_class` gives the
-other reading (Co-teaching, Han et al. 2018), which flips r.
+`corrupt` draws noisy labels; `transition_matrix` is their expected transition matrix. The number of corrupted
+rows is not random: it is the rounded product of rate and count (per class where the protocol is per class).
+With 'symmetric' the new label may be the true one, as in DivideMix (Li et al. 2020) and the baselines of the
+paper, so a rate r changes r (1 - 1/c) of the labels in expectation. `exclude_true_class` gives the other
+convention (Co-teaching, Han et al. 2018), which changes r of them.
 """
 
 import numpy as np
@@ -25,13 +25,13 @@ def transition_matrix(
     exclude_true_class: bool = False,
     superclasses: np.ndarray | None = None,
 ) -> np.ndarray:
-    """T[y, g] = p(given g | true y) in expectation, [c, c] float64, of a class-conditional protocol.
+    """The transition matrix T[y, g] = p(given g | true y) of a class-conditional protocol, [c, c] float64.
 
     Args:
         name: 'none', 'symmetric', 'asymmetric' (CIFAR-10 only), 'pair' (to the next class) or 'superclass'.
-        rate: in [0, 1].
+        rate: noise rate, in [0, 1].
         num_classes: c.
-        exclude_true_class: 'symmetric' only.
+        exclude_true_class: 'symmetric' only: never draw the true class.
         superclasses: 'superclass' only: the superclass of every class, [c].
 
     Raises:
@@ -80,10 +80,10 @@ def corrupt(
     exclude_true_class: bool = False,
     superclasses: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Noisy labels [n], int32, of a class-conditional protocol; arguments as in `transition_matrix`.
+    """Draws noisy labels [n], int32, by a class-conditional protocol; arguments as in `transition_matrix`.
 
-    'symmetric' re-draws exactly round(rate * n) rows; the others flip exactly round(rate * n_y) rows of
-    every class y that the protocol flips.
+    'symmetric' redraws the labels of exactly round(rate * n) rows. The other protocols change exactly
+    round(rate * n_y) of the n_y rows of every class y that they affect.
     """
     matrix = transition_matrix(
         name, rate, num_classes, exclude_true_class=exclude_true_class, superclasses=superclasses
@@ -108,18 +108,23 @@ def corrupt(
 def corrupt_by_instance(
     inputs: np.ndarray, labels: np.ndarray, rate: float, num_classes: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Instance-dependent noisy labels [n], int32 (Xia et al. 2020, Algorithm 2).
+    """Draws instance-dependent noisy labels [n], int32 (Xia et al. 2020, Algorithm 2).
 
-    Row i flips with its own rate q_i, normal around `rate` with deviation .1 truncated to [0, 1], to a class
-    drawn from the softmax of x_i W_y over the wrong classes, W_y normal and one for each true class. Rows are
-    standardised first (the authors feed images scaled to mean 0 and deviation about 1).
+    Row i with true class y changes its label with probability q_i, which is normal with mean `rate` and
+    standard deviation .1, truncated to [0, 1]. The new class is drawn from the softmax of x_i W_y over the
+    wrong classes; each true class y has its own W_y with standard normal entries. Inputs are first
+    standardised by their overall mean and deviation (the authors use images with mean 0 and deviation about
+    1).
 
     Args:
-        inputs: images or features [n, ...], flattened here.
+        inputs: images or features [n, ...]; flattened to [n, d].
         labels: true labels [n].
         rate: mean flip rate, in [0, 1].
         num_classes: c.
-        rng: the source of randomness.
+        rng: random generator.
+
+    Raises:
+        UserError: the rate is outside [0, 1].
     """
     from scipy.stats import truncnorm
 

@@ -1,4 +1,4 @@
-"""Work begun before its result is needed."""
+"""Starts background work a few items ahead of its use (prefetching)."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -8,12 +8,12 @@ Item = TypeVar("Item")
 
 
 def ahead(items: Iterable[Item], start: Callable[[Item], Any], depth: int = 3) -> Iterator[tuple[Item, Any]]:
-    """Each item with what `start` made of it, which is called `depth` items before it is needed.
+    """Yields each item with the result of `start(item)`, which is called `depth` items in advance.
 
     Args:
-        items: in the order they are needed.
-        start: begins the work on an item and returns at once.
-        depth: items begun and not yet needed, which bounds the memory they take.
+        items: the items in order of use.
+        start: begins the work on an item and returns at once, for example with a future.
+        depth: number of items started ahead; bounds the memory in use.
     """
     waiting: deque = deque()
     for item in items:

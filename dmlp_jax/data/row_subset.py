@@ -1,4 +1,4 @@
-"""Some rows of a matrix that stays on disk."""
+"""Selects rows of a matrix on disk and reads them only when they are indexed."""
 
 from typing import Any
 
@@ -6,15 +6,15 @@ import numpy as np
 
 
 class RowSubset:
-    """Some rows of a matrix on disk, read when they are asked for.
+    """A view of selected rows of a matrix on disk; rows are read when they are indexed.
 
     Attributes:
         shape: (n, d).
-        dtype: of the matrix.
+        dtype: data type of the matrix.
     """
 
     def __init__(self, matrix: Any, index: np.ndarray) -> None:
-        """Rows `index` [n] of `matrix`, a memory map or what is sliced like one."""
+        """Selects rows `index` [n] of `matrix`, a memory map or anything that is indexed like one."""
         self.shape = (len(index), matrix.shape[1])
         self.dtype = matrix.dtype
         self._matrix, self._index = matrix, index
@@ -23,10 +23,10 @@ class RowSubset:
         return self.shape[0]
 
     def __getitem__(self, rows: Any) -> np.ndarray:
-        """Rows by a number, a slice or an array of numbers."""
+        """Reads the rows at an integer index, a slice or an array of indices."""
         return self._matrix[self._index[rows]]
 
 
 def take_rows(matrix: Any, index: np.ndarray) -> Any:
-    """Rows `index` of a matrix; they stay on disk where the matrix does."""
+    """Selects rows `index` of a matrix, lazily if it is on disk (a memory map or a `RowSubset`)."""
     return RowSubset(matrix, index) if isinstance(matrix, (np.memmap, RowSubset)) else matrix[index]

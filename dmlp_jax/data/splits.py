@@ -1,4 +1,4 @@
-"""From a data set to a labelling problem: clean set, noisy training set, test set; seeded and saved."""
+"""Splits a data set into clean set, noisy training set and test set; seeded, and saved to split.npz."""
 
 from pathlib import Path
 
@@ -12,29 +12,29 @@ from dmlp_jax.data.types import Dataset, Problem
 from dmlp_jax.errors import UserError
 from dmlp_jax.storage import files
 
-# Streams of randomness under one seed.
+# Independent random streams under one seed.
 _SPLIT, _TRAIN_NOISE, _VAL_NOISE = range(3)
 
 
 def make_split(dataset: Dataset, config: ConfigDict) -> dict[str, np.ndarray]:
-    """Who is trained on, who is clean, and which labels are given.
+    """Draws the clean set and the given labels; the remaining rows are the noisy training set.
 
     Args:
         dataset: from `datasets.load`.
         config: the whole configuration; `seed`, `val` and `noise` are read.
 
     Returns:
-        Arrays for split.npz: 'train_index' [n] and 'val_index' [m] into the pool (the data set's own clean
-        set where it has one), 'test_index' [t], 'given_labels' [n], 'val_labels' [m], and
-        'val_given_labels' [m] where `val.given_labels` asks for them.
+        Arrays for split.npz: 'train_index' [n] into the data set's training pool; 'val_index' [m] into its
+        own clean set if it has one, else into the pool; 'test_index' [t], 'given_labels' [n], 'val_labels'
+        [m], and 'val_given_labels' [m] if `val.given_labels` is set.
 
     Raises:
-        UserError: an impossible clean set or noise.
+        UserError: the clean set or the noise cannot be drawn as configured.
     """
     count = len(dataset.inputs)
     test_index = np.arange(0 if dataset.test_inputs is None else len(dataset.test_inputs))
     if dataset.given_labels is not None:
-        assert dataset.val_labels is not None  # Such data sets bring their clean set.
+        assert dataset.val_labels is not None  # Data sets with given labels have a clean set.
         val_index = draw_share(
             dataset.val_labels, config.val.share, np.random.default_rng([config.seed, _SPLIT])
         )
@@ -52,7 +52,7 @@ def make_split(dataset: Dataset, config: ConfigDict) -> dict[str, np.ndarray]:
                 )
             split["val_given_labels"] = dataset.val_given_labels[val_index]
         return split
-    assert dataset.labels is not None  # All others are clean.
+    assert dataset.labels is not None  # Data sets without given labels have true labels.
     classes = len(dataset.class_names)
     rng = np.random.default_rng([config.seed, _SPLIT])
     val_index = draw_clean_set(dataset.labels, config.val.size, classes, config.val.stratified, rng)
@@ -72,15 +72,18 @@ def make_split(dataset: Dataset, config: ConfigDict) -> dict[str, np.ndarray]:
 def draw_clean_set(
     labels: np.ndarray, size: int, num_classes: int, stratified: bool, rng: np.random.Generator
 ) -> np.ndarray:
-    """Sorted indices [size] of the clean rows.
+    """Draws the clean rows; returns their sorted indices [size].
 
     Args:
         labels: true labels [n].
-        size: how many rows, at least one per class and fewer than n.
+        size: number of rows, at least one per class and fewer than n.
         num_classes: c.
-        stratified: size // c rows of every class, what is left over from classes drawn at random;
-            otherwise uniformly at random.
-        rng: the source of randomness.
+        stratified: draw size // c rows of every class, plus one from each of size % c random classes;
+            otherwise draw uniformly at random.
+        rng: random generator.
+
+    Raises:
+        UserError: `size` is out of range, a class has too few rows, or a random set misses a class.
     """
     if not num_classes <= size < len(labels):
         raise UserError(
@@ -104,22 +107,22 @@ def draw_clean_set(
         if len(members) < quota[label]:
             raise UserError(
                 f"class {label} has {len(members)} rows, fewer than the {quota[label]} that val.size {size} "
-                "asks of it"
+                "takes from it; lower val.size"
             )
         parts.append(rng.choice(members, quota[label], replace=False))
     return np.sort(np.concatenate(parts))
 
 
 def draw_share(labels: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
-    """Sorted indices of a share of each class of a clean set, one row of each at least.
+    """Draws a share of each class of a clean set, at least one row per class; returns sorted indices.
 
     Args:
         labels: true labels [m].
-        share: in (0, 1]; all rows for 1.
-        rng: the source of randomness.
+        share: in (0, 1]; 1 takes all rows.
+        rng: random generator.
 
     Raises:
-        UserError: an impossible share.
+        UserError: the share is outside (0, 1].
     """
     if not 0 < share <= 1:
         raise UserError(f"val.share is {share}; it must lie in (0, 1]")
@@ -141,7 +144,7 @@ def load_split(path: Path) -> dict[str, np.ndarray]:
 
 
 def make_problem(dataset: Dataset, split: dict[str, np.ndarray]) -> Problem:
-    """The arrays that a split selects from its data set."""
+    """Selects the rows of a split from its data set."""
     clean_pool = dataset.inputs if dataset.val_inputs is None else dataset.val_inputs
     return Problem(
         train_inputs=lazy.take(dataset.inputs, split["train_index"]),
@@ -157,8 +160,8 @@ def make_problem(dataset: Dataset, split: dict[str, np.ndarray]) -> Problem:
 
 
 def _noisy(dataset: Dataset, index: np.ndarray, config: ConfigDict, stream: int) -> np.ndarray:
-    """Given labels of the pool's rows `index` under the configured noise."""
-    assert dataset.labels is not None  # Noise is for clean data sets.
+    """Noisy labels of the pool's rows `index` under the configured noise."""
+    assert dataset.labels is not None  # Noise is added only to data sets with true labels.
     settings = config.noise
     classes = len(dataset.class_names)
     rng = np.random.default_rng([config.seed, stream])

@@ -1,4 +1,4 @@
-"""The containers that data sets travel in."""
+"""Defines `Dataset` (a data set as loaded) and `Problem` (its clean, noisy and test parts)."""
 
 from typing import NamedTuple
 
@@ -8,21 +8,23 @@ from dmlp_jax.data.images.lazy import Images
 
 
 class Dataset(NamedTuple):
-    """A data set. Inputs are images [n, h, w, channels] uint8, in memory or in files, or features [n, d].
+    """A data set as loaded.
+
+    Inputs are images [n, h, w, channels] uint8, in memory or in files, or features [n, d].
 
     Attributes:
         inputs: the training pool.
-        labels: its true labels [n], int32; None where nobody knows them.
-        test_inputs: None without a test set.
-        test_labels: [t], int32; None without a test set.
+        labels: true labels of the pool [n], int32; None if unknown.
+        test_inputs: the test set [t, ...]; None without one.
+        test_labels: true labels of the test set [t], int32; None without one.
         class_names: one per class.
-        given_labels: labels [n] that came with the data, of unknown quality; None for clean data sets.
-        val_inputs: a clean set of its own; None where one is to be drawn from the pool.
-        val_labels: [m], int32; None likewise.
-        val_given_labels: [m], int32, what the noisy source said of the clean set; None where unknown.
-        superclasses: the superclass of every class [c], for `noise.name=superclass`; None without.
-        files: a checksum of the names and sizes of the image files; None for other data sets.
-        names: paths of the pool's image files [n]; None likewise.
+        given_labels: noisy labels [n] that came with the data; None for data sets with true labels only.
+        val_inputs: the data set's own clean set [m, ...]; None if it is to be drawn from the pool.
+        val_labels: true labels of the clean set [m], int32; None if it is to be drawn from the pool.
+        val_given_labels: labels of the noisy source for the clean set [m], int32; None if unknown.
+        superclasses: superclass of every class [c], for `noise.name=superclass`; None if there are none.
+        files: checksum of the names and sizes of the image files; None if the data are not image files.
+        names: paths of the pool's image files [n]; None if the data are not image files.
     """
 
     inputs: Images
@@ -44,11 +46,11 @@ class Problem(NamedTuple):
 
     Attributes:
         train_inputs: [n, ...].
-        given_labels: [n], int32, partly wrong.
-        true_labels: [n], int32, for reporting only; None where unknown.
-        val_inputs: [m, ...], clean.
-        val_labels: [m], int32, true.
-        val_given_labels: [m], int32, what the noisy source said of the clean rows; None where unknown.
+        given_labels: noisy labels [n], int32.
+        true_labels: [n], int32, for reporting only; None if unknown.
+        val_inputs: inputs of the clean set [m, ...].
+        val_labels: true labels of the clean set [m], int32.
+        val_given_labels: labels of the noisy source for the clean set [m], int32; None if unknown.
         test_inputs: [t, ...] or None.
         test_labels: [t], int32, or None.
         class_names: one per class.

@@ -1,1 +1,1 @@
-"""Networks, in flax.linen."""
+"""Defines the networks, in flax.linen."""

@@ -1,4 +1,4 @@
-"""The nine-layer convolutional network of Co-teaching (Han et al. 2018, table 2)."""
+"""Defines the nine-layer convolutional network of Co-teaching (Han et al. 2018, table 2)."""
 
 from functools import partial
 from typing import Any
@@ -14,12 +14,13 @@ from dmlp_jax.models.norm import batch_norm
 class CNN9(nn.Module):
     """Three blocks of three 3x3 convolutions with batch norm and leaky ReLU of slope .01.
 
-    As in the authors' code the last block pads nothing, 8x8 becomes 2x2, and dropout drops channels.
+    As in the authors' code, the last block has no padding (8x8 becomes 2x2), and dropout acts on whole
+    channels.
 
     Attributes:
-        dropout: rate after the first two blocks.
-        dtype: of the computation.
-        axis_name: pmap axis of batch norm, None for the device's own statistics.
+        dropout: dropout rate after each of the first two blocks.
+        dtype: data type of the computation.
+        axis_name: pmap axis over which batch norm averages its statistics; None uses each device's own.
     """
 
     dropout: float = 0.25

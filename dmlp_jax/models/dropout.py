@@ -1,4 +1,4 @@
-"""Dropout of whole channels that does not depend on how a batch is dealt out to devices."""
+"""Drops whole channels at random, independently of how a batch is split over devices."""
 
 import flax.linen as nn
 import jax
@@ -9,8 +9,8 @@ class ChannelDropout(nn.Module):
     """Sets channels of images to 0 (Tompson et al. 2015, PyTorch's Dropout2d); needs the rng 'dropout'.
 
     Attributes:
-        rate: probability of each.
-        axis_name: pmap axis; the rng is the same on all its devices, the masks are not.
+        rate: probability that a channel is dropped.
+        axis_name: pmap axis. All its devices get the same rng but draw different masks, by row of the batch.
     """
 
     rate: float
@@ -18,7 +18,7 @@ class ChannelDropout(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        """[b, h, w, channels] to the same, scaled by 1 / (1 - rate) where kept."""
+        """Drops channels of x [b, h, w, channels] and scales the others by 1 / (1 - rate)."""
         if not train or not self.rate:
             return x
         key, size = self.make_rng("dropout"), x.shape[0]

@@ -1,4 +1,4 @@
-"""Batch norm as all networks here use it."""
+"""Defines the batch-norm settings that all networks share."""
 
 from functools import partial
 from typing import Any
@@ -7,12 +7,12 @@ import flax.linen as nn
 
 
 def batch_norm(train: bool, dtype: Any, axis_name: str | None) -> Any:
-    """A maker of batch-norm layers whose running statistics keep 90 % at a step, PyTorch's default.
+    """Returns `nn.BatchNorm` with a running-average decay of 0.9 (PyTorch's default) and epsilon 1e-5.
 
     Args:
-        train: normalise by the batch, else by the running statistics.
-        dtype: of the computation; parameters and statistics stay float32.
-        axis_name: pmap axis over which the batch is spread, None for the device's own statistics.
+        train: normalise by batch statistics; otherwise by the running statistics.
+        dtype: data type of the computation; parameters and statistics stay float32.
+        axis_name: pmap axis over which statistics are averaged; None uses each device's own.
     """
     return partial(
         nn.BatchNorm,

@@ -1,4 +1,4 @@
-"""Encoders by name, and the heads that go on top of them."""
+"""Builds encoders by name, and the classifier and projection heads on top of them."""
 
 from typing import Any
 
@@ -21,15 +21,15 @@ FEATURE_ENCODERS = ("mlp", "linear")
 
 
 def make_encoder(name: str, *, dtype: str = "float32", axis_name: str | None = None) -> nn.Module:
-    """The encoder `name`: a module from inputs and `train` to features [b, d].
+    """Builds the encoder `name`, a module that maps `(inputs, train)` to features [b, d].
 
     Args:
-        name: one of IMAGE_ENCODERS for images, of FEATURE_ENCODERS for features.
-        dtype: 'float32' or 'bfloat16', of the computation.
-        axis_name: pmap axis of batch norm, None for the device's own statistics.
+        name: one of IMAGE_ENCODERS for images, one of FEATURE_ENCODERS for features.
+        dtype: data type of the computation, 'float32' or 'bfloat16'.
+        axis_name: pmap axis over which batch norm averages its statistics; None uses each device's own.
 
     Raises:
-        UserError: no such encoder or type.
+        UserError: no such encoder or data type.
     """
     if dtype not in ("float32", "bfloat16"):
         raise UserError(f"dtype is {dtype!r}; it must be float32 or bfloat16")
@@ -59,11 +59,11 @@ def make_encoder(name: str, *, dtype: str = "float32", axis_name: str | None = N
 
 
 class Classifier(nn.Module):
-    """An encoder and a linear layer.
+    """An encoder followed by a linear layer.
 
     Attributes:
         encoder: from `make_encoder`.
-        num_classes: width of the output.
+        num_classes: number of classes.
     """
 
     encoder: nn.Module
@@ -71,21 +71,21 @@ class Classifier(nn.Module):
 
     @nn.compact
     def __call__(self, inputs: jax.Array, train: bool) -> jax.Array:
-        """Logits [b, num_classes]; the encoder's features go to the collection 'intermediates'."""
+        """Logits [b, num_classes]; stores the encoder's features in the collection 'intermediates'."""
         features = self.encoder(inputs, train)
         self.sow("intermediates", "features", features)
         return nn.Dense(self.num_classes, name="head")(features)
 
 
 class Projector(nn.Module):
-    """The projection head of contrastive learning, thrown away after pretraining.
+    """The projection head of contrastive learning; discarded after pretraining.
 
     Attributes:
-        layers: dense layers, at least 1.
-        width: of the hidden ones; 0 for the input's.
+        layers: number of dense layers, at least 1.
+        width: width of the hidden layers; 0 for the input's width.
         out: width of the output.
-        norm: batch norm in the hidden layers.
-        axis_name: pmap axis of batch norm.
+        norm: use batch norm in the hidden layers.
+        axis_name: pmap axis over which batch norm averages its statistics.
     """
 
     layers: int
@@ -107,11 +107,11 @@ class Projector(nn.Module):
 
 
 class ContrastiveModel(nn.Module):
-    """An encoder and a projection head.
+    """An encoder followed by a projection head.
 
     Attributes:
         encoder: from `make_encoder`.
-        projector: the head.
+        projector: the projection head.
     """
 
     encoder: nn.Module
@@ -123,14 +123,16 @@ class ContrastiveModel(nn.Module):
 
 
 def resolve_model(name: str, input_shape: tuple[int, ...]) -> str:
-    """What 'auto' means for inputs of this shape: 'mlp' for features, by size for images.
+    """Replaces 'auto' by a model for inputs of this shape, and checks that any other model fits them.
+
+    'auto' is 'mlp' for features, 'small_cnn' for images of up to 16 pixels a side, else 'resnet18'.
 
     Args:
         name: a configured model name.
-        input_shape: of one input, (d,) or (h, w, channels).
+        input_shape: shape of one input, (d,) or (h, w, channels).
 
     Raises:
-        UserError: a model for images with features, or the reverse.
+        UserError: an image model for features or the reverse, or images too small for 'cnn9'.
     """
     is_features = len(input_shape) == 1
     if name == "auto":

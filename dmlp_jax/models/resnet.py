@@ -1,4 +1,4 @@
-"""ResNet-18/34/50 and PreAct ResNet-18 (He et al. 2016) up to their pooled features."""
+"""Defines ResNet-18/34/50 and PreAct ResNet-18 (He et al. 2016), without the final linear layer."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -16,20 +16,20 @@ conv = partial(
 
 
 class ResNet(nn.Module):
-    """A ResNet.
+    """A ResNet that returns its average-pooled features.
 
-    With block 'preact' it is the network of DivideMix and ELR+: as in their code the stem has batch norm and
-    ReLU of its own, and nothing stands between the last block and the pooling, where He et al. have both.
-    Blocks without a projection add their input, as in He et al.; in that code they add what batch norm and
-    ReLU make of it.
+    With block 'preact' it is the network of DivideMix and ELR+. As in their code, the stem has its own batch
+    norm and ReLU, and there are none between the last block and the pooling, where He et al. have both.
+    Blocks without a projection add their raw input, as in He et al.; the code of DivideMix and ELR+ adds the
+    input after batch norm and ReLU.
 
     Attributes:
-        stage_sizes: residual blocks in each of the four stages.
+        stage_sizes: number of residual blocks in each of the four stages.
         block: 'basic', 'bottleneck' (three layers, four times the width, as from ResNet-50 on) or 'preact'
-            (two layers with batch norm and ReLU before them).
+            (two layers, each with batch norm and ReLU before it).
         stem: 'cifar' (3x3, stride 1, no pooling) or 'imagenet' (7x7, stride 2, max-pooling).
-        dtype: of the computation; parameters and batch statistics stay float32.
-        axis_name: pmap axis over which batch norm takes its statistics, None for the device's own.
+        dtype: data type of the computation; parameters and batch statistics stay float32.
+        axis_name: pmap axis over which batch norm averages its statistics; None uses each device's own.
     """
 
     stage_sizes: Sequence[int]

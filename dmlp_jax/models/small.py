@@ -1,4 +1,4 @@
-"""Small networks: a convolutional one for images of some 8 pixels, a multi-layer perceptron for features."""
+"""Defines small networks: a CNN for images of about 8x8 pixels and a multi-layer perceptron for features."""
 
 from typing import Any
 
@@ -10,15 +10,15 @@ from dmlp_jax.models.norm import batch_norm
 
 
 class Conv3x3(nn.Module):
-    """A 3x3 convolution without bias as nine shifted slices and one matrix product.
+    """A 3x3 convolution without bias, computed as nine shifted slices and one matrix product.
 
-    The same numbers as `nn.Conv`. XLA's CPU backend computes the gradient of a small convolution several
-    times slower than that of the matrix product; on accelerators `nn.Conv` is the better choice.
+    The output is the same as that of `nn.Conv`. XLA's CPU backend computes the gradient of a small
+    convolution several times slower than that of the matrix product; on accelerators prefer `nn.Conv`.
 
     Attributes:
-        width: output channels.
-        stride: of both axes.
-        dtype: of the computation.
+        width: number of output channels.
+        stride: stride along both axes.
+        dtype: data type of the computation.
     """
 
     width: int
@@ -27,7 +27,7 @@ class Conv3x3(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """[b, ceil(h / stride), ceil(w / stride), width] of x [b, h, w, channels], padded with zeros."""
+        """Maps x [b, h, w, channels] to [b, ceil(h / stride), ceil(w / stride), width]; zero padding."""
         height, width = x.shape[1:3]
         padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
         shifts = [
@@ -35,19 +35,19 @@ class Conv3x3(nn.Module):
             for i in range(3)
             for j in range(3)
         ]
-        # Without the barrier XLA fuses the slices into the product and computes them again and again.
+        # Without the barrier XLA fuses the slices into the product and recomputes them many times.
         patches = jax.lax.optimization_barrier(jnp.concatenate(shifts, axis=-1))
         return nn.Dense(self.width, use_bias=False, dtype=self.dtype)(patches)
 
 
 class SmallCNN(nn.Module):
-    """Three 3x3 convolutions with batch norm, then a dense layer; made for scikit-learn's digits.
+    """Three 3x3 convolutions with batch norm, then a dense layer; designed for scikit-learn's digits.
 
     Attributes:
         width: channels of the first convolution; the others have twice and four times as many.
         features: width of the output.
-        dtype: of the computation.
-        axis_name: pmap axis of batch norm, None for the device's own statistics.
+        dtype: data type of the computation.
+        axis_name: pmap axis over which batch norm averages its statistics; None uses each device's own.
     """
 
     width: int = 32
@@ -68,13 +68,13 @@ class SmallCNN(nn.Module):
 
 
 class MLP(nn.Module):
-    """Hidden layers with batch norm and ReLU; with no layers the features themselves.
+    """Hidden layers with batch norm and ReLU; without layers it returns its input.
 
     Attributes:
-        layers: hidden layers.
-        width: of each; 0 for the input's.
-        dtype: of the computation.
-        axis_name: pmap axis of batch norm, None for the device's own statistics.
+        layers: number of hidden layers.
+        width: width of each; 0 for the input's width.
+        dtype: data type of the computation.
+        axis_name: pmap axis over which batch norm averages its statistics; None uses each device's own.
     """
 
     layers: int = 1
@@ -84,7 +84,7 @@ class MLP(nn.Module):
 
     @nn.compact
     def __call__(self, features: jax.Array, train: bool) -> jax.Array:
-        """Features [b, width], float32, of features [b, d]."""
+        """Maps features [b, d] to features [b, width], float32."""
         x = features.astype(self.dtype)
         for _ in range(self.layers):
             x = nn.Dense(self.width or features.shape[-1], use_bias=False, dtype=self.dtype)(x)

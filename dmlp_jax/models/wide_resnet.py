@@ -1,4 +1,4 @@
-"""Wide ResNet-28-2 (Zagoruyko and Komodakis 2016) as the semi-supervised methods' authors use it."""
+"""Defines Wide ResNet-28 (Zagoruyko and Komodakis 2016) as in the code of MixMatch and FixMatch."""
 
 from functools import partial
 from typing import Any
@@ -14,16 +14,16 @@ leaky_relu = partial(nn.leaky_relu, negative_slope=0.1)
 
 
 class WideResNet(nn.Module):
-    """Three stages of pre-activated basic blocks, with leaky ReLU of slope .1 (MixMatch, FixMatch).
+    """Three stages of pre-activation basic blocks, with leaky ReLU of slope .1 (MixMatch, FixMatch).
 
-    The very first block activates its input for both of its ways, the others for the convolutions alone. The
-    authors' convolutions also have biases, which batch norm takes off again.
+    In the first block the activation precedes both the convolutions and the shortcut; in the others it
+    precedes the convolutions only. The authors' convolutions also have biases, which batch norm cancels.
 
     Attributes:
-        blocks: in each stage; the depth is 6 blocks + 4.
+        blocks: number of blocks in each stage; the depth is 6 * blocks + 4.
         width: channels of the first stage, 16 times the widening factor.
-        dtype: of the computation; parameters and batch statistics stay float32.
-        axis_name: pmap axis of batch norm, None for the device's own statistics.
+        dtype: data type of the computation; parameters and batch statistics stay float32.
+        axis_name: pmap axis over which batch norm averages its statistics; None uses each device's own.
     """
 
     blocks: int = 4

@@ -1,1 +1,1 @@
-"""The process around the work: hosts, console, timing, the cache of compiled programs."""
+"""Handles the process: several hosts, console output, timing, the cache of compiled programs."""

@@ -1,4 +1,4 @@
-"""Compiled programs kept on disk, so that the next process need not compile them."""
+"""Configures JAX's persistent compilation cache, so that later processes need not compile again."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,17 +12,18 @@ from dmlp_jax.errors import UserError
 
 @contextmanager
 def kept_in(folder: str) -> Iterator[None]:
-    """Inside the block compiled programs come from `folder` where they are there, and go to it else.
+    """Inside the block, JAX reads compiled programs from `folder` and writes new ones to it.
 
-    Every program is kept, however small or quickly compiled; JAX's own thresholds would leave out most of
-    those of a small data set. JAX's settings are as before when the block ends.
+    Every program is kept, however small or quickly compiled; JAX's default thresholds would skip most
+    programs of a small data set. JAX's previous settings are restored when the block ends.
 
     Args:
-        folder: path or gs:// address, made if absent; '' leaves JAX's own setting, the environment variable
-            JAX_COMPILATION_CACHE_DIR, as it is. Programs for a CPU fit machines with the same instructions.
+        folder: path or gs:// address, created if absent; '' leaves JAX's own setting, the environment
+            variable JAX_COMPILATION_CACHE_DIR, as it is. Programs compiled for a CPU work only on machines
+            with the same instruction set.
 
     Raises:
-        UserError: the folder cannot be made.
+        UserError: the folder cannot be created.
     """
     if not folder:
         yield
@@ -52,5 +53,5 @@ def kept_in(folder: str) -> Iterator[None]:
 def _set(values: dict[str, object]) -> None:
     for name, value in values.items():
         jax.config.update(name, value)
-    # JAX opens its cache at the first compilation of a process and looks at the settings only then.
+    # JAX reads these settings only when it opens its cache, at the first compilation of the process.
     compilation_cache.reset_cache()

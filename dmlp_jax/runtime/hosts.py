@@ -1,7 +1,8 @@
-"""Several processes, usually one a host, that run the same program on shares of the data.
+"""Coordinates several processes, usually one per host, that run the same program on shares of the data.
 
-Process 0 decides and writes; the others learn from it what it decided, so that no two of them ever take
-different turns because one saw a file a moment earlier. With a single process all of this does nothing.
+Process 0 takes decisions and writes files, then broadcasts each decision to the others. This keeps processes
+from taking different branches, for example because one saw a file a moment earlier. With a single process
+these functions do nothing more than call their argument.
 """
 
 import contextvars
@@ -17,18 +18,18 @@ from jax.experimental import multihost_utils
 
 from dmlp_jax.errors import UserError
 
-# Whether process 0 is deciding just now: the others wait for the outcome and cannot agree on parts of it.
-_alone: contextvars.ContextVar[bool] = contextvars.ContextVar("alone", default=False)
+# True in process 0 inside `agree`. The others are waiting for its result, so nested calls must not broadcast.
+_deciding: contextvars.ContextVar[bool] = contextvars.ContextVar("deciding", default=False)
 
 
 def initialize() -> None:
-    """Joins the other processes; must come before anything touches a device.
+    """Joins the other processes; must be called before any device is used.
 
-    Address, number and rank of the processes are found by JAX on Cloud TPU, under Slurm and Open MPI;
-    elsewhere they come from COORDINATOR_ADDRESS, NUM_PROCESSES and PROCESS_ID.
+    On Cloud TPU and under Slurm or Open MPI, JAX finds the address, number and rank of the processes.
+    Elsewhere they are read from the environment variables COORDINATOR_ADDRESS, NUM_PROCESSES and PROCESS_ID.
 
     Raises:
-        UserError: there is nothing to join.
+        UserError: there are no processes to join.
     """
     address, count, rank = map(os.environ.get, ("COORDINATOR_ADDRESS", "NUM_PROCESSES", "PROCESS_ID"))
     try:
@@ -49,39 +50,42 @@ def several() -> bool:
 
 
 def is_main() -> bool:
-    """Whether this is process 0, which decides and writes."""
+    """Whether this is process 0, which takes decisions and writes files."""
     return jax.process_index() == 0
 
 
 def agree(decide: Callable[[], Any]) -> Any:
-    """What `decide`, called in process 0 only, returned there; calls within `decide` are process 0's own.
+    """Calls `decide` in process 0 only and returns its result in every process.
+
+    Calls of `agree` inside `decide` are not broadcast; they run in process 0 alone.
 
     Args:
-        decide: returns a value that JSON can hold.
+        decide: returns a JSON-serialisable value.
 
     Raises:
         UserError: `decide` raised one; every process raises it.
-        RuntimeError: in the other processes, after any other exception in process 0, which raises that.
+        RuntimeError: `decide` raised another exception. Process 0 raises the original one, the other
+            processes this one.
     """
-    if not several() or _alone.get():
+    if not several() or _deciding.get():
         return decide()
     if not is_main():
         return _follow(json.loads(_broadcast(b"")))
-    token = _alone.set(True)
+    token = _deciding.set(True)
     try:
         content = json.dumps({"value": decide()}).encode()
     except BaseException as error:
-        # The others wait in the broadcast, and would for ever.
+        # Without a broadcast the other processes would wait for ever.
         mistake = {"error": str(error)} if isinstance(error, UserError) else {"failure": repr(error)}
         _broadcast(json.dumps(mistake).encode())
         raise
     finally:
-        _alone.reset(token)
+        _deciding.reset(token)
     return _follow(json.loads(_broadcast(content)))
 
 
 def _follow(found: dict[str, Any]) -> Any:
-    """The value that process 0 found, or its exception."""
+    """Returns the value that process 0 broadcast, or raises its exception."""
     if "error" in found:
         raise UserError(found["error"])
     if "failure" in found:
@@ -90,11 +94,11 @@ def _follow(found: dict[str, Any]) -> Any:
 
 
 def only_main(act: Callable[[], object]) -> None:
-    """Runs `act` in process 0; all wait until it is done.
+    """Runs `act` in process 0 only; all processes wait until it has finished.
 
     Raises:
         UserError: `act` raised one; every process raises it.
-        RuntimeError: in the other processes, after any other exception in process 0; see `agree`.
+        RuntimeError: in the other processes, if `act` raised another exception; see `agree`.
     """
 
     def decide() -> None:
@@ -104,17 +108,18 @@ def only_main(act: Callable[[], object]) -> None:
 
 
 def make_stop() -> Callable[[], bool]:
-    """A function that becomes true in all processes at the same call, after one of them got SIGTERM.
+    """Returns a function that becomes true at the same call in all processes after one receives SIGTERM.
 
-    Preemption notices of Cloud TPU and of Slurm are SIGTERM. Every process must call it equally often, and
-    nothing else may ask JAX for notices: it agrees on a number of this count.
+    Cloud TPU and Slurm announce preemption by SIGTERM. Every process must call the function equally often.
+    Nothing else in the program may call JAX's preemption sync point, because JAX synchronises the processes
+    on the number of the call.
     """
     calls = itertools.count()
     return lambda: bool(multihost_utils.reached_preemption_sync_point(next(calls)))
 
 
 def _broadcast(content: bytes) -> bytes:
-    """The bytes of process 0."""
+    """Broadcasts `content` of process 0 to all processes and returns it."""
     length = int(multihost_utils.broadcast_one_to_all(np.int32(len(content))))
     padded = np.zeros(length, np.uint8)
     if is_main():

@@ -1,4 +1,4 @@
-"""Hands on old module names, which users' imports and pickles may hold, to where the modules are now."""
+"""Redirects imports of modules under their old names, so that users' old imports and pickles keep working."""
 
 import importlib
 import sys
@@ -7,7 +7,7 @@ from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
-# A pickle names the module of each class in it.
+# Old name: new name. A pickle stores the module name of each of its classes.
 MOVED = {
     "dmlp_jax.estimator": "dmlp_jax.interop.sklearn",
     "dmlp_jax.likely_clean": "dmlp_jax.purifier.likely_clean",
@@ -16,11 +16,11 @@ MOVED = {
 
 
 class _Alias(Loader):
-    """Loads the module that a name was moved to."""
+    """Loads the module at its new name."""
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         module = importlib.import_module(MOVED[spec.name])
-        # The import system is about to write the old name's spec into the module.
+        # The import system will overwrite the module's spec with that of the old name; restored below.
         self._spec = module.__spec__
         return module
 
@@ -38,6 +38,6 @@ class _Finder(MetaPathFinder):
 
 
 def install() -> None:
-    """Makes `import dmlp_jax.<old name>` work for every name in `MOVED`; a second call changes nothing."""
+    """Makes `import dmlp_jax.<old name>` work for every name in `MOVED`; further calls have no effect."""
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
         sys.meta_path.append(_Finder())

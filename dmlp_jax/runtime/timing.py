@@ -1,4 +1,4 @@
-"""Seconds of a stage, compilation apart."""
+"""Measures the wall time of a block of code, with compilation separate from the rest."""
 
 import threading
 import time
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import jax
 
-# Tracing, lowering and compiling, as jax reports them.
+# JAX's monitoring events for tracing, lowering and compiling.
 _EVENTS = (
     "/jax/core/compile/jaxpr_trace_duration",
     "/jax/core/compile/jaxpr_to_mlir_module_duration",
@@ -25,7 +25,7 @@ _listening = False
 
 
 def _listen() -> None:
-    """Jax offers no way to take a single listener back, so there is one for the process."""
+    """Registers one listener per process, because JAX cannot remove a single listener again."""
     global _listening
     if not _listening:
         jax.monitoring.register_event_duration_secs_listener(_on_event)
@@ -39,7 +39,7 @@ def _on_event(event: str, duration_secs: float, **_: object) -> None:
 
 @contextmanager
 def stopwatch() -> Iterator[dict[str, float]]:
-    """Fills a dict with 'compile' and 'run' seconds when the block ends; their sum is the wall time."""
+    """Yields a dict that holds 'compile' and 'run' seconds after the block; their sum is the wall time."""
     _listen()
     seconds: dict[str, float] = {}
     start, compiled = time.perf_counter(), _clock.seconds

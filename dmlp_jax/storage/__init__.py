@@ -1,1 +1,1 @@
-"""Files on disk and in buckets: written whole, checked when read, one writer at a time."""
+"""Reads and writes files on disk and in buckets: atomic writes, checks on reading, one writer at a time."""

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all: written under a temporary name, synced, then renamed."""
+"""Writes files atomically (temporary name, fsync, rename), and reads JSON and npz files with clear errors."""
 
 import contextlib
 import errno
@@ -20,30 +20,30 @@ _FULL = "free some space there; the same command then goes on"
 _REMEDIES = {
     errno.ENOSPC: _FULL,
     errno.EDQUOT: _FULL,
-    errno.EFBIG: "files may not become that large there, see `ulimit -f`",
+    errno.EFBIG: "the file exceeds the size limit there, see `ulimit -f`",
     errno.EIO: "the disk may be failing; choose a folder on another one",
 }
 
 
-# A scheme and slashes, one of which pathlib leaves; a drive of Windows is one letter.
+# A URL scheme and one slash, since pathlib merges two. At least two characters: one is a Windows drive.
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
 
 
 def address_of(path: Path | str) -> str | None:
-    """The address, such as gs://bucket/run, that was given for a folder; None for a folder."""
+    """The bucket address in `path`, such as gs://bucket/run; None if it is an ordinary path."""
     text = path.as_posix() if isinstance(path, Path) else path
     return re.sub(":/(?!/)", "://", text, count=1) if _ADDRESS.match(text) else None
 
 
 def refuse_address(path: Path, option: str) -> None:
-    """Refuses what would make a folder called 'gs:' on this machine, which dies with it.
+    """Refuses a bucket address where a local folder is needed; it would create a local folder named 'gs:'.
 
     Args:
         path: a folder to write to.
-        option: that names it.
+        option: name of the option it came from, for the message.
 
     Raises:
-        UserError: it is an address.
+        UserError: `path` is an address.
     """
     if (address := address_of(path)) is not None:
         raise UserError(
@@ -54,7 +54,7 @@ def refuse_address(path: Path, option: str) -> None:
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turns what the operating system has against writing `path` into a UserError with the remedy."""
+    """Turns an OSError from writing `path` into a UserError that says how to mend it."""
     try:
         yield
     except OSError as error:
@@ -64,7 +64,7 @@ def writing(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
-    """A binary file that replaces `path` when the block ends well and vanishes when it does not.
+    """Opens a temporary binary file that replaces `path` if the block succeeds, and is deleted otherwise.
 
     Raises:
         UserError: the file cannot be written, for instance because the disk is full.
@@ -72,8 +72,8 @@ def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         name = path.parent / f".{path.name}.{secrets.token_hex(8)}.tmp"
-        # Not by tempfile, whose files are private: what the umask leaves of 0o666 only the kernel can tell
-        # without changing the umask of the whole process for a moment.
+        # Not tempfile, which creates private files (0o600). Opening with 0o666 lets the kernel apply the
+        # umask; Python can only read the umask by changing it for the whole process.
         descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
         try:
             with os.fdopen(descriptor, "wb") as file:
@@ -88,7 +88,7 @@ def atomic_writer(path: Path) -> Iterator[IO[bytes]]:
 
 
 def remove_temporary(folder: Path) -> None:
-    """Removes what killed writers left behind in `folder`."""
+    """Removes temporary files that killed processes left in `folder`."""
     for path in folder.glob(".*.tmp"):
         with contextlib.suppress(OSError):
             path.unlink()
@@ -101,13 +101,13 @@ def sha256(path: Path) -> str:
 
 
 def save_text(path: Path, text: str) -> None:
-    """Writes `text` to `path` in UTF-8; bytes of file names that were no text are written escaped."""
+    """Writes `text` to `path` in UTF-8; escapes what UTF-8 cannot encode, such as undecodable file names."""
     with atomic_writer(path) as file:
         file.write(text.encode("utf-8", "backslashreplace"))
 
 
 def save_json(path: Path, value: Any) -> None:
-    """Writes a JSON document to `path`, indented; NaN is refused, since it is no JSON."""
+    """Writes a JSON document to `path`, indented; raises ValueError for NaN, which is not valid JSON."""
     save_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
@@ -132,11 +132,11 @@ def save_npz(path: Path, arrays: Mapping[str, Any]) -> None:
 
 
 def load_npz(path: Path, required: tuple[str, ...] = ()) -> dict[str, np.ndarray]:
-    """Reads all arrays of an npz file, never unpickling; see `npz.read` for what else is refused.
+    """Reads all arrays of an npz file without unpickling; see `npz.read` for what else is refused.
 
     Args:
         path: the file.
-        required: names that must be there.
+        required: names of arrays that must be present.
 
     Raises:
         UserError: the file is missing, damaged, holds Python objects or lacks a required array.
@@ -147,7 +147,7 @@ def load_npz(path: Path, required: tuple[str, ...] = ()) -> dict[str, np.ndarray
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist") from error
     except Exception as error:
-        # A damaged or hostile archive fails in many ways.
+        # A damaged or malicious archive raises exceptions of many types.
         raise UserError(
             f"{path} cannot be read ({error}); if it is damaged or truncated, copy it again or make it anew"
         ) from error

@@ -1,10 +1,10 @@
-"""One writer per folder: an advisory lock that the kernel gives back when its holder dies.
+"""Locks a folder for one writer with an advisory lock that the kernel releases when its holder dies.
 
-The lock is `flock` on a file in the folder. The file says which process holds it and stays where it is; only
-the kernel's lock counts, so what a killed process left in the file hinders nobody. NFS (Linux 2.6.12 and
-later), Lustre mounted with `flock`, GPFS and CephFS carry the lock from host to host; after a host, not just
-a process, has died, an NFS server may keep its locks for the lease, a minute or two. Where the file system
-or the operating system knows no `flock`, a note is printed and the run goes on without a lock.
+The lock is `flock` on a file in the folder. The file names the process that holds the lock and is never
+deleted. Only the kernel's lock counts, so a file left by a killed process blocks no other run. NFS (Linux
+2.6.12 and later), Lustre mounted with `flock`, GPFS and CephFS enforce the lock across hosts. After a host
+has crashed, an NFS server may keep its locks for the lease time, a minute or two. If the file system or the
+operating system does not support `flock`, a note is printed and the run continues without a lock.
 """
 
 import contextlib
@@ -29,17 +29,18 @@ _HELD_BY_ANOTHER = (errno.EWOULDBLOCK, errno.EACCES)
 
 @contextlib.contextmanager
 def hold(path: Path, patience: float = 0.0) -> Iterator[None]:
-    """Holds the lock on the file `path`, made if absent, while the block runs.
+    """Holds the lock on the file `path` while the block runs; creates the file if absent.
 
     Args:
-        path: the file.
-        patience: seconds to wait for another holder, for locks that are held for moments.
+        path: the lock file.
+        patience: seconds to wait for another holder to release the lock.
 
     Raises:
-        UserError: another process, or another block of this one, holds it; or the file cannot be written.
+        UserError: another process, or another block in this process, holds the lock; or the file cannot be
+            written.
     """
     with files.writing(path):
-        # Python keeps it from the programs that this one starts, which may outlive it.
+        # Child processes do not inherit the descriptor, so one that outlives this process keeps no lock.
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
         if _acquire(descriptor, path, time.monotonic() + patience):
@@ -53,7 +54,11 @@ def hold(path: Path, patience: float = 0.0) -> Iterator[None]:
 
 
 def _acquire(descriptor: int, path: Path, deadline: float) -> bool:
-    """Whether the lock was taken; False where there are no locks."""
+    """Takes the lock; returns False if locks are not supported.
+
+    Raises:
+        UserError: another process still holds the lock at the deadline.
+    """
     try:
         if fcntl is None:
             raise OSError(errno.ENOTSUP, "no flock on this system")
@@ -72,7 +77,7 @@ def _acquire(descriptor: int, path: Path, deadline: float) -> bool:
                 "--workdir"
             ) from error
         print(
-            f"note: {path.parent} cannot be locked ({error.strerror}); see to it that no other run uses it",
+            f"note: {path.parent} cannot be locked ({error.strerror}); make sure that no other run uses it",
             flush=True,
         )
         return False
@@ -80,7 +85,7 @@ def _acquire(descriptor: int, path: Path, deadline: float) -> bool:
 
 
 def _holder(descriptor: int) -> str:
-    """Who holds the lock, as the file says; it says nothing for a moment after the lock was taken."""
+    """Describes the holder from the file, which is still empty for a moment after the lock is taken."""
     try:
         found = json.loads(os.pread(descriptor, 4096, 0))
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(int(found["since"])))

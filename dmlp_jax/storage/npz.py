@@ -1,7 +1,7 @@
-"""Reads npz archives that may be damaged or hostile: nothing is unpickled, and memory stays bounded.
+"""Reads npz archives safely, even damaged or malicious ones: no unpickling, and bounded memory.
 
-Everything that the archive declares is checked before an array is allocated: each array's header must agree
-with the size of its entry in the archive, and the archive must not unfold to far more than it weighs.
+Headers are checked before an array is allocated: each array's header must agree with the size of its entry in
+the archive, and the archive must not decompress to far more than its own size.
 """
 
 import math
@@ -11,12 +11,12 @@ from typing import IO
 
 import numpy as np
 
-# An archive may unfold to this many times its size, and to MAX_SMALL bytes in any case. Deflate cannot do
-# more than about 1,000 times; arrays of measurements seldom reach 20.
+# An archive may decompress to this many times its size, and to MAX_SMALL bytes in any case. Deflate reaches
+# at most about 1,000 times; arrays of measurements seldom reach 20.
 MAX_RATIO = 200
 MAX_SMALL = 256 * 2**20
 MAX_ARRAYS = 10_000
-# Dtype and shape of an array of numbers or text take some 100 characters.
+# Header size in characters; dtype and shape of an array of numbers or text take about 100.
 MAX_HEADER = 10_000
 _HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
@@ -25,15 +25,15 @@ _HEADERS = {
 
 
 def read(file: IO[bytes]) -> dict[str, np.ndarray]:
-    """All arrays of an npz archive.
+    """Reads all arrays of an npz archive.
 
     Args:
         file: open for reading and seekable.
 
     Raises:
-        ValueError: the archive is damaged, or holds what is not read: Python objects, two
-            arrays of one name, more than fits into memory. Other exceptions of the standard library's zip
-            reader, such as zlib.error, tell of damage and of encryption too.
+        ValueError: the archive is damaged, or contains something that is refused: Python objects, two arrays
+            of one name, or more than fits into memory. The standard library's zip reader raises other
+            exceptions for damage and encryption, such as zlib.error.
     """
     if not zipfile.is_zipfile(file):
         raise ValueError("it is not an npz archive")
@@ -49,7 +49,7 @@ def read(file: IO[bytes]) -> dict[str, np.ndarray]:
 
 
 def _members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
-    """The archive's entries by the names of their arrays; their headers must agree with its directory."""
+    """The archive's entries by array name; checks that each header agrees with the archive's directory."""
     members = {}
     for member in archive.infolist():
         name = member.filename.removesuffix(".npy")
@@ -70,7 +70,7 @@ def _members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
                 f"the array {name} holds Python objects, which would have to be unpickled; store it as "
                 f"numbers or text, for instance with {name}.astype(str)"
             )
-        # Python's integers: a product that wraps around would pass for small.
+        # Computed with Python integers, which cannot overflow to a small number.
         size = math.prod(shape) * dtype.itemsize
         if min(shape, default=0) < 0 or start + size != member.file_size:
             raise ValueError(
@@ -88,8 +88,8 @@ def _check_size(archive: zipfile.ZipFile, packed: int) -> None:
     total = sum(member.file_size for member in members)
     if total > max(MAX_SMALL, MAX_RATIO * packed):
         raise ValueError(
-            f"its {packed:,} bytes unfold to {total:,}, more than {MAX_RATIO} times as many, as files made "
-            "to fill the memory do; if it is yours, store it again with numpy.savez, uncompressed"
+            f"its {packed:,} bytes decompress to {total:,}, more than {MAX_RATIO} times as many, as in files "
+            "made to exhaust the memory; if it is yours, store it again with numpy.savez, uncompressed"
         )
     memory = _memory()
     if memory is not None and total > memory:
@@ -97,7 +97,7 @@ def _check_size(archive: zipfile.ZipFile, packed: int) -> None:
 
 
 def _memory() -> int | None:
-    """Bytes of physical memory; None where the system does not say."""
+    """Bytes of physical memory; None if the system does not report it."""
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, OSError, ValueError):

@@ -1,1 +1,1 @@
-"""What every training loop shares: state, devices, checkpoints, metrics, epochs."""
+"""Trains networks: the training loop, optimisers, devices, data streaming, checkpoints and metrics."""

@@ -1,8 +1,8 @@
-"""Checkpoints of a training loop: Orbax, asynchronous, complete or invisible.
+"""Saves and restores checkpoints of a training loop with Orbax: asynchronous, atomic, with a checksum.
 
-The state is saved unreplicated, with the numbers that a resumed loop needs beside it. A save that a kill
-cut short is ignored and cleaned up. A checksum of both is saved too: Orbax reads arrays in which a bit has
-flipped without complaint. Orbax is imported here only.
+A checkpoint holds the unreplicated state and a progress record that a resumed loop needs. A save interrupted
+by a kill is ignored and cleaned up. A checksum of both is saved as well, because Orbax does not detect
+flipped bits in arrays. Orbax is imported only in this module.
 """
 
 import contextlib
@@ -26,7 +26,13 @@ from dmlp_jax.storage import files
 
 
 class Restored(NamedTuple):
-    """A checkpoint: epochs finished, state, and the progress record saved with it."""
+    """A restored checkpoint.
+
+    Attributes:
+        epoch: epochs finished.
+        state: a pytree of arrays.
+        progress: the progress record saved with the state.
+    """
 
     epoch: int
     state: Any
@@ -34,11 +40,11 @@ class Restored(NamedTuple):
 
 
 class _Manager(ocp.CheckpointManager):
-    """Orbax's manager, which leaves preemption notices to the loop.
+    """Orbax's manager with its own preemption check disabled; the training loop checks instead.
 
-    JAX lets a program ask for notices with one counter only; see `hosts.make_stop`. Orbax would ask too,
-    with epochs for its counter, and the point agreed on could be one that the loop, which counts its steps,
-    is past: the notice would be lost.
+    JAX's preemption sync point supports one counter per program; see `hosts.make_stop`. Orbax would call it
+    with the epoch, while the loop calls it with its own count. They could agree on a number that the loop has
+    already passed, and the preemption notice would be lost.
     """
 
     def reached_preemption(self, step: int) -> bool:
@@ -46,13 +52,16 @@ class _Manager(ocp.CheckpointManager):
 
 
 class Checkpoints:
-    """The checkpoints of one loop in one folder; use as a context manager, which waits for the last save.
+    """The checkpoints of one loop in one folder; a context manager that waits for the last save on exit.
 
     Args:
-        folder: where they lie; made if absent.
-        keep: how many of the latest to keep.
-        one_disk: whether all processes see this folder. If not, each reads its own, and process 0 alone
-            saves.
+        folder: folder of the checkpoints; created if absent.
+        keep: number of latest checkpoints to keep.
+        one_disk: whether all processes see the same folder. If not, each process reads its own folder, and
+            only process 0 saves.
+
+    Raises:
+        UserError: the folder cannot be written to.
     """
 
     def __init__(self, folder: Path, keep: int = 2, one_disk: bool = True):
@@ -63,7 +72,7 @@ class Checkpoints:
             own = jax.process_index()
             alone = ocp.options.MultiprocessingOptions(primary_host=own, active_processes={own})
             options = dataclasses.replace(options, multiprocessing_options=alone, create=False)
-        self._silent = not one_disk and not hosts.is_main()
+        self._saves_nothing = not one_disk and not hosts.is_main()
         try:
             if not one_disk:
                 folder.mkdir(parents=True, exist_ok=True)
@@ -88,12 +97,12 @@ class Checkpoints:
             self._manager.close()
 
     def save(self, epoch: int, state: Any, progress: dict[str, Any]) -> None:
-        """Saves in the background what is true after `epoch` epochs.
+        """Saves state and progress record after `epoch` epochs, in the background.
 
         Raises:
             UserError: this save or the one before failed, for instance because the disk is full.
         """
-        if self._silent:
+        if self._saves_nothing:
             return
         signed = {**progress, "sha256": _digest(state, progress)}
         with self._saving():
@@ -105,13 +114,13 @@ class Checkpoints:
             )
 
     def restore(self, like: Any) -> Restored | None:
-        """The latest complete checkpoint, None where there is none.
+        """Restores the latest complete checkpoint; None if there is none.
 
         Args:
-            like: a state of the same structure, shapes and types; values do not matter.
+            like: a state with the same structure, shapes and types; its values are not used.
 
         Raises:
-            UserError: the checkpoint does not fit `like` or is damaged.
+            UserError: the checkpoint is damaged or does not match `like`.
         """
         epoch = self._manager.latest_step()
         if epoch is None:
@@ -125,13 +134,13 @@ class Checkpoints:
                 ),
             )
         except Exception as error:
-            # Orbax raises many kinds for a damaged checkpoint.
+            # Orbax raises exceptions of many types for a damaged checkpoint.
             raise UserError(
                 f"the checkpoint {self.folder / str(epoch)} cannot be read ({error}); delete it to fall back "
                 "to the one before"
             ) from error
         state, progress = stored["state"], dict(stored["progress"])
-        # Checkpoints of earlier versions have no checksum.
+        # Checkpoints written by earlier versions have no checksum.
         digest = progress.pop("sha256", None)
         if digest is not None and digest != _digest(state, progress):
             raise UserError(
@@ -146,7 +155,7 @@ class Checkpoints:
             try:
                 yield
             except ValueError as error:
-                # What the operating system has against it, as TensorStore words it.
+                # TensorStore reports an error of the operating system as a ValueError with its code.
                 code = re.search(r"os_error_code='(\d+)'", str(error))
                 if code is None:
                     raise
@@ -155,7 +164,7 @@ class Checkpoints:
 
 
 def _digest(state: Any, progress: dict[str, Any]) -> str:
-    """SHA-256 of a state's arrays and of the progress record; the same before a save and after it."""
+    """SHA-256 of a state's arrays and of the progress record; unchanged by saving and restoring."""
     found = hashlib.sha256(json.dumps(progress, sort_keys=True).encode())
     for path, leaf in jax.tree_util.tree_leaves_with_path(state):
         array = np.ascontiguousarray(leaf)

@@ -1,4 +1,4 @@
-"""From an epoch's plan to steps on the devices: which rows, which keys, how many steps a call."""
+"""Runs the steps of an epoch on the devices: selects rows and PRNG keys, groups steps into calls."""
 
 import itertools
 from collections.abc import Callable
@@ -10,19 +10,19 @@ import numpy as np
 
 from dmlp_jax.training import parallel, streaming
 
-# Steps in one dispatch on accelerators. On CPU one: a convolution inside lax.scan is far slower there.
+# Steps per compiled call on accelerators. On CPU one: a convolution inside lax.scan is far slower there.
 STEPS_PER_CALL = 50
 
 
 class Batch(NamedTuple):
-    """What a step sees on one device.
+    """One device's share of a batch.
 
     Attributes:
-        data: the rows of the batch, a pytree of arrays [b, ...], under the keys of the plan's `indices`.
-        keys: one typed PRNG key per row [b], the same however the batch is dealt out to devices.
+        data: rows of the training set, a pytree of arrays [b, ...], under the keys of the plan's `indices`.
+        keys: one typed PRNG key per row [b], independent of how the batch is split over devices.
         key: a typed PRNG key, the same on all devices.
-        rows: the rows' numbers in the training set [b], as in the plan.
-        epoch: epochs done, with the fraction of the present one; float32 scalar.
+        rows: indices of the rows in the training set [b], as in the plan.
+        epoch: epochs done, including the fraction of the current one; float32 scalar.
         info: this step's entries of the plan's `info`.
     """
 
@@ -38,8 +38,8 @@ class Plan(NamedTuple):
     """The steps of one epoch.
 
     Attributes:
-        indices: rows of each step [steps, b], or a dict of such arrays with the same b.
-        info: anything else that steps need, a pytree of arrays [steps, ...].
+        indices: row indices of each step [steps, b], or a dict of such arrays with the same b.
+        info: further inputs of the steps, a pytree of arrays [steps, ...].
     """
 
     indices: Any
@@ -47,7 +47,7 @@ class Plan(NamedTuple):
 
     @property
     def steps(self) -> int:
-        """How many."""
+        """Number of steps."""
         return len(jax.tree.leaves(self.indices)[0])
 
 
@@ -55,16 +55,16 @@ class Step(Protocol):
     """One update, `(state, batch, axis_name=...) -> (state, metrics)`; metrics are scalars with a 'loss'."""
 
     def __call__(self, state: Any, batch: Batch, *, axis_name: str | None) -> tuple[Any, dict]:
-        """Runs the update on one device's share of the batch, reducing over `axis_name`."""
+        """Updates the state with one device's share of the batch, reducing over `axis_name`."""
 
 
 def shuffled(rows: int, batch_size: int, key: jax.Array) -> Plan:
-    """Whole batches of all rows in random order; what is left over is dropped.
+    """Plans full batches of all rows in random order; an incomplete last batch is dropped.
 
     Args:
-        rows: of the training set.
-        batch_size: over all devices.
-        key: of the epoch.
+        rows: number of rows in the training set.
+        batch_size: rows per step over all devices.
+        key: PRNG key of the epoch.
     """
     order = np.asarray(jax.random.permutation(key, rows))
     steps = rows // batch_size
@@ -72,15 +72,15 @@ def shuffled(rows: int, batch_size: int, key: jax.Array) -> Plan:
 
 
 def mapped(step: Step, devices: list[jax.Device]) -> Callable[..., Any]:
-    """`(state, data, rows, shared) -> (state, metrics [steps])` over the devices, several steps a call.
+    """Compiles a step into `(state, data, rows, shared) -> (state, metrics [steps])`, several steps per call.
 
     Args:
         step: the update.
-        devices: to run on.
+        devices: this process's devices to run on.
 
     Returns:
-        A function of the replicated state and arrays, the sharded pair of indices and rows fetched for them
-        (`streaming`), and what `pieces` puts beside the indices.
+        A function of the replicated state; the replicated arrays of the training set; the sharded pair of
+        row indices and rows fetched for them (see `streaming`); and the second element of each of `pieces`.
     """
     axis = parallel.axis_name(devices)
 
@@ -92,7 +92,7 @@ def mapped(step: Step, devices: list[jax.Device]) -> Callable[..., Any]:
         offset = 0 if axis is None else jax.lax.axis_index(axis) * size
         keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, offset + jnp.arange(size))
         rows = jax.tree.map(lambda index, found: streaming.gather(data, found, index), indices, fetched)
-        # No row of the batch has the key of the batch: places end below 2^31.
+        # Different from all row keys, because row positions are below 2^31.
         whole = jax.random.fold_in(key, 2**31)
         state, metrics = step(state, Batch(rows, keys, whole, indices, epoch, info), axis_name=axis)
         return state, metrics if axis is None else jax.lax.pmean(metrics, axis)
@@ -113,21 +113,25 @@ def mapped(step: Step, devices: list[jax.Device]) -> Callable[..., Any]:
 
 
 def steps_per_call(platform: str, streamed: bool) -> int:
-    """How many steps go into one dispatch; one where their rows are fetched, which takes longer than it."""
+    """Number of steps per call: one on CPU and for streamed data, as fetching takes longer than a call."""
     return 1 if platform == "cpu" or streamed else STEPS_PER_CALL
 
 
 def pieces(plan: Plan, epoch: int, key: jax.Array, size: int) -> list[tuple[Any, Any]]:
-    """The plan in calls of few different lengths: indices [steps, b] and what else the steps share.
+    """Divides a plan into calls: full calls of `size` steps, then single steps.
 
     Args:
-        plan: of the epoch.
+        plan: plan of the epoch.
         epoch: epochs done before.
-        key: of the epoch's steps.
+        key: PRNG key of the epoch's steps.
         size: most steps in a call, see `steps_per_call`.
+
+    Returns:
+        For each call, the row indices [steps, b], and a tuple of step numbers [steps], epochs done at each
+        step [steps], the plan's `info` and `key`.
     """
     steps = plan.steps
-    # Plans may have another number of steps each epoch: full calls, then single steps, compile twice.
+    # The number of steps may differ between epochs; with two call lengths only, XLA compiles at most twice.
     full = steps - steps % size
     bounds = [*range(0, full, size), *range(full, steps), steps]
     numbers = np.arange(steps, dtype=np.int32)

@@ -1,4 +1,4 @@
-"""A function of single rows over all rows of a data set, batch by batch, on every device of every process."""
+"""Evaluates a row-wise function on all rows of a data set, in batches, on all devices of all processes."""
 
 from collections import deque
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from dmlp_jax.data import prefetch
 from dmlp_jax.training import parallel, streaming
 
 BATCH = 1000
-# Batches whose values may wait on the devices.
+# Number of batches whose results may stay on the devices before they are copied to the host.
 _PENDING = 4
 
 
@@ -23,27 +23,27 @@ def over_rows(
     devices: list[jax.Device],
     batch_size: int | None = None,
 ) -> Callable[[Any], np.ndarray]:
-    """`state -> function(state, *arrays)`, computed for a few rows at a time.
+    """Returns a function that computes `function(state, *arrays)` in batches.
 
-    Arrays are put on the devices once, each device getting its share of every batch; rows of sources
-    (`streaming`) are fetched whenever they are needed. Several processes share the rows and exchange the
-    values.
+    Arrays are copied to the devices once, each device receiving its share of every batch. Rows of sources
+    (see `streaming`) are fetched when they are needed. Several processes divide the rows among themselves and
+    exchange the results.
 
     Args:
-        function: of the state and rows [b, ...] of each array; its values [b, ...] do not depend on other
-            rows.
-        arrays: [n, ...], n at least 1; or sources.
-        devices: this process's, to run on.
-        batch_size: rows at a time in this process; None for BATCH.
+        function: maps the state and rows [b, ...] of each array to values [b, ...]; each value depends on its
+            own row only.
+        arrays: arrays [n, ...] or sources; n is at least 1.
+        devices: this process's devices to run on.
+        batch_size: rows per batch in this process; None for BATCH.
 
     Returns:
-        A function of the unreplicated state, with values [n, ...], the same in every process.
+        A function from the unreplicated state to values [n, ...], the same in every process.
     """
     rows, processes = len(arrays[0]), jax.process_count()
     share = -(-rows // processes)
     size = -(-min(batch_size or BATCH, share) // len(devices)) * len(devices)
     count = -(-share // size)
-    # The last row fills up the last batch, and the shares of processes that get none.
+    # The last row is repeated to fill up the last batch and the shares of processes without rows.
     own = np.minimum(jax.process_index() * share + np.arange(count * size), rows - 1)
     batches = list(enumerate(own.reshape(count, size)))
     mesh = Mesh(np.array(devices), (parallel.AXIS,))

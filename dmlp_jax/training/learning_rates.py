@@ -1,6 +1,6 @@
-"""Learning rates as functions of the epochs done, a float32 scalar that counts fractions.
+"""Defines learning-rate schedules: functions of the (fractional) number of epochs done, a float32 scalar.
 
-An epoch need not have the same number of steps as the one before it, so nothing here counts steps.
+They do not count steps, because the number of steps may differ between epochs.
 """
 
 from collections.abc import Callable
@@ -15,19 +15,20 @@ Schedule = Callable[[jax.Array], jax.Array]
 
 
 def make(settings: ConfigDict) -> Schedule:
-    """The schedule named `settings.schedule`.
+    """Builds the schedule named `settings.schedule`.
 
-    'cosine' falls to 0 after a linear warm-up; 'steps' multiplies by `lr_drop` at each of `lr_drops`;
-    'linear' is constant up to `lr_decay_start` and then falls to 0; 'restarts' is a cosine from `lr` to
-    `lr_min` that starts anew every `lr_restart_epochs` epochs (SGDR, Loshchilov and Hutter 2017);
-    'slow_cosine' is lr cos(7/16 pi e / epochs), which ends at a fifth of `lr` (FixMatch, Sohn et al. 2020).
-    `lr_drops` and `lr_decay_start` are shares of all epochs, so that they fit runs of any length.
+    'cosine' is a linear warm-up over `warmup_epochs`, then half a cosine to 0. 'steps' multiplies by
+    `lr_drop` at each of `lr_drops`. 'linear' is constant up to `lr_decay_start`, then falls linearly to 0.
+    'restarts' is a cosine from `lr` to `lr_min` that restarts every `lr_restart_epochs` epochs (SGDR,
+    Loshchilov and Hutter 2017). 'slow_cosine' is lr cos(7/16 pi e / epochs) after e epochs, which ends at a
+    fifth of `lr` (FixMatch, Sohn et al. 2020). `lr_drops` and `lr_decay_start` are shares of all epochs, so
+    they fit runs of any length.
 
     Args:
-        settings: with schedule, lr, epochs and what the schedule names above.
+        settings: with schedule, lr, epochs and the settings named above for the schedule.
 
     Raises:
-        UserError: no such schedule.
+        UserError: no such schedule, or its settings are out of range.
     """
     makers = {
         "cosine": cosine,

@@ -1,8 +1,8 @@
-"""The one training loop: epochs, data order, checkpoints, metrics, progress.
+"""Runs the training loop that all methods share: epochs, data order, checkpoints, metrics, progress lines.
 
-A method is a step, a pure function, and perhaps a plan for each epoch. Every random choice derives from
-`fold_in(key, epoch)` and `fold_in(key, step)`, so that a resumed run is the uninterrupted run, bit for bit on
-CPU.
+A method provides a step, which is a pure function, and optionally a planner that chooses the rows of each
+epoch. All random choices derive from `fold_in(key, epoch)` and `fold_in(key, step)`. A resumed run therefore
+gives the same result as an uninterrupted one, bit for bit on CPU.
 """
 
 from collections.abc import Callable
@@ -28,14 +28,14 @@ Planner = Callable[[Any, int, jax.Array], tuple[Any, Plan]]
 
 
 class LoopOptions(NamedTuple):
-    """How long, how wide, where to.
+    """Options of a training loop.
 
     Attributes:
         stage: name in metrics and progress lines.
         epochs: passes over the data.
-        batch_size: rows per step over all devices; what is left over in an epoch is dropped.
+        batch_size: rows per step over all devices; an incomplete last batch is dropped.
         checkpoint_epochs: epochs between checkpoints; the last epoch is always saved.
-        folder: where the checkpoints lie.
+        folder: folder of the checkpoints.
     """
 
     stage: str
@@ -46,23 +46,28 @@ class LoopOptions(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """The final state, unreplicated, and what `evaluate` returned after each epoch."""
+    """The result of a training loop.
+
+    Attributes:
+        state: the final state, unreplicated.
+        curve: what `evaluate` returned after each epoch.
+    """
 
     state: Any
     curve: list[dict[str, float]]
 
 
 def steps_per_epoch(rows: int, batch_size: int, num_devices: int, key: str) -> int:
-    """Whole batches in an epoch.
+    """Number of full batches in an epoch.
 
     Args:
-        rows: of the training set.
-        batch_size: over all devices.
-        num_devices: that share it.
-        key: prefix of the configuration keys, for the message.
+        rows: number of rows in the training set.
+        batch_size: rows per step over all devices.
+        num_devices: number of devices that share a batch.
+        key: prefix of the configuration keys, for the error message.
 
     Raises:
-        UserError: the batch is larger than the data, or the devices cannot share it.
+        UserError: the batch is larger than the data, or not a multiple of the number of devices.
     """
     if not 0 < batch_size <= rows:
         raise UserError(
@@ -93,18 +98,19 @@ def fit(
     Args:
         step: the update.
         state: initial state, a pytree of arrays.
-        data: the training set, a pytree of arrays [n, ...], which are put on every device, and of sources,
+        data: the training set, a pytree of arrays [n, ...], which are copied to every device, and of sources,
             whose rows are fetched when they are needed (see `streaming`).
         options: see `LoopOptions`.
-        session: devices, log, and when to stop.
-        key: typed PRNG key; data order and every step's keys derive from it.
+        session: devices, log and stop signal.
+        key: typed PRNG key; the data order and the keys of all steps derive from it.
         evaluate: called with the unreplicated state after each epoch; its numbers are logged and returned.
-        planner: called before each epoch; all rows in random order without one.
-        compiled: a dict that lends this loop's compiled step to the next loop of the same step.
+        planner: called before each epoch to plan its batches; without one, each epoch passes over all rows in
+            random order.
+        compiled: a dict shared by loops of the same step, so that the step is compiled only once.
 
     Raises:
-        UserError: the loss is not finite, or the batch does not fit.
-        Stopped: the session said so. What the epoch in progress did is lost, all before it is saved.
+        UserError: the loss is not finite, or the batch size does not fit.
+        Stopped: `session.stop` returned true. All finished epochs are saved; the current one is lost.
     """
     devices, log = session.devices, session.log
     rows = jax.tree.leaves(data)[0].shape[0]
@@ -164,7 +170,7 @@ def fit(
             curve.append(scores)
             log.write(options.stage, epoch + 1, {**means, **scores})
             if due:
-                # A copy: the save runs in the background, and the next epoch appends.
+                # A copy, because the next epoch appends to `curve` while the save runs in the background.
                 checkpoints.save(epoch + 1, plain, {"curve": list(curve)})
             if last or progress.due():
                 progress.show(epoch + 1, format_values({**means, **scores}))
@@ -180,6 +186,6 @@ def _keep(plain: Any) -> Callable[[], Any]:
 
 
 def _keep_copy(state: Any, devices: list[jax.Device]) -> Callable[[], Any]:
-    """A copy on the devices, fetched when it is asked for: the next step overwrites the state's buffers."""
+    """Copies the state on the devices, since the next step overwrites its buffers; the result fetches it."""
     copy = jax.tree.map(jnp.copy, state)
     return lambda: parallel.unreplicate(copy, devices)

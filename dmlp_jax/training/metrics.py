@@ -1,4 +1,4 @@
-"""Numbers as they come: metrics.jsonl, progress lines, TensorBoard where asked for."""
+"""Writes training metrics to metrics.jsonl and optionally to TensorBoard, and prints progress lines."""
 
 import contextlib
 import json
@@ -11,12 +11,12 @@ from dmlp_jax.storage import files
 
 
 class MetricsLog:
-    """Appends one JSON object a line: stage, step, seconds since 1970, and the numbers.
+    """Appends metrics to a file, one JSON object per line: stage, step, time (Unix seconds) and the values.
 
     Args:
-        path: metrics.jsonl. A last line torn by a kill is dropped when the file is opened. None writes
-            nothing, which is what all but the main process of several do.
-        tensorboard: also write TensorBoard event files into the folder `tensorboard` beside it.
+        path: metrics.jsonl. An incomplete last line, left by a kill, is dropped when the file is opened. None
+            writes nothing; of several processes, all but the main one use it.
+        tensorboard: also write TensorBoard event files to the folder `tensorboard` beside the file.
     """
 
     def __init__(self, path: Path | None, tensorboard: bool = False):
@@ -42,7 +42,7 @@ class MetricsLog:
                 self._board.add_scalar(f"{stage}/{name}", float(value), int(step))
 
     def rewind(self, stage: str, step: int) -> None:
-        """Removes what `stage` wrote after `step`: a resumed loop writes it again."""
+        """Removes the lines of `stage` after `step`, because a resumed loop writes them again."""
         if self._path is None:
             return
         self._file.close()
@@ -58,7 +58,7 @@ class MetricsLog:
         """Closes the files."""
         if self._path is None:
             return
-        # What a full disk refused would be written again here, and refused again.
+        # Closing flushes what a full disk refused before, and fails again.
         with contextlib.suppress(OSError):
             self._file.close()
         if self._board is not None:
@@ -66,13 +66,13 @@ class MetricsLog:
 
 
 class Progress:
-    """Prints a line about a loop now and then: where it is, its loss, images per second, time left.
+    """Prints progress lines of a loop: epoch, metrics, images per second, time left.
 
     Args:
-        title: what the lines start with.
-        epochs: in all.
-        seconds: at most one line in this time.
-        done: epochs done before, by an earlier run.
+        title: start of each line.
+        epochs: total number of epochs.
+        seconds: print at most one line per this many seconds.
+        done: epochs done by an earlier run.
     """
 
     def __init__(self, title: str, epochs: int, seconds: float, done: int = 0):
@@ -81,15 +81,15 @@ class Progress:
         self._first, self._rows = done, 0
 
     def count(self, rows: int) -> None:
-        """Takes note of rows trained on."""
+        """Adds to the number of rows trained on."""
         self._rows += rows
 
     def due(self) -> bool:
-        """Whether a line may be printed now."""
+        """Whether enough time has passed since the last line."""
         return time.perf_counter() - self._last >= self._seconds
 
     def show(self, epochs: float, text: str) -> None:
-        """Prints a line for `epochs` epochs done, with `text` in it."""
+        """Prints a line for `epochs` epochs done; `text` holds the metrics."""
         now = time.perf_counter()
         self._last = now
         spent = max(now - self._start, 1e-9)
@@ -102,12 +102,12 @@ class Progress:
 
 
 def format_values(values: dict[str, float]) -> str:
-    """Numbers as 'loss 0.1234  test_accuracy 0.9'."""
+    """Formats metrics as 'loss 0.1234  test_accuracy 0.9'."""
     return "  ".join(f"{name} {value:.4g}" for name, value in values.items())
 
 
 def format_seconds(seconds: float) -> str:
-    """Seconds as '42 s', '3 min 20 s' or '2 h 5 min'."""
+    """Formats seconds as '42 s', '3 min 20 s' or '2 h 5 min'."""
     seconds = round(seconds)
     if seconds < 60:
         return f"{seconds} s"
@@ -117,7 +117,7 @@ def format_seconds(seconds: float) -> str:
 
 
 def _complete_lines(path: Path) -> list[str]:
-    """The lines of the file that are whole JSON objects, none if it is absent."""
+    """The lines of the file that are complete JSON objects; none if it is absent."""
     if not path.exists():
         return []
     kept = []

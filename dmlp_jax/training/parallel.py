@@ -1,7 +1,7 @@
-"""How a training step meets the devices: jit on one, pmap over several.
+"""Runs a training step on the devices: jit on one device, pmap over several.
 
-State is kept unreplicated everywhere else: `replicate` before a loop, `unreplicate` after it, so that
-checkpoints and results do not depend on the number of devices.
+A loop calls `replicate` before it starts and `unreplicate` after it. Everywhere else the state is
+unreplicated, so checkpoints and results do not depend on the number of devices.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ AXIS = "batch"
 
 
 def local_devices(count: int) -> list[jax.Device]:
-    """The first `count` local devices, all of them for 0.
+    """The first `count` local devices; 0 for all of them.
 
     Raises:
         UserError: there are fewer.
@@ -31,21 +31,21 @@ def local_devices(count: int) -> list[jax.Device]:
 
 
 def total(devices: list[jax.Device]) -> int:
-    """Devices that share a batch: those of all processes."""
+    """Number of devices that share a batch, over all processes."""
     return len(devices) * jax.process_count()
 
 
 def axis_name(devices: list[jax.Device]) -> str | None:
-    """The pmap axis that steps reduce over, None on a single device."""
+    """Name of the pmap axis that steps reduce over; None on a single device."""
     return AXIS if total(devices) > 1 else None
 
 
 def map_step(step: Callable[..., Any], devices: list[jax.Device]) -> Callable[..., Any]:
-    """`step(state, data, rows, shared)` over the devices; state buffers are donated.
+    """Compiles `step(state, data, rows, shared)` for the devices; state buffers are donated.
 
-    State and data come replicated, rows with a leading device axis (`shard`); what is shared is the same
-    everywhere. On one device there is no device axis at all. With several processes, each gives and gets what
-    belongs to its own devices.
+    `state` and `data` are replicated, `rows` has a leading device axis (see `shard`), and `shared` is the
+    same on all devices. On a single device there is no device axis. With several processes, each passes and
+    receives the values of its own devices.
     """
     if total(devices) == 1:
         return jax.jit(step, donate_argnums=0)
@@ -54,9 +54,9 @@ def map_step(step: Callable[..., Any], devices: list[jax.Device]) -> Callable[..
 
 
 def replicate(tree: Any, devices: list[jax.Device]) -> Any:
-    """A copy on every device, with a leading device axis if there are several."""
+    """Copies a pytree to every device, with a leading device axis if there are several."""
     if total(devices) == 1:
-        # A copy, so that donating it leaves the caller's arrays alone.
+        # A copy, so that donating its buffers does not invalidate the caller's arrays.
         return jax.tree.map(lambda leaf: jax.device_put(np.asarray(leaf), devices[0]), tree)
     everywhere = devices if jax.process_count() == 1 else jax.devices()
     sharding = NamedSharding(Mesh(np.array(everywhere), (AXIS,)), PartitionSpec(AXIS))
@@ -71,15 +71,15 @@ def replicate(tree: Any, devices: list[jax.Device]) -> Any:
 
 
 def unreplicate(tree: Any, devices: list[jax.Device]) -> Any:
-    """The first device's copy on the host, as NumPy arrays."""
+    """Copies a replicated pytree from the first device to the host, as NumPy arrays."""
     if total(devices) == 1:
         return jax.tree.map(np.asarray, tree)
-    # Reading one shard costs nothing; indexing leaf[0] would run a gather over all devices.
+    # Reading one shard is cheap; indexing leaf[0] would run a gather over all devices.
     return jax.tree.map(lambda leaf: np.asarray(leaf.addressable_shards[0].data)[0], tree)
 
 
 def own_share(tree: Any) -> Any:
-    """This process's share of arrays [steps, batch]: one of as many equal parts of the batch as processes."""
+    """This process's equal share of the batch axis of arrays [steps, batch]."""
     count = jax.process_count()
     if count == 1:
         return tree
@@ -92,7 +92,7 @@ def own_share(tree: Any) -> Any:
 
 
 def shard(tree: Any, devices: list[jax.Device]) -> Any:
-    """Arrays [steps, batch, ...] of this process dealt out, [devices, steps, batch / devices, ...]."""
+    """Splits this process's arrays [steps, batch, ...] to [devices, steps, batch / devices, ...]."""
     if total(devices) == 1:
         return tree
 

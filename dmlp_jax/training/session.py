@@ -1,4 +1,4 @@
-"""What all loops of a run share: devices, log, and when to stop."""
+"""Defines what all training loops of a run share: devices, metrics log and stop signal."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from dmlp_jax.training.metrics import MetricsLog
 
 
 class Stopped(Exception):  # noqa: N818 (no error)
-    """A loop was asked to stop; its state is saved and the same call goes on from there."""
+    """A loop was asked to stop; its finished epochs are saved and the same call resumes from there."""
 
 
 def _never() -> bool:
@@ -17,14 +17,15 @@ def _never() -> bool:
 
 
 class Session(NamedTuple):
-    """Where the loops of a run work, and whom they tell.
+    """What all training loops of a run share.
 
     Attributes:
-        devices: to run on.
-        log: receives the metrics.
-        log_seconds: at most one progress line in this time.
-        stop: asked between steps; once it is true, a loop saves its state and raises `Stopped`.
-        one_disk: whether all processes see the same folders; otherwise process 0 alone saves.
+        devices: this process's devices to run on.
+        log: the metrics log.
+        log_seconds: print at most one progress line per this many seconds.
+        stop: called between steps; once it returns true, a loop saves its finished epochs and raises
+            `Stopped`.
+        one_disk: whether all processes see the same folders; if not, only process 0 saves.
     """
 
     devices: list[jax.Device]

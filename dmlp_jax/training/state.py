@@ -1,4 +1,4 @@
-"""Training state and optimisers."""
+"""Defines the training state of a network and builds the optimisers."""
 
 from typing import Any, NamedTuple
 
@@ -17,7 +17,7 @@ class TrainState(NamedTuple):
     Attributes:
         params: parameters.
         batch_stats: running statistics of batch norm.
-        opt_state: of the optimiser.
+        opt_state: state of the optimiser.
     """
 
     params: Any
@@ -26,7 +26,7 @@ class TrainState(NamedTuple):
 
 
 def init_state(variables: dict[str, Any], optimizer: optax.GradientTransformation) -> TrainState:
-    """The state of a network whose linen variables are `variables`."""
+    """Initial training state of a network with these linen variables."""
     params = variables["params"]
     return TrainState(params, variables.get("batch_stats", {}), optimizer.init(params))
 
@@ -39,15 +39,15 @@ def apply_gradients(
     axis_name: str | None,
     **extra: Any,
 ) -> TrainState:
-    """One optimiser step on the gradients' mean over `axis_name` (None: a single device).
+    """Takes one optimiser step with the gradients averaged over `axis_name`.
 
     Args:
-        state: before the step.
-        grads: of the parameters.
-        batch_stats: after the step.
+        state: state before the step.
+        grads: gradients of the parameters.
+        batch_stats: running statistics after the step.
         optimizer: see `make_optimizer`.
-        axis_name: pmap axis.
-        **extra: what the optimiser takes beside gradients and parameters, such as `epoch`.
+        axis_name: pmap axis; None on a single device.
+        **extra: further arguments of the optimiser's `update`, such as `epoch`.
     """
     if axis_name is not None:
         grads = jax.lax.pmean(grads, axis_name)
@@ -57,7 +57,7 @@ def apply_gradients(
 
 
 def scale_by_epoch(schedule: Schedule) -> optax.GradientTransformationExtraArgs:
-    """Multiplies updates by minus the learning rate at the keyword argument `epoch` of `update`."""
+    """Multiplies updates by -schedule(epoch), where `epoch` is a keyword argument of `update`."""
 
     def update(updates, state, params=None, *, epoch, **_):
         del params
@@ -68,11 +68,13 @@ def scale_by_epoch(schedule: Schedule) -> optax.GradientTransformationExtraArgs:
 
 
 def make_optimizer(settings: ConfigDict, schedule: Schedule) -> optax.GradientTransformationExtraArgs:
-    """The optimiser of a stage; no decay on biases and batch norm. Its `update` needs `epoch=`.
+    """Builds the optimiser of a stage; its `update` needs the keyword argument `epoch`.
+
+    Weight decay does not apply to biases and batch-norm parameters.
 
     Args:
         settings: with optimizer, weight_decay and momentum.
-        schedule: of the learning rate.
+        schedule: the learning rate as a function of the epoch.
 
     Raises:
         UserError: an unknown optimiser.
@@ -95,5 +97,5 @@ def make_optimizer(settings: ConfigDict, schedule: Schedule) -> optax.GradientTr
 
 
 def matrices(params: Any) -> Any:
-    """True for kernels, False for biases and batch norm's scales."""
+    """Mask over parameters: True for kernels, False for biases and batch-norm scales."""
     return jax.tree.map(lambda leaf: jnp.ndim(leaf) > 1, params)

@@ -1,4 +1,4 @@
-"""An epoch's metrics, collected without waiting for them; a loss that is not finite stops the run."""
+"""Collects an epoch's metrics without blocking the devices; a loss that is not finite stops the run."""
 
 from typing import Any
 
@@ -13,10 +13,10 @@ class Watch:
     """Collects the metrics of one epoch.
 
     Args:
-        stage: name in messages; its first part is the section of the settings.
+        stage: name in messages; the part before the first '/' is the section of the settings.
         epoch: epochs done before.
-        steps: of this epoch.
-        progress: prints a line now and then.
+        steps: number of steps in this epoch.
+        progress: prints progress lines.
     """
 
     def __init__(self, stage: str, epoch: int, steps: int, progress: Progress):
@@ -25,12 +25,15 @@ class Watch:
         self._seen: list[dict[str, np.ndarray]] = []
 
     def add(self, done: int, rows: int, metrics: dict[str, jax.Array]) -> None:
-        """Takes note of the metrics [steps] of a call.
+        """Adds the metrics of a call.
 
         Args:
-            done: steps of the epoch that are dispatched.
-            rows: trained on in this call.
-            metrics: still being computed.
+            done: number of steps of the epoch dispatched so far.
+            rows: number of rows trained on in this call.
+            metrics: arrays [steps] by name; they may still be being computed.
+
+        Raises:
+            UserError: a progress line is due and a loss is not finite.
         """
         self._pending.append(metrics)
         self._progress.count(rows)
@@ -40,7 +43,7 @@ class Watch:
             self._progress.show(self._epoch + done / self._steps, text)
 
     def finish(self) -> dict[str, float]:
-        """Means over the epoch; those of metrics that only some steps have are over these.
+        """Means over the epoch; a metric that only some steps report is averaged over those steps.
 
         Raises:
             UserError: a loss is not finite.
@@ -71,6 +74,6 @@ class Watch:
 
 
 def _local(value: Any) -> np.ndarray:
-    """Metrics [steps] from one device; all hold the same."""
+    """Copies metrics [steps] from one device; they are the same on all devices."""
     array = np.asarray(value.addressable_shards[0].data)
     return array[0] if array.ndim == 2 else array

@@ -128,7 +128,7 @@ def test_a_system_without_flock_is_said_and_used(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(lock, "fcntl", None)
     with lock.hold(tmp_path / ".lock"):
         pass
-    assert "see to it that no other run uses it" in capsys.readouterr().out
+    assert "make sure that no other run uses it" in capsys.readouterr().out
 
 
 def test_looking_needs_no_lock(tmp_path, holder):

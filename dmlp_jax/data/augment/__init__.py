@@ -1,4 +1,4 @@
-"""Random views of images inside jit: the policies by name, and the colour and geometry they are made of."""
+"""Augments images inside jit: named policies built from colour and geometric operations."""
 
 from dmlp_jax.data.augment.policies import NAMES, Policy, centre, make, to_float
 

@@ -1,4 +1,4 @@
-"""Colour augmentation of one image [h, w, 3] in [0, 1], float32; vmap gives each image its own key."""
+"""Augments the colours of one image [h, w, 3], float32 in [0, 1]; vmap for a batch, with a key per image."""
 
 import jax
 import jax.numpy as jnp
@@ -8,20 +8,21 @@ _LUMA = (0.299, 0.587, 0.114)
 
 
 def luma(image: jax.Array) -> jax.Array:
-    """Brightness of an RGB image [..., 3] as seen, [..., 1]."""
+    """Luma [..., 1] (perceived brightness, Rec. 601) of an RGB image [..., 3]."""
     return image[..., :1] * _LUMA[0] + image[..., 1:2] * _LUMA[1] + image[..., 2:] * _LUMA[2]
 
 
 def random_gray(key: jax.Array, image: jax.Array, prob: float) -> jax.Array:
-    """Greyscale, still three channels, with probability `prob`."""
+    """Converts to greyscale, kept as three channels, with probability `prob`."""
     return jnp.where(jax.random.bernoulli(key, prob), luma(image) * jnp.ones_like(image), image)
 
 
 def random_jitter(key: jax.Array, image: jax.Array, strength: float, prob: float = 0.8) -> jax.Array:
     """Random brightness, contrast, saturation and hue with probability `prob` (ColorJitter of torchvision).
 
-    Factors are uniform in [1 - .8 s, 1 + .8 s], the hue turns by up to .2 s of the circle; clipped to [0, 1]
-    after each. The order is fixed: a random one would compute all four at every place under vmap.
+    With s = `strength`, factors are uniform in [1 - .8 s, 1 + .8 s], and the hue is rotated by up to .2 s of
+    the full circle. The image is clipped to [0, 1] after each operation. The order of the four is fixed: with
+    a random order, vmap would compute all four at each of the four positions.
     """
     use_key, *keys = jax.random.split(key, 5)
 
@@ -40,9 +41,9 @@ def random_jitter(key: jax.Array, image: jax.Array, strength: float, prob: float
 
 
 def shift_hue(image: jax.Array, turn: jax.Array | float) -> jax.Array:
-    """The image [..., 3] with its HSV hue turned by `turn` of the full circle.
+    """Rotates the HSV hue of an image [..., 3] by the fraction `turn` of the full circle.
 
-    Works on hue, value and chroma directly; a channel is value minus chroma times a trapezoid of the hue.
+    Computed from hue, value and chroma: each channel is value - chroma * (a trapezoid function of the hue).
     """
     red, green, blue = image[..., 0], image[..., 1], image[..., 2]
     value = jnp.maximum(jnp.maximum(red, green), blue)
@@ -53,7 +54,7 @@ def shift_hue(image: jax.Array, turn: jax.Array | float) -> jax.Array:
     sector = third + ahead / jnp.where(chroma > 0, chroma, 1.0) + 6.0 * turn
 
     def channel(offset):
-        # jnp.mod calls fmod for every pixel, which made the hue the dearest part of a view.
+        # Not jnp.mod: it calls fmod for every pixel, which made this the slowest part of the augmentation.
         place = sector + offset
         place = place - 6.0 * jnp.floor(place / 6.0)
         return value - chroma * jnp.clip(jnp.minimum(place, 4.0 - place), 0.0, 1.0)

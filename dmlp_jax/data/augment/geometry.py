@@ -1,4 +1,4 @@
-"""Geometric augmentation of one image [h, w, channels], float32; vmap gives each image its own key."""
+"""Augments the geometry of one image [h, w, channels], float32; vmap for a batch, with a key per image."""
 
 import math
 
@@ -8,14 +8,22 @@ from jax.scipy.ndimage import map_coordinates
 
 
 def random_flip(key: jax.Array, image: jax.Array) -> jax.Array:
-    """Left-right flip with probability 1/2."""
+    """Flips left-right with probability 1/2."""
     return jnp.where(jax.random.bernoulli(key), image[:, ::-1], image)
 
 
 def random_window(
     key: jax.Array, image: jax.Array, size: int, padding: int = 0, mode: str = "constant"
 ) -> jax.Array:
-    """A square of `size` pixels a side, anywhere in the image padded by a `mode` of jnp.pad."""
+    """Crops a square of side `size` at a random position, after padding the image.
+
+    Args:
+        key: typed PRNG key.
+        image: [h, w, channels].
+        size: side of the square, in pixels.
+        padding: pixels added on every side.
+        mode: padding mode of jnp.pad.
+    """
     padded = jnp.pad(image, ((padding, padding), (padding, padding), (0, 0)), mode)
     most = jnp.array(padded.shape[:2]) - size
     top, left = jax.random.randint(key, (2,), 0, most + 1)
@@ -29,16 +37,16 @@ def random_resized_crop(
     min_area: float,
     aspect: tuple[float, float] = (3 / 4, 4 / 3),
 ) -> jax.Array:
-    """A random window resized to a square, bilinearly (RandomResizedCrop of torchvision).
+    """Crops a random window and resizes it bilinearly to a square (RandomResizedCrop of torchvision).
 
-    Area is uniform in [min_area, 1] of the image, the aspect ratio log-uniform in `aspect`; a side that
-    would stick out is cut to the image's, where torchvision draws again.
+    The window's share of the image's area is uniform in [min_area, 1], its aspect ratio log-uniform in
+    `aspect`. A side longer than the image's is shortened to it; torchvision draws again instead.
 
     Args:
         key: typed PRNG key.
         image: [h, w, channels].
         size: side of the square.
-        min_area: smallest area, in (0, 1].
+        min_area: smallest share of the image's area, in (0, 1].
         aspect: smallest and largest ratio of width to height.
     """
     area_key, aspect_key, place_key = jax.random.split(key, 3)
@@ -50,18 +58,18 @@ def random_resized_crop(
     place = jax.random.uniform(place_key, (2,))
     rows = _window_weights(image.shape[0], size, place[0] * (1 - height), height)
     columns = _window_weights(image.shape[1], size, place[1] * (1 - width), width)
-    # Two small matrix products, which accelerators do faster than a gather.
+    # Two small matrix products are faster than a gather on accelerators.
     return jnp.einsum("yh,xw,hwc->yxc", rows, columns, image)
 
 
 def _window_weights(pixels: int, samples: int, start: jax.Array, length: jax.Array) -> jax.Array:
-    """Bilinear interpolation from the pixels of a side to samples of the window, [samples, pixels].
+    """Matrix [samples, pixels] that interpolates a window of one image axis bilinearly.
 
     Args:
-        pixels: of the side.
-        samples: of the window.
-        start: where the window starts, as a share of the side.
-        length: its length, as a share of the side.
+        pixels: number of pixels along the axis.
+        samples: number of output samples in the window.
+        start: start of the window, as a share of the axis.
+        length: length of the window, as a share of the axis.
     """
     centres = (start + length * (jnp.arange(samples) + 0.5) / samples) * pixels - 0.5
     centres = jnp.clip(centres, 0.0, pixels - 1.0)
@@ -71,7 +79,7 @@ def _window_weights(pixels: int, samples: int, start: jax.Array, length: jax.Arr
 def random_blur(key: jax.Array, image: jax.Array, prob: float) -> jax.Array:
     """Gaussian blur with probability `prob`, sigma uniform in [.1, 2] pixels (Chen et al. 2020, appendix A).
 
-    The kernel is a tenth of the image's height wide, rounded to an odd number; edges are repeated.
+    The kernel's width is a tenth of the image's height, rounded to an odd number. Padding repeats the edges.
     """
     use_key, sigma_key = jax.random.split(key)
     sigma = jax.random.uniform(sigma_key, minval=0.1, maxval=2.0)
@@ -82,7 +90,7 @@ def random_blur(key: jax.Array, image: jax.Array, prob: float) -> jax.Array:
     for axis in (0, 1):
         widths = [(radius, radius) if other == axis else (0, 0) for other in range(3)]
         padded = jnp.pad(blurred, widths, mode="edge")
-        # Shifted sums: a convolution with another kernel for each image would become a grouped one.
+        # A sum of shifted images: under vmap a convolution with a kernel per image would be a grouped one.
         blurred = sum(
             weight * jax.lax.slice_in_dim(padded, start, start + image.shape[axis], axis=axis)
             for start, weight in enumerate(weights)
@@ -99,16 +107,16 @@ def random_affine(
     shift: float,
     bend: float,
 ) -> jax.Array:
-    """Rotation, anisotropic scale, shear, sub-pixel shift and a smooth bend; bilinear, zeros outside.
+    """Rotates, scales each axis, shears, shifts (sub-pixel) and bends; bilinear, zeros outside the image.
 
     Args:
         key: typed PRNG key.
         image: [h, w, channels].
-        degrees: rotation within plus or minus this.
-        scale: smallest and largest factor, drawn for each axis.
-        shear: horizontal shear within plus or minus this.
-        shift: within plus or minus this share of the side, for each axis.
-        bend: amplitude of the bend as a share of the side: one sine wave along each axis.
+        degrees: largest rotation in either direction.
+        scale: smallest and largest scale factor, drawn independently for each axis.
+        shear: largest horizontal shear in either direction.
+        shift: largest shift along each axis in either direction, as a share of the side.
+        bend: largest amplitude of the bend, one sine wave along each axis, as a share of the side.
     """
     turn_key, scale_key, shear_key, shift_key, bend_key, phase_key = jax.random.split(key, 6)
     angle = jnp.deg2rad(jax.random.uniform(turn_key, minval=-degrees, maxval=degrees))
@@ -135,7 +143,10 @@ def random_affine(
 
 
 def random_cutout(key: jax.Array, image: jax.Array, side: float, prob: float, fill: float = 0.0) -> jax.Array:
-    """With probability `prob`, `fill` in a square of `side` (a share of the image's) at a random place."""
+    """With probability `prob`, sets a square at a random position to `fill` (cutout).
+
+    `side` is the square's side as a share of the image's.
+    """
     use_key, place_key = jax.random.split(key)
     height, width = image.shape[:2]
     centre = jax.random.uniform(place_key, (2,))

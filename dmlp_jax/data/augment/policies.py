@@ -1,8 +1,7 @@
-"""Random views inside jit, for pretraining and retraining alike.
+"""Builds augmentation policies by name, for pretraining and retraining; they run inside jit.
 
-Images are float32 in [0, 1], [b, h, w, channels], before and after. Every image has a key of its own, so a
-view does not depend on the batch or the device that it is made in. `make` gives a policy by name; a policy
-is a function of keys [b] and images.
+A policy maps PRNG keys [b] and images [b, h, w, channels], float32 in [0, 1], to augmented images in the same
+format. Each image has its own key, so its augmentation does not depend on the batch or on the device.
 """
 
 from collections.abc import Callable
@@ -30,28 +29,29 @@ def make(
     gray_prob: float = 0.2,
     blur_prob: float = 0.0,
 ) -> Policy:
-    """The policy `name`.
+    """The augmentation policy `name`.
 
     Args:
-        name: 'simclr' (random resized crop, flip, colour jitter, greyscale, blur; Chen et al. 2020), 'affine'
-            (rotation, scale, shear, shift, elastic bend, contrast, noise and a cut-out for small grey images
-            such as digits, which must not be flipped), 'affine_weak' (the same by half a pixel or so: a
-            little rotation, scale, shear and shift), 'affine_strong' (the same by half as much again, and
-            always a cut-out), 'crop_flip' (shift by up to an eighth of the side, flip; the usual one of CIFAR
-            classifiers), 'reflect_flip' (the same with mirrored edges; FixMatch's weak views), 'randaugment'
-            (that, two operations of RandAugment and a grey cut-out of half the side; its strong ones), or
-            'none'.
-        crop_size: side of the views, for 'simclr', 'crop_flip', 'reflect_flip' and 'randaugment'; 0 for the
-            image's own. The last three cut them out of the image; with 0 they shift by up to an eighth of
-            the side.
-        crop_min_area: 'simclr': smallest crop as a share of the image.
+        name: 'simclr' (random resized crop, flip, colour jitter, greyscale, blur; Chen et al. 2020);
+            'affine' (rotation, scale, shear, shift, elastic bend, contrast, noise and cutout, for small grey
+            images such as digits, which must not be flipped);
+            'affine_weak' (slight rotation, scale, shear and shift only, about half a pixel);
+            'affine_strong' ('affine' with ranges half as large again, and cutout always);
+            'crop_flip' (shift by up to an eighth of the side, flip; usual for CIFAR classifiers);
+            'reflect_flip' (the same with mirrored edges; FixMatch's weak augmentation);
+            'randaugment' ('reflect_flip', two operations of RandAugment and a grey cutout of half the side;
+            FixMatch's strong augmentation); or 'none'.
+        crop_size: side of the output, for 'simclr', 'crop_flip', 'reflect_flip' and 'randaugment'; 0 keeps
+            the image's own. The last three crop without padding; with 0 they pad and shift by up to an eighth
+            of the side.
+        crop_min_area: 'simclr': smallest crop, as a share of the image's area.
         color_strength: 'simclr': strength s of the jitter: brightness, contrast and saturation .8 s,
             hue .2 s.
         gray_prob: 'simclr': probability of greyscale.
-        blur_prob: 'simclr': probability of a blur of .1 to 2 pixels; 0 on CIFAR.
+        blur_prob: 'simclr': probability of a blur with sigma .1 to 2 pixels; 0 on CIFAR.
 
     Raises:
-        UserError: no such policy.
+        UserError: no such policy, or a `crop_size` with an 'affine' policy.
     """
     if name == "none":
         return lambda keys, images: centre(images, crop_size)
@@ -79,7 +79,7 @@ def make(
 
 
 def centre(images: jax.Array, size: int) -> jax.Array:
-    """The central squares [b, size, size, channels] of images; all of them for 0."""
+    """Crops images to their central squares [b, size, size, channels]; 0 leaves them as they are."""
     if not size:
         return images
     top, left = ((side - size) // 2 for side in images.shape[1:3])
@@ -87,7 +87,7 @@ def centre(images: jax.Array, size: int) -> jax.Array:
 
 
 def to_float(images: jax.Array) -> jax.Array:
-    """uint8 images as float32 in [0, 1]; anything else as float32."""
+    """Converts uint8 images to float32 in [0, 1]; casts other types to float32 without scaling."""
     floats = images.astype(jnp.float32)
     return floats / 255.0 if images.dtype == jnp.uint8 else floats
 
@@ -125,14 +125,14 @@ def _randaugment(key: jax.Array, image: jax.Array, *, crop_size: int) -> jax.Arr
 
 
 class _Warp(NamedTuple):
-    """How far an affine view may go from its image; see `geometry.random_affine` and `random_cutout`.
+    """Ranges of an 'affine' policy; see `geometry.random_affine` and `geometry.random_cutout`.
 
     Attributes:
-        degrees, scale, shear, shift, bend: of the warp.
-        contrast: the gain is drawn from 1 - contrast to 1 + contrast.
-        noise: standard deviation of what is added to every pixel.
-        cut_side: of the square that is cut out, as a share of the image's.
-        cut_prob: probability of that.
+        degrees, scale, shear, shift, bend: arguments of `random_affine`.
+        contrast: pixels are multiplied by a factor uniform in [1 - contrast, 1 + contrast].
+        noise: standard deviation of the Gaussian noise added to every pixel.
+        cut_side: side of the cutout, as a share of the image's.
+        cut_prob: probability of the cutout.
     """
 
     degrees: float

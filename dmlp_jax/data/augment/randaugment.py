@@ -1,11 +1,11 @@
-"""RandAugment (Cubuk et al. 2020) inside jit, with the fourteen operations and ranges of FixMatch.
+"""Implements RandAugment (Cubuk et al. 2020) inside jit, with the fourteen operations and ranges of FixMatch.
 
-An operation works on grey levels, whole numbers in [0, 255] as float32, as Pillow does with bytes, and gives
-what Pillow gives. Under vmap a switch over fourteen operations would compute all of them for every image, so
-there are three in their place: all geometry is one affine resampling, brightness, colour, contrast and
-sharpness are one blend with a degenerate image, and autocontrast, equalisation, posterising and solarising
-are one map of each channel's levels. Every image goes through the three, and one result is taken. On CPU an
-operation so takes 40 % of the time that it takes by a switch.
+Operations work on whole-number levels in [0, 255], stored as float32, and match Pillow's results on bytes.
+Under vmap a switch over fourteen operations would compute all fourteen for every image. They are therefore
+grouped into three: every geometric operation is one affine resampling; brightness, colour, contrast and
+sharpness are one blend with a degenerate image; autocontrast, equalise, posterise and solarise are one map
+of each channel's levels. All three are computed for every image and one result is selected. On CPU this
+takes 40 % of the time of a switch.
 """
 
 import jax
@@ -20,19 +20,20 @@ OPS = (
     "rotate", "shear_x", "shear_y", "translate_x", "translate_y",
 )  # fmt: skip
 _INDEX = {name: index for index, name in enumerate(OPS)}
-# What is below 1 by a rounding error alone counts as 1.
+# Added before jnp.floor, so that a rounding error just below a whole number does not lose one level.
 _TINY = 1e-3
 
 
 def random_ops(key: jax.Array, image: jax.Array, count: int = 2) -> jax.Array:
-    """`count` operations one after the other, each drawn from all, at a random level, with probability 1/2.
+    """Applies `count` random operations in sequence, each at a random level and with probability 1/2.
 
-    Levels are 1 to 9 of 10, as in the best-known port of FixMatch to PyTorch; geometry goes either way.
+    Levels are 1 to 9 of 10, as in the best-known port of FixMatch to PyTorch. Geometric operations take a
+    random sign.
 
     Args:
         key: typed PRNG key.
         image: [h, w, 1 or 3] in [0, 1].
-        count: how many.
+        count: number of operations.
     """
     levels = jnp.round(255.0 * image)
     for one in jax.random.split(key, count):
@@ -45,14 +46,14 @@ def random_ops(key: jax.Array, image: jax.Array, count: int = 2) -> jax.Array:
 
 
 def apply(op: jax.Array, level: jax.Array, image: jax.Array) -> jax.Array:
-    """One operation on one image of grey levels [h, w, 1 or 3].
+    """Applies one operation to one image.
 
     Args:
         op: index into OPS.
-        level: whole number up to 10, float; negative ones turn geometry round. Level 10 is a rotation by 30
-            degrees, a shear by .3, a shift by .3 of the side, a blend that keeps .95 of the image (level 0:
-            .05), eight bits (level 0: four), or solarising above 0.
-        image: [h, w, channels].
+        level: whole number up to 10, float; negative levels reverse the geometric operations. Level 10 is a
+            rotation by 30 degrees, a shear by .3, a shift by .3 of the side, a blend with weight .95 on the
+            image (level 0: .05), posterising to eight bits (level 0: four), or solarising from level 0 on.
+        image: [h, w, 1 or 3], whole numbers in [0, 255] as float32.
     """
     return jnp.select(
         [op >= _INDEX["rotate"], op >= _INDEX["brightness"], op >= _INDEX["autocontrast"]],
@@ -62,7 +63,7 @@ def apply(op: jax.Array, level: jax.Array, image: jax.Array) -> jax.Array:
 
 
 def _resampled(op: jax.Array, level: jax.Array, image: jax.Array) -> jax.Array:
-    """Rotation about the centre, shear or shift by whole pixels; nearest pixel, zeros outside."""
+    """Rotates about the centre, shears or shifts by whole pixels; nearest neighbour, zeros outside."""
 
     def amount(name, unit):
         return jnp.where(op == _INDEX[name], unit * level, 0.0)
@@ -82,7 +83,10 @@ def _resampled(op: jax.Array, level: jax.Array, image: jax.Array) -> jax.Array:
 
 
 def _blended(op: jax.Array, level: jax.Array, image: jax.Array) -> jax.Array:
-    """Black, grey, its mean or a smooth image, and of the difference to the image .05 + .09 level."""
+    """Brightness, colour, contrast or sharpness: a blend with a black, grey, constant or smoothed image.
+
+    The weight on the image is .05 + .09 level.
+    """
     gray = jnp.round(color.luma(image)) if image.shape[-1] == 3 else image
     degenerate = jnp.select(
         [op == _INDEX[name] for name in ("brightness", "color", "contrast")],
@@ -97,7 +101,7 @@ def _blended(op: jax.Array, level: jax.Array, image: jax.Array) -> jax.Array:
 
 
 def _smoothed(image: jax.Array) -> jax.Array:
-    """Mean of a pixel, counted five times, and its eight neighbours; the border as it is."""
+    """Weighted mean of each pixel (weight 5) and its eight neighbours (1 each); the border is unchanged."""
     height, width = image.shape[:2]
     shifted = [image[i : height - 2 + i, j : width - 2 + j] for i in range(3) for j in range(3)]
     inner = jnp.floor((sum(shifted) + 4.0 * shifted[4]) / 13.0 + 0.5)
@@ -105,7 +109,7 @@ def _smoothed(image: jax.Array) -> jax.Array:
 
 
 def _mapped(op: jax.Array, level: jax.Array, image: jax.Array) -> jax.Array:
-    """Autocontrast, equalisation, 4 + .4 level bits, or levels turned round from 256 - 25.6 level on."""
+    """Autocontrast, equalise, posterise (4 + .4 level bits) or solarise (from value 256 - 25.6 level on)."""
     low, high = jnp.min(image, axis=(0, 1)), jnp.max(image, axis=(0, 1))
     stretched = jnp.floor(255.0 * (image - low) / jnp.maximum(high - low, 1.0) + _TINY)
     unit = 2.0 ** (4.0 - jnp.floor(level * 4.0 / 10.0 + _TINY))
@@ -122,7 +126,7 @@ def _mapped(op: jax.Array, level: jax.Array, image: jax.Array) -> jax.Array:
 
 
 def _equalized(image: jax.Array) -> jax.Array:
-    """Levels spread so that each channel's are about equally frequent, by Pillow's whole-number rule."""
+    """Histogram equalisation of each channel, by Pillow's integer arithmetic."""
     height, width, channels = image.shape
     flat = image.reshape(-1, channels).T.astype(jnp.int32)
     counts = jax.vmap(lambda levels: jnp.zeros(256, jnp.int32).at[levels].add(1))(flat)

@@ -1,1 +1,1 @@
-"""Decodes image files, checks them beforehand, and streams those that do not fit into memory."""
+"""Decodes image files, checks that they can be decoded, and streams data sets larger than memory."""

@@ -1,4 +1,4 @@
-"""One image file to pixels; needs Pillow and NumPy only, since worker processes import it."""
+"""Decodes image files to RGB arrays; imports Pillow and NumPy only, since worker processes import it."""
 
 import warnings
 from pathlib import Path
@@ -6,25 +6,25 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-# Pillow chooses by content, not by name, and has decoders that start other programs.
+# Pillow picks the decoder by the file's content, and some of its other decoders start external programs.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
 
 
 def decode(path: Path | str, size: int) -> np.ndarray:
-    """The central square of an image, [size, size, 3], uint8.
+    """Decodes an image, resizes it and crops the central square: [size, size, 3], uint8.
 
-    Turned upright as its EXIF data say; greyscale, palette, CMYK and 16-bit images become RGB; transparency
-    is dropped. The shorter side is resized to `size`, bicubically and with antialiasing.
+    The EXIF orientation is applied. Greyscale, palette, CMYK and 16-bit images are converted to RGB, and
+    transparency is dropped. The shorter side is resized to `size`, bicubically and with antialiasing.
 
     Args:
-        path: of the file.
+        path: the image file.
         size: side length in pixels.
 
     Raises:
-        Exception: what Pillow raises for damaged files, of many kinds.
+        Exception: of many types, raised by Pillow for damaged files.
     """
     with Image.open(path, formats=FORMATS) as stored:
-        # A JPEG is decoded at a half, a quarter or an eighth of its size where that is still large enough.
+        # Lets a JPEG be decoded at 1/2, 1/4 or 1/8 of its size if that is still large enough.
         stored.draft("RGB", (size, size))
         image = _rgb(ImageOps.exif_transpose(stored))
         scale = size / min(image.size)
@@ -35,9 +35,10 @@ def decode(path: Path | str, size: int) -> np.ndarray:
 
 
 def inspect(path: Path | str) -> str | None:
-    """What is wrong with an image file, None where it can be decoded; reads all of it.
+    """Checks that an image file can be decoded; returns the reason if not, else None.
 
-    A JPEG is decoded at an eighth of its size, which takes a third of the time and finds files cut short.
+    The whole file is read. A JPEG is decoded at an eighth of its size, which takes a third of the time and
+    still detects truncated files.
     """
     try:
         with warnings.catch_warnings():
@@ -48,16 +49,16 @@ def inspect(path: Path | str) -> str | None:
                     return "it has no pixels"
                 _rgb(image)
     except Exception as error:
-        # Of damaged files; Pillow's plugins raise whatever goes wrong in them.
+        # Pillow's plugins raise exceptions of any type for damaged files.
         return f"{type(error).__name__}: {error}"
     return None
 
 
 def decode_all(paths: list[str], size: int) -> np.ndarray:
-    """`decode` of several files, [n, size, size, 3].
+    """Decodes several files, [n, size, size, 3].
 
     Raises:
-        ValueError: a file that cannot be decoded, named.
+        ValueError: a file cannot be decoded; the message names it.
     """
     images = np.empty((len(paths), size, size, 3), np.uint8)
     for place, path in enumerate(paths):
@@ -69,12 +70,12 @@ def decode_all(paths: list[str], size: int) -> np.ndarray:
 
 
 def inspect_all(paths: list[str]) -> list[str | None]:
-    """`inspect` of several files."""
+    """Checks several files, see `inspect`."""
     return [inspect(path) for path in paths]
 
 
 def _rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16"):
-        # Pillow's own conversion cuts everything above 255.
+        # Pillow's own conversion clips all values above 255.
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
     return image.convert("RGB")

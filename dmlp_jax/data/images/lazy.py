@@ -1,7 +1,7 @@
-"""Images that stay in their files until they are needed, for data sets larger than memory.
+"""Decodes images on demand, for data sets larger than memory.
 
-`ImageFiles` looks like a NumPy array [n, size, size, 3] of uint8; indexing it decodes. `take`, `concatenate`
-and `read` work on both.
+`ImageFiles` acts like a NumPy array [n, size, size, 3] of uint8 whose images are decoded when it is indexed.
+`take` and `concatenate` work on both kinds.
 """
 
 import os
@@ -17,19 +17,19 @@ from dmlp_jax.data.images.decode import decode_all
 
 
 class ImageFiles:
-    """Images [n, size, size, 3], uint8, in files.
+    """An array-like of images [n, size, size, 3], uint8, that are decoded from their files when indexed.
 
     Args:
-        paths: of the files, all of which can be decoded.
-        size: side length of the square that is cut out, see `decode`.
-        num_workers: processes that decode; 0 for one per core.
+        paths: the image files [n], all of which can be decoded.
+        size: side length of the central square, see `decode`.
+        num_workers: number of decoding processes; 0 for one per core.
     """
 
     dtype = np.dtype(np.uint8)
     ndim = 4
 
     def __init__(self, paths: Sequence[str] | np.ndarray, size: int, num_workers: int = 0):
-        # An array of strings takes a tenth of the memory of a list, and can be indexed by arrays.
+        # A NumPy array of strings takes a tenth of the memory of a list and can be indexed by arrays.
         self.paths = np.asarray(paths, dtype=np.str_)
         self.size, self.num_workers = size, num_workers
 
@@ -42,17 +42,17 @@ class ImageFiles:
         return len(self.paths)
 
     def __getitem__(self, index: Any) -> np.ndarray:
-        """The images of one row, a slice or an array of rows, decoded."""
+        """Decodes the images at an integer index, a slice or an array of indices."""
         if isinstance(index, (int, np.integer)):
             return decode_all([str(self.paths[index])], self.size)[0]
         return self.start(index)()
 
     def take(self, rows: Any) -> "ImageFiles":
-        """The images of these rows, still in their files."""
+        """Selects rows without decoding them."""
         return ImageFiles(self.paths[rows], self.size, self.num_workers)
 
     def start(self, rows: Any) -> Callable[[], np.ndarray]:
-        """Starts decoding these rows [...] and returns what waits for them, [..., size, size, 3]."""
+        """Starts decoding rows [...]; calling the result waits for the images [..., size, size, 3]."""
         paths = self.paths[rows]
         flat = [str(path) for path in paths.reshape(-1)]
         futures = workers.submit(decode_all, flat, self.size, workers=self.num_workers)
@@ -65,7 +65,7 @@ class ImageFiles:
         return wait
 
     def checksum(self) -> int:
-        """Of the files' names and sizes in bytes and of the side length; their contents are not read."""
+        """CRC-32 of the shape and of the files' names and sizes in bytes; the contents are not read."""
         total = zlib.crc32(str(self.shape).encode())
         for path in self.paths:
             entry = f"{Path(path).parent.name}/{Path(path).name} {os.path.getsize(path)}\n"
@@ -77,12 +77,12 @@ Images = np.ndarray | ImageFiles
 
 
 def take(inputs: Images, rows: np.ndarray) -> Images:
-    """These rows, without decoding anything."""
+    """Selects rows; images in files are not decoded."""
     return inputs.take(rows) if isinstance(inputs, ImageFiles) else inputs[rows]
 
 
 def concatenate(parts: Sequence[Images]) -> Images:
-    """All rows, one part after the other, without decoding anything."""
+    """Concatenates along the rows; images in files are not decoded."""
     first = parts[0]
     if isinstance(first, ImageFiles):
         paths = np.concatenate([cast(ImageFiles, part).paths for part in parts])

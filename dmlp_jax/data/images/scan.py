@@ -1,4 +1,4 @@
-"""Every image file looked at once, before hours are spent on them; broken ones are left out."""
+"""Finds the image files that cannot be decoded, before training starts, so that they can be left out."""
 
 import zlib
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from dmlp_jax.errors import UserError
 from dmlp_jax.runtime import hosts
 from dmlp_jax.storage import files
 
-# Files whose tasks wait at a time.
+# Number of files submitted to the worker processes at a time.
 _BATCH = 4096
 
 
@@ -23,14 +23,14 @@ def broken(
     record: Path | None = None,
     progress: Callable[[int], None] = lambda done: None,
 ) -> dict[str, str]:
-    """The files that cannot be decoded, with the reason; missing ones among them.
+    """The files that cannot be decoded or are missing, with the reason.
 
     Args:
-        paths: of the files.
-        num_workers: processes; 0 for one per core.
-        record: where the answer is kept, and looked up as long as the files' names, sizes and times are the
-            same; None looks at all files.
-        progress: called now and then with the number of files done.
+        paths: the image files.
+        num_workers: number of processes; 0 for one per core.
+        record: JSON file that caches the result. It is reused while the files' names, sizes and modification
+            times are unchanged. None checks all files without a cache.
+        progress: called after each batch with the number of files checked so far.
 
     Raises:
         UserError: a worker process died, or the record is damaged.
@@ -64,7 +64,7 @@ def _broken(
 
 
 def refuse_many(found: dict[str, str], total: int, most: float) -> None:
-    """Raises a UserError if more than the share `most` is broken: then something else is wrong."""
+    """Raises a UserError if more than the share `most` of all files cannot be decoded."""
     if len(found) > most * total:
         name, reason = next(iter(found.items()))
         raise UserError(
@@ -87,5 +87,5 @@ def _stamp(paths: list[str]) -> str:
 
 
 def keep(paths: list[str], found: dict[str, str]) -> np.ndarray:
-    """Which files are not broken, bool [n]."""
+    """Mask of the files that can be decoded, bool [n]."""
     return np.array([path not in found for path in paths], bool)

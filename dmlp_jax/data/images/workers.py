@@ -1,4 +1,4 @@
-"""Worker processes that decode images. They import Pillow and NumPy, never jax."""
+"""Runs image decoding in worker processes, which import Pillow and NumPy but never jax."""
 
 import os
 from collections.abc import Callable
@@ -7,26 +7,29 @@ from typing import Any
 
 from dmlp_jax.errors import UserError
 
-# Files in one task: some 50 ms of work, so that handing it over costs little.
+# Files per task: about 50 ms of work, so that the overhead of a task is small.
 CHUNK = 16
 
 
 def count(workers: int) -> int:
-    """The number of processes: as configured, or one for each core that this process may use."""
+    """Number of processes: `workers`, or one for each core that this process may use if it is 0."""
     return workers or len(os.sched_getaffinity(0))
 
 
 def submit(function: Callable[..., Any], paths: list[str], *extra: Any, workers: int) -> list[Future]:
-    """Starts `function(chunk of paths, *extra)` for all chunks; one pool of processes serves all calls.
+    """Submits `function(chunk of paths, *extra)` for all chunks to one process pool, shared by all calls.
 
     Args:
-        function: of a module that imports little.
-        paths: of the files.
-        *extra: further arguments.
-        workers: processes; 0 for one per core.
+        function: runs in a worker; its module should import little.
+        paths: the image files.
+        *extra: further arguments of `function`.
+        workers: number of processes; 0 for one per core.
+
+    Returns:
+        One future per chunk, in order.
     """
-    # Loky's workers do not run the main module again, so that a user's script needs no __main__ guard, and a
-    # worker that dies raises an error here instead of leaving everybody waiting.
+    # Unlike multiprocessing, loky does not run the main module again in its workers, so a user's script needs
+    # no __main__ guard. A worker that dies raises an error here instead of blocking for ever.
     import loky
 
     pool = loky.get_reusable_executor(max_workers=count(workers), timeout=None, reuse=True)
@@ -36,7 +39,7 @@ def submit(function: Callable[..., Any], paths: list[str], *extra: Any, workers:
 
 
 def results(futures: list[Future]) -> list[Any]:
-    """What the tasks returned.
+    """Waits for the tasks and returns their results.
 
     Raises:
         UserError: a file could not be read, or a worker died.
@@ -47,11 +50,11 @@ def results(futures: list[Future]) -> list[Any]:
         return [future.result() for future in futures]
     except ValueError as error:
         raise UserError(
-            f"an image that could be read before cannot be read any more: {error}; put it back, then the "
-            "same command goes on"
+            f"an image that could be read before cannot be read any more: {error}; restore it, then the same "
+            "command resumes"
         ) from error
     except loky.process_executor.TerminatedWorkerError as error:
         raise UserError(
-            f"a process that decodes images was killed, most often for want of memory; lower data.workers "
+            f"a process that decodes images was killed, usually because memory ran out; lower data.workers "
             f"({error})"
         ) from error

@@ -1,1 +1,1 @@
-"""Reads each data set: CIFAR, Clothing1M, class folders, features of one's own."""
+"""Reads each data set from disk: CIFAR, Clothing1M, class folders, the user's own features."""

@@ -1,8 +1,8 @@
-"""CIFAR-10 and CIFAR-100 in the official order, from whichever copy is at hand.
+"""Reads CIFAR-10 and CIFAR-100 in the official order from an npz, a TFDS or a tarball copy in `data.dir`.
 
-Tried in this order, all in `data.dir`: `<name>.npz` (written by this module after the others);
-tensorflow-datasets' array_record files, which need TensorFlow to prepare but not to read; the official
-binary tarball, checked against its SHA-256. The binary version holds no pickled objects.
+Copies are tried in this order: `<name>.npz`, which this module writes after reading one of the others;
+tensorflow-datasets' array_record files, which need TensorFlow to prepare but not to read; the official binary
+tarball, checked against its SHA-256. The binary version contains no pickled objects.
 """
 
 import tarfile
@@ -37,7 +37,7 @@ CIFAR10_CLASSES = (
     *("airplane", "automobile", "bird", "cat", "deer"),
     *("dog", "frog", "horse", "ship", "truck"),
 )
-# The five fine classes of each of CIFAR-100's 20 superclasses, in the superclasses' order.
+# The five fine classes of each of CIFAR-100's 20 superclasses, in the order of the superclasses.
 _GROUPS = [
     group.split()
     for group in """beaver dolphin otter seal whale; aquarium_fish flatfish ray shark trout;
@@ -50,12 +50,12 @@ _GROUPS = [
     hamster mouse rabbit shrew squirrel; maple_tree oak_tree palm_tree pine_tree willow_tree;
     bicycle bus motorcycle pickup_truck train; lawn_mower rocket streetcar tank tractor""".split(";")  # noqa: SIM905
 ]
-# The labels of the fine classes count them in alphabetical order.
+# The fine labels number the classes in alphabetical order.
 CIFAR100_CLASSES = tuple(sorted(name for group in _GROUPS for name in group))
 
 
 def cifar100_superclasses() -> np.ndarray:
-    """The superclass, 0 to 19, of each of the 100 fine classes, [100] int32."""
+    """The superclass (0 to 19) of each of the 100 fine classes, [100] int32."""
     result = np.empty(100, np.int32)
     for index, group in enumerate(_GROUPS):
         result[[CIFAR100_CLASSES.index(name) for name in group]] = index
@@ -63,14 +63,14 @@ def cifar100_superclasses() -> np.ndarray:
 
 
 def load(name: str, root: Path) -> Dataset:
-    """CIFAR as uint8 images [n, 32, 32, 3] in the official order.
+    """Loads CIFAR as uint8 images [n, 32, 32, 3] in the official order.
 
     Args:
         name: 'cifar10' or 'cifar100'.
-        root: `data.dir`. What is read from TFDS or the tarball is kept there as `<name>.npz`.
+        root: `data.dir`. A TFDS or tarball copy is saved there as `<name>.npz` after reading.
 
     Raises:
-        UserError: no copy is there, or the copy is damaged.
+        UserError: there is no copy, or the copy is damaged.
     """
     cached = root / f"{name}.npz"
     if cached.exists():
@@ -108,7 +108,7 @@ def _check(path: Path, arrays: dict[str, np.ndarray], classes: int) -> None:
 
 
 def _from_tfds(name: str, root: Path) -> dict[str, np.ndarray] | None:
-    """Reads array_record files prepared by tensorflow-datasets; None where there are none."""
+    """Reads array_record files prepared by tensorflow-datasets; None if there are none."""
     if not (root / name).is_dir():
         return None
     import tensorflow_datasets as tfds
@@ -117,7 +117,7 @@ def _from_tfds(name: str, root: Path) -> dict[str, np.ndarray] | None:
         builder = tfds.builder(name, data_dir=root, file_format="array_record")
         sources = [builder.as_data_source(split) for split in ("train", "test")]
     except Exception as error:
-        # TFDS raises many kinds here; whichever it is, its files cannot be used as they are.
+        # TFDS raises exceptions of many types for files that it cannot read.
         raise UserError(
             f"the tensorflow-datasets files in {root / name} cannot be read ({error}); prepare them with "
             f"`tfds build {name} --data_dir={root} --file_format=array_record`, or delete that folder"
@@ -131,7 +131,7 @@ def _from_tfds(name: str, root: Path) -> dict[str, np.ndarray] | None:
 
 
 def _from_tarball(name: str, root: Path) -> dict[str, np.ndarray] | None:
-    """Reads the official binary tarball; None where there is none."""
+    """Reads the official binary tarball; None if there is none."""
     file_name, checksum = TARBALLS[name]
     path = root / file_name
     if not path.exists():
@@ -146,7 +146,7 @@ def _from_tarball(name: str, root: Path) -> dict[str, np.ndarray] | None:
     with tarfile.open(path) as archive:
         for part, members in zip(("train", "test"), MEMBERS[name], strict=True):
             blobs = [_bytes_of(archive, member) for member in members]
-            # A record is the label (CIFAR-100: coarse, then fine) and 3,072 bytes, channel by channel.
+            # A record is the label (CIFAR-100: coarse, then fine) and 3,072 bytes, one channel after another.
             head = 1 if name == "cifar10" else 2
             records = np.frombuffer(b"".join(blobs), np.uint8).reshape(-1, head + 3072)
             arrays[f"y_{part}"] = records[:, head - 1].copy()
@@ -157,7 +157,7 @@ def _from_tarball(name: str, root: Path) -> dict[str, np.ndarray] | None:
 
 def _bytes_of(archive: tarfile.TarFile, member: str) -> bytes:
     stream = archive.extractfile(member)
-    assert stream is not None  # of a folder only
+    assert stream is not None  # None only if the member is a folder.
     return stream.read()
 
 

@@ -1,13 +1,13 @@
-"""Clothing1M (Xiao et al., CVPR 2015) as its authors hand it out.
+"""Lists the files and labels of Clothing1M (Xiao et al., CVPR 2015) in its authors' folder layout.
 
     root/images/<digit>/<digits>/<name>.jpg   or, without the folder images, root/<digit>/...
-    root/noisy_train_key_list.txt             a key a line, images/<digit>/<digits>/<name>.jpg
+    root/noisy_train_key_list.txt             one key per line, images/<digit>/<digits>/<name>.jpg
     root/clean_val_key_list.txt, root/clean_test_key_list.txt
-    root/noisy_label_kv.txt, root/clean_label_kv.txt     `key label` a line, labels 0 to 13
-    root/category_names_eng.txt               a class name a line
+    root/noisy_label_kv.txt, root/clean_label_kv.txt     one `key label` per line, labels 0 to 13
+    root/category_names_eng.txt               one class name per line
 
-A million images with labels from the shops' descriptions are the noisy training set, the 14,313 clean
-validation images the clean set. The clean training images are not used, as in the paper.
+The noisy training set is a million images with labels derived from the shops' descriptions; the clean set is
+the 14,313 clean validation images. The clean training images are not used, as in the paper.
 """
 
 from pathlib import Path
@@ -18,7 +18,7 @@ from dmlp_jax.data.sets.image_sets import Listing, Part
 from dmlp_jax.errors import UserError
 
 CLASSES = 14
-# part: its list of keys, its table of labels.
+# For each part: the list of its keys and the table of their labels.
 _PARTS = {
     "train": ("noisy_train_key_list.txt", "noisy_label_kv.txt"),
     "val": ("clean_val_key_list.txt", "clean_label_kv.txt"),
@@ -28,13 +28,13 @@ _NAMES = "category_names_eng.txt"
 
 
 def listing(root: Path) -> Listing:
-    """The files and labels of the key lists, in their order; no image is opened.
+    """Lists the files and labels in the order of the key lists; no image is opened.
 
     Args:
         root: `data.dir`.
 
     Raises:
-        UserError: missing lists, a key without a label or twice in a list, a label that is none of 0 to 13.
+        UserError: a list is missing, a key has no label or occurs twice, or a label is outside 0 to 13.
     """
     wanted = sorted({name for pair in _PARTS.values() for name in pair} | {_NAMES})
     missing = [name for name in wanted if not (root / name).is_file()]
@@ -46,7 +46,7 @@ def listing(root: Path) -> Listing:
     names = tuple(line.strip() for line in _lines(root / _NAMES))
     if len(names) != CLASSES:
         raise UserError(f"{root / _NAMES} has {len(names)} lines; Clothing1M has {CLASSES} classes")
-    # Unpacked as it comes, the archives' folders 0 to 9 lie beside the lists.
+    # Without a folder images/, the archives' folders 0 to 9 lie beside the lists.
     nested = (root / "images").is_dir()
     tables = {name: _labels(root / name) for name in {table for _, table in _PARTS.values()}}
     parts = {
@@ -64,7 +64,7 @@ def _part(path: Path, table: dict[str, int], table_name: str, root: Path, nested
         if key not in table:
             raise UserError(f"{path}, line {number}: {key!r} has no label in {table_name}")
         if key in seen:
-            raise UserError(f"{path}, line {number}: {key!r} stands there twice")
+            raise UserError(f"{path}, line {number}: {key!r} is listed twice")
         if key.startswith("/") or ".." in key.split("/"):
             raise UserError(f"{path}, line {number}: {key!r} leads out of the data set's folder")
         seen.add(key)
@@ -78,7 +78,7 @@ def _labels(path: Path) -> dict[str, int]:
         key, _, label = line.rpartition(" ")
         if not key or not label.isdecimal() or int(label) >= CLASSES:
             raise UserError(
-                f"{path}, line {number}: {line!r} is no key with a label of 0 to {CLASSES - 1} behind it"
+                f"{path}, line {number}: {line!r} must be a key, a space and a label of 0 to {CLASSES - 1}"
             )
         table[key] = int(label)
     return table

@@ -1,6 +1,6 @@
-"""Images of the user's own in folders: root/train/<class>/, root/val/<class>/, root/test/<class>/.
+"""Lists the user's own images from class folders: root/{train,val,test}/<class>/.
 
-The folder an image lies in is its given label; those in val/ must be right. test/ is optional.
+The name of an image's folder is its given label. The labels in val/ must be correct. test/ is optional.
 """
 
 import os
@@ -15,13 +15,14 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 
 
 def listing(root: Path) -> Listing:
-    """The files, in the order of their names; none is opened.
+    """Lists the files, sorted by name within each class; none is opened.
 
     Args:
         root: `data.dir`.
 
     Raises:
-        UserError: a missing folder or class, or no images.
+        UserError: train/ or val/ is missing, there are fewer than two classes, val/ or test/ has a class that
+            train/ lacks, or a part has no images.
     """
     if not (root / "train").is_dir() or not (root / "val").is_dir():
         raise UserError(

@@ -1,4 +1,4 @@
-"""Human labels of CIFAR-10N and CIFAR-100N (Wei et al. 2022) from the authors' .pt files."""
+"""Reads the human labels of CIFAR-10N and CIFAR-100N (Wei et al. 2022) from the authors' .pt files."""
 
 from pathlib import Path
 
@@ -9,15 +9,16 @@ from dmlp_jax.errors import UserError, nearest
 
 
 def load(path: Path, column: str, true_labels: np.ndarray) -> np.ndarray:
-    """Human labels of the training images in the official order, [n] int32.
+    """Reads the human labels of the training images in the official order, [n] int32.
 
     Args:
         path: `noise.path`, CIFAR-10_human.pt or CIFAR-100_human.pt.
         column: `noise.column`: aggre_label, worse_label, random_label1 to 3, or noisy_label.
-        true_labels: labels of the data set [n], to check that the order is the same.
+        true_labels: labels of the data set [n], to check that the file uses the same order.
 
     Raises:
-        UserError: a missing or foreign file, an unknown column, or labels in another order.
+        UserError: the file is missing or in another format, the column is unknown, or the file's true labels
+            do not match.
     """
     columns = torch_file.read(path)
     if column not in columns or column == "clean_label":

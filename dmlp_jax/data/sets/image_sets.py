@@ -1,4 +1,4 @@
-"""From lists of image files to a data set: broken files left out, the rest decoded or left in their files."""
+"""Builds a data set from lists of image files; leaves out undecodable ones, decodes or streams the others."""
 
 import zlib
 from pathlib import Path
@@ -14,11 +14,11 @@ from dmlp_jax.errors import UserError
 
 
 class Part(NamedTuple):
-    """Files and their labels.
+    """The image files of one part (train, val or test) and their labels.
 
     Attributes:
-        paths: of the files, n.
-        labels: [n], int32.
+        paths: the files [n].
+        labels: class indices [n], int32.
     """
 
     paths: list[str]
@@ -26,13 +26,13 @@ class Part(NamedTuple):
 
 
 class Listing(NamedTuple):
-    """What a data set of image files consists of, before any of them is opened.
+    """The files and labels of a data set of images, none of which has been opened.
 
     Attributes:
         class_names: one per class.
-        train: the noisy images and their given labels.
-        val: the clean images.
-        test: None without a test set.
+        train: the noisy images with their given labels.
+        val: the clean images with their true labels.
+        test: the test images with their labels; None without a test set.
     """
 
     class_names: tuple[str, ...]
@@ -47,15 +47,17 @@ class Listing(NamedTuple):
 
 
 def load(listing: Listing, data: ConfigDict, record: Path | None) -> Dataset:
-    """The data set of a listing.
+    """Builds the data set of a listing.
+
+    Undecodable files are left out. If the pixels exceed `data.memory_gb`, images are decoded on demand.
 
     Args:
-        listing: the files.
+        listing: the files and their labels.
         data: the `data` settings.
-        record: where the list of broken files is kept, see `scan.broken`.
+        record: file that caches the list of undecodable images, see `scan.broken`.
 
     Raises:
-        UserError: too many broken files, a part with none left, or an impossible size.
+        UserError: too many files cannot be decoded, a part has none left, or `data.image_size` is too small.
     """
     check_size(data.image_size)
     paths = [path for part in listing.parts().values() for path in part.paths]
@@ -97,6 +99,6 @@ def load(listing: Listing, data: ConfigDict, record: Path | None) -> Dataset:
 
 
 def check_size(size: int) -> None:
-    """Raises a UserError unless images can be cut to squares of this side."""
+    """Raises a UserError if the side length `size` is less than 8 pixels."""
     if size < 8:
         raise UserError(f"data.image_size is {size}; give the side length to resize to, at least 8")

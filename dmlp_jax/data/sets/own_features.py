@@ -1,6 +1,6 @@
-"""Features of the user's own, from one npz file; nothing here needs images.
+"""Reads and checks the user's own features and labels from one npz file.
 
-Arrays: features [n, d], labels [n], val_features [m, d], val_labels [m]; optionally true_labels [n],
+Required arrays: features [n, d], labels [n], val_features [m, d], val_labels [m]. Optional: true_labels [n],
 test_features [t, d], test_labels [t], val_given_labels [m] and class_names [c].
 """
 
@@ -21,13 +21,14 @@ def load(path: Path | None) -> Dataset:
     """Reads and checks the file.
 
     Raises:
-        UserError: no path, a missing or damaged file, a missing array, or arrays that do not fit.
+        UserError: there is no path, the file is missing or damaged, an array is missing, or the shapes, types
+            or classes of the arrays do not fit together.
     """
     if path is None:
         raise UserError(f"data.path is empty; name an npz file with the arrays {', '.join(REQUIRED)}")
     arrays = files.load_npz(path, REQUIRED)
     for name in sorted(set(arrays) - set(REQUIRED) - set(OPTIONAL)):
-        # Other arrays are the user's business, but a misspelt one would be lost in silence.
+        # Unknown arrays are allowed, but a misspelt optional one would be ignored silently.
         close = difflib.get_close_matches(name, set(OPTIONAL) - set(arrays), n=1, cutoff=0.85)
         if close:
             raise UserError(f"{path} holds {name!r}; did you mean {close[0]!r}?")

@@ -1,10 +1,10 @@
-"""Reads NumPy arrays from a .pt file of torch.save, which is a pickle, without trusting it.
+"""Reads NumPy arrays safely from an untrusted .pt file of torch.save, which is a pickle.
 
-A pickle is a program. Before it runs, its instructions are read: only those that plain containers and NumPy
-arrays need are let through, and none may ask for more memory than the file itself takes. The names that it
-may look up stand for inert objects of this module; what they were given is checked, and only then becomes an
-array. NumPy's own classes are never handed to the pickle, since a forged state of a dtype makes NumPy take
-numbers for addresses.
+A pickle is a program. Its opcodes are checked before it runs: only those that plain containers and NumPy
+arrays need are allowed, and none may allocate more memory than the file itself takes. The few global names
+that it may look up resolve to inert stand-ins in this module; their arguments are checked before an array is
+built from them. NumPy's own classes are never exposed to the pickle, because a forged dtype state can make
+NumPy treat numbers as memory addresses.
 """
 
 import io
@@ -19,7 +19,7 @@ import numpy as np
 
 from dmlp_jax.errors import UserError
 
-# The largest of the authors' files has 3 MB.
+# The largest file of the CIFAR-N authors has 3 MB.
 MAX_BYTES = 64 * 2**20
 MAX_OPCODES = 1_000_000
 # torch.save without zip writes three small pickles (magic, version, system) before the object.
@@ -39,15 +39,15 @@ _KINDS = ("i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f4", "f8", "b1")
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of the file by name.
+    """Reads the arrays of the file by name.
 
     Raises:
-        UserError: a missing, damaged or suspicious file, or one that holds anything but a dict of arrays of
-            numbers.
+        UserError: the file is missing, damaged or suspicious, or holds anything other than a dict of numeric
+            arrays.
     """
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise UserError(f"{path} has more than {MAX_BYTES:,} bytes, which is no file of labels")
+            raise UserError(f"{path} has more than {MAX_BYTES:,} bytes, too many for a file of labels")
         blob = path.read_bytes()
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
@@ -56,7 +56,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
     except _RefusedError as error:
         raise UserError(f"{path}: {error}") from error
     except Exception as error:
-        # A damaged pickle fails in many ways.
+        # A damaged pickle raises exceptions of many types.
         raise UserError(f"{path} cannot be read as a .pt file ({error})") from error
     if not isinstance(value, dict) or not all(
         isinstance(name, str) and isinstance(array, _Array) and array.value is not None
@@ -67,7 +67,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
 
 
 class _RefusedError(Exception):
-    """Something that a file of labels has no need of."""
+    """The pickle contains something that a file of labels does not need."""
 
 
 def _load(blob: bytes) -> object:
@@ -78,7 +78,9 @@ def _load(blob: bytes) -> object:
                 raise _RefusedError(f"it holds {len(pickles)} pickles named data.pkl, expected one")
             member = pickles[0]
             if member.file_size > MAX_BYTES:
-                raise _RefusedError(f"its pickle unfolds to {member.file_size:,} bytes; it may be malicious")
+                raise _RefusedError(
+                    f"its pickle decompresses to {member.file_size:,} bytes; it may be malicious"
+                )
             return _unpickle(io.BytesIO(archive.read(member)))
     stream = io.BytesIO(blob)
     value = _unpickle(stream)
@@ -96,14 +98,14 @@ def _unpickle(stream: io.BytesIO) -> object:
                 f"its pickle uses {opcode.name}, which arrays do not need; it may be malicious"
             )
         if opcode.name == "LONG_BINPUT" and int(argument or 0) > size:
-            # The unpickler makes room for as many objects.
+            # The unpickler would allocate memory for that many objects.
             raise _RefusedError("its pickle numbers more objects than it can hold; it may be malicious")
     stream.seek(start)
     return _ArraysOnly(stream).load()
 
 
 class _ArraysOnly(pickle.Unpickler):
-    """Unpickles plain containers, and this module's stand-ins for NumPy's arrays and dtypes."""
+    """Unpickles plain containers and this module's stand-ins for NumPy's arrays and dtypes, nothing else."""
 
     def __init__(self, stream: io.BytesIO):
         super().__init__(stream)
@@ -111,7 +113,7 @@ class _ArraysOnly(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> object:
         module = module.replace("numpy.core", "numpy._core")
-        # Methods, not functions or classes of the module: a pickle could set attributes of those.
+        # Bound methods rather than functions or classes: a pickle could set attributes on those.
         known = {
             ("numpy._core.multiarray", "_reconstruct"): self._reconstruct,
             ("numpy", "ndarray"): "numpy.ndarray",
@@ -136,8 +138,8 @@ class _ArraysOnly(pickle.Unpickler):
         return _Dtype(code)
 
     def _latin1(self, text: str, encoding: str) -> bytes:
-        """How Python 2 style pickles of protocol 2 carry bytes."""
-        # What comes from the pickle is not printed: nested in itself, it has a text without end.
+        """Encodes text as bytes, the way pickles of protocol 2 store bytes."""
+        # Messages do not print objects of the pickle: one that contains itself has an endless repr.
         if not isinstance(encoding, str) or encoding != "latin1" or not isinstance(text, str):
             raise _RefusedError("the file encodes bytes in another way than 'latin1'; only that is read")
         self._left -= len(text)
@@ -147,7 +149,7 @@ class _ArraysOnly(pickle.Unpickler):
 
 
 class _Dtype:
-    """A dtype of numbers, as the pickle describes it."""
+    """Stand-in for a numeric dtype in the pickle."""
 
     __slots__ = ("code", "order")
 
@@ -155,7 +157,7 @@ class _Dtype:
         self.code, self.order = code, "="
 
     def __setstate__(self, state: Any) -> None:
-        # Version, byte order, subarray, names, fields, size, alignment, flags.
+        # The state is (version, byte order, subarray, names, fields, size, alignment, flags).
         _, order, *structure = state[:5]
         if order not in ("<", ">", "|", "=") or structure != [None] * 3:
             raise _RefusedError("the file holds an array of records; only numbers are read")
@@ -163,7 +165,7 @@ class _Dtype:
 
 
 class _Array:
-    """An array, as the pickle describes it; `value` is None before its state was read."""
+    """Stand-in for an array in the pickle; `value` is None until its state has been read."""
 
     __slots__ = ("value",)
 

@@ -1,1 +1,1 @@
-"""A run's folder kept in a cloud bucket (gs://...)."""
+"""Keeps a run's workdir in a cloud bucket (gs://...)."""

@@ -1,4 +1,4 @@
-"""The object that names the files of a workdir in a bucket that belong together, and who works on them."""
+"""Reads and writes the index object of a workdir in a bucket: its current files and the run that owns it."""
 
 import json
 import os
@@ -14,12 +14,13 @@ INDEX = RECORD
 
 
 class Index(NamedTuple):
-    """What the object says.
+    """The content of the index object.
 
     Attributes:
-        owner: the run that began last: 'token' of its folder, 'pid', 'host', and whether it has 'ended'.
-        files: versions by name.
-        pending: names of files that were being sent or deleted; those not in `files` may be deleted.
+        owner: the run that started last: 'token' of its local folder, 'pid', 'host', and whether it has
+            'ended'.
+        files: version of each file, by name.
+        pending: names of files that were being uploaded or deleted; those not in `files` may be deleted.
     """
 
     owner: dict[str, Any]
@@ -28,10 +29,10 @@ class Index(NamedTuple):
 
 
 def read(bucket: Bucket) -> Index | None:
-    """The index, None where there is none.
+    """Reads the index; None if there is none.
 
     Raises:
-        UserError: it is damaged.
+        UserError: the index is damaged.
     """
     content = bucket.read(INDEX)
     if content is None:
@@ -48,14 +49,14 @@ def read(bucket: Bucket) -> Index | None:
 def write(
     bucket: Bucket, token: str, known: Mapping[str, Known], pending: Iterable[str] = (), ended: bool = False
 ) -> None:
-    """Replaces the index; this process is the owner."""
+    """Replaces the index, with this process as the owner."""
     owner = {"token": token, "pid": os.getpid(), "host": socket.gethostname(), "ended": ended}
     index = Index(owner, {name: entry.version for name, entry in known.items()}, sorted(pending))
     bucket.write(INDEX, json.dumps(index._asdict(), indent=1).encode())
 
 
 def described(index: Index | None) -> str:
-    """The owner in words."""
+    """Describes the owner for messages."""
     if index is None:
-        return "someone who deleted what lay there"
+        return f"an unknown run ({INDEX} was deleted there)"
     return f"process {index.owner.get('pid')} on {str(index.owner.get('host'))!r}"

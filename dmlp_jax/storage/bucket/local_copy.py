@@ -1,4 +1,4 @@
-"""The folder of this machine in which a run on a bucket works, and what is known of its files."""
+"""Manages the local copy of a workdir in a bucket and the record of its synchronised files."""
 
 import contextlib
 import hashlib
@@ -11,12 +11,18 @@ from typing import NamedTuple
 
 from dmlp_jax.storage import files
 
-# In the folder, as of the last exchange: {"token": ..., "files": {name: [version, time of change, size]}}.
+# The record of the last synchronisation: {"token": ..., "files": {name: [version, modification time, size]}}.
 RECORD = ".mirror.json"
 
 
 class Known(NamedTuple):
-    """What is known of a file: its version at the address, and time of change and size here."""
+    """State of a synchronised file.
+
+    Attributes:
+        version: its version in the bucket.
+        changed: modification time of the local file, ns.
+        size: size of the local file, bytes.
+    """
 
     version: str
     changed: int
@@ -24,11 +30,11 @@ class Known(NamedTuple):
 
 
 def folder_of(address: str, rank: int = 0) -> Path:
-    """Where the workdir `address` is kept on this machine: in $XDG_CACHE_HOME, by default ~/.cache.
+    """Local folder for the workdir `address`, under $XDG_CACHE_HOME, by default ~/.cache.
 
     Args:
-        address: such as gs://bucket/run.
-        rank: of the process; each has a folder of its own.
+        address: for example gs://bucket/run.
+        rank: rank of the process; each process has its own folder.
     """
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     digest = hashlib.sha256(address.rstrip("/").encode()).hexdigest()[:12]
@@ -37,17 +43,20 @@ def folder_of(address: str, rank: int = 0) -> Path:
 
 
 class LocalCopy:
-    """The folder.
+    """The local folder of a workdir in a bucket.
 
     Args:
-        folder: there already.
+        folder: an existing folder.
     """
 
     def __init__(self, folder: Path):
         self.folder = folder
 
     def recall(self) -> tuple[str, dict[str, Known]]:
-        """The token that tells this folder from all others, and the files as of the last exchange."""
+        """Reads the folder's unique token and its files as of the last synchronisation.
+
+        Without a readable record: a new token and no files.
+        """
         try:
             record = json.loads((self.folder / RECORD).read_bytes())
             return str(record["token"]), {name: Known(*entry) for name, entry in record["files"].items()}
@@ -55,14 +64,14 @@ class LocalCopy:
             return secrets.token_hex(16), {}
 
     def remember(self, token: str, known: dict[str, Known]) -> None:
-        """Records what `recall` returns."""
+        """Writes the record that `recall` reads."""
         files.save_json(self.folder / RECORD, {"token": token, "files": known})
 
     def scan(self) -> dict[str, tuple[int, int]]:
-        """Time of change (ns) and size (bytes) of every file that is meant to stay, by its name.
+        """Modification time (ns) and size (bytes) of every file that belongs to the run, by name.
 
         Raises:
-            OSError: a folder cannot be read; its files must not pass for deleted.
+            OSError: a folder cannot be read. Ignoring it would make its files look deleted.
         """
         found = {}
         for place, _, names in os.walk(self.folder, onerror=_refuse):
@@ -75,12 +84,12 @@ class LocalCopy:
         return found
 
     def remove_temporary(self) -> None:
-        """Removes what killed writers left behind."""
+        """Removes temporary files left by killed processes."""
         for place, _, _ in os.walk(self.folder):
             files.remove_temporary(Path(place))
 
     def delete(self, names: Iterable[str]) -> None:
-        """Deletes files, and folders that are then empty: one of a checkpoint would pass for it."""
+        """Deletes files, and folders that become empty, since an empty one may look like a checkpoint."""
         for name in names:
             path = self.folder / name
             path.unlink(missing_ok=True)
@@ -90,7 +99,7 @@ class LocalCopy:
 
 
 def is_kept(name: str) -> bool:
-    """Whether a file of this name is meant to stay, and to travel."""
+    """Whether a file of this name is synchronised: all are, except temporary files, locks and the record."""
     path = PurePosixPath(name)
     temporary = path.name.startswith(".") and path.name.endswith(".tmp")
     own = path.name in (RECORD, ".lock", ".writable")

@@ -1,13 +1,13 @@
-"""A workdir in a bucket: a folder of this machine, kept the same as what lies at an address.
+"""Synchronises a local folder with a workdir in a bucket.
 
-A run renames, appends and locks, none of which a bucket can. So it works in a folder here, and what changes
-in it is sent: when a stage begins or ends, every ten seconds, and when the run ends. The object
-`.mirror.json` names the files that belong together. It is written after all of them have arrived and before
-others are deleted: what a run that is killed while it sends leaves there, any machine goes on from. It also
-names the owner, the machine that began last; an earlier one that still runs sees that when it sends next,
-and ends.
+A run renames, appends to and locks files; a bucket supports none of these. The run therefore works in a local
+folder, whose changes are uploaded when a stage begins or ends, every ten seconds, and when the run ends. The
+index object `.mirror.json` lists the files that form a consistent state. It is written after all of them are
+uploaded and before others are deleted, so if a run is killed during an upload, any machine can resume from
+the bucket. The index also names the owner, which is the machine that started last. An earlier one that still
+runs notices this at its next upload and ends.
 
-With several processes the first one sends, and the others fetch what it sent.
+With several processes, process 0 uploads and the others download.
 """
 
 import contextlib
@@ -27,26 +27,26 @@ from dmlp_jax.storage.bucket.index import Index, described
 from dmlp_jax.storage.bucket.local_copy import Known, LocalCopy, is_kept
 from dmlp_jax.storage.bucket.objects import Bucket, in_words, patiently
 
-# Seconds before the next attempts at what must be done before the run may go on.
+# Seconds to wait before each retry of an operation that the run needs in order to continue.
 PATIENCE = (2.0, 10.0, 30.0, 60.0)
 _AT_ONCE = 8
-# A set of files that changes while it is sent is looked at anew, then left to the next time.
+# How often the folder is rescanned if files vanish during an upload; after that the next upload tries again.
 _RESCANS = 5
 
 
 class TakenOverError(UserError):
-    """Another run works on the same address since."""
+    """Another run has started to work on the same address."""
 
 
 class Mirror:
-    """A folder and the address that it is kept the same as.
+    """A local folder that is synchronised with a bucket.
 
     Args:
-        bucket: the address.
-        folder: on this machine, there already, and locked.
-        last: the file that is sent after all others, since it speaks of them. Every run has it.
-        interval: seconds between two looks for what has changed.
-        patience: seconds before each new attempt to reach the address.
+        bucket: the workdir in the bucket.
+        folder: an existing local folder whose lock is held.
+        last: name of the file that is uploaded after all others, because it refers to them. Every run has it.
+        interval: seconds between two scans for changes.
+        patience: seconds to wait before each retry when the bucket cannot be reached.
     """
 
     def __init__(
@@ -67,18 +67,18 @@ class Mirror:
         self._taken: TakenOverError | None = None
 
     def fetch(self) -> None:
-        """Makes the folder what lies at the address.
+        """Downloads the workdir, so that the folder has the same files as the bucket.
 
-        Where it was this folder that sent last, its newer files stay: a run that ended before it could send
-        them goes on from them. What was deleted there by hand is deleted here too.
+        If this folder was the last to upload, its newer files are kept, so that a run that ended before it
+        uploaded them can resume from them. Files deleted from the bucket by hand are deleted here too.
 
         Raises:
-            UserError: the address cannot be reached, or what lies there is no run.
+            UserError: the bucket cannot be reached, or its files are not those of a run.
         """
         self._patiently(self._fetch)
 
     def claim(self) -> None:
-        """Fetches, becomes the owner, and from now on sends what changes.
+        """Downloads the workdir, makes this run its owner, and starts to upload changes in the background.
 
         Raises:
             UserError: see `fetch`.
@@ -89,8 +89,8 @@ class Mirror:
             if index is not None:
                 if not index.owner.get("ended") and not self._is_own(index):
                     print(
-                        f"note: {self.address} was in use by {described(index)}; should it still run, it "
-                        "ends when it sends next",
+                        f"note: {self.address} was in use by {described(index)}; if it still runs, it ends "
+                        "at its next upload",
                         flush=True,
                     )
                 for name in set(index.pending) - self._known.keys():
@@ -104,11 +104,11 @@ class Mirror:
 
     @contextlib.contextmanager
     def kept(self) -> Iterator[None]:
-        """Fetches; at the end sends what has changed, if the block has called `claim`.
+        """Downloads before the block; after it uploads the changes if `claim` was called.
 
         Raises:
-            UserError: the address cannot be reached. What was made stays in the folder.
-            TakenOverError: another run began to work on it.
+            UserError: the bucket cannot be reached. The run's files stay in the local folder.
+            TakenOverError: another run has taken over the workdir.
         """
         self.fetch()
         try:
@@ -120,38 +120,38 @@ class Mirror:
                 if not isinstance(error, TakenOverError):
                     raise
             except UserError as failure:
-                # Raised, it would hide why the run ended.
+                # Printed, not raised: raising it would hide why the run ended.
                 print(f"note: {failure}", file=sys.stderr, flush=True)
             raise
         self._end()
 
     def send(self) -> None:
-        """Sends what has changed, and deletes there what was deleted here.
+        """Uploads changed files and deletes from the bucket what was deleted in the folder.
 
         Raises:
-            UserError: the address cannot be reached.
-            TakenOverError: another run works on it.
+            UserError: the bucket cannot be reached.
+            TakenOverError: another run has taken over the workdir.
         """
         self._patiently(self._send)
 
     def watched(self, stop: Callable[[], bool]) -> Callable[[], bool]:
-        """`stop`, which also ends the run once another one works on the address."""
-        told = False
+        """Wraps `stop`, so that it also ends the run once another run has taken over the workdir."""
+        signalled = False
 
         def ask() -> bool:
-            nonlocal told
+            nonlocal signalled
             if self._taken is not None and not hosts.several():
                 raise self._taken
-            if self._taken is not None and not told:
-                # All processes then stop at the same step.
-                told = True
+            if self._taken is not None and not signalled:
+                # A signal instead of an exception: it stops all processes at the same step.
+                signalled = True
                 os.kill(os.getpid(), signal.SIGTERM)
             return stop()
 
         return ask
 
     def _fetch(self) -> Index | None:
-        """`fetch`, once; returns the index."""
+        """Downloads once, without retries; returns the index. See `fetch`."""
         if not self._token:
             self._token, self._known = self._local.recall()
         index = bucket_index.read(self._bucket)
@@ -160,7 +160,7 @@ class Mirror:
             raise UserError(
                 f"{self.address} is no workdir: there are files, but no {self._last}; name a folder in it"
             )
-        # Without an index somebody copied a workdir there: all files belong to it.
+        # Without an index the workdir was copied into the bucket by hand; all its files then belong to it.
         versions = dict.fromkeys(there, "") if index is None else index.files
         wanted = {name: versions[name] or secrets.token_hex(8) for name in there if name in versions}
         here = self._local.scan()
@@ -185,7 +185,7 @@ class Mirror:
         return index
 
     def _is_own(self, index: Index | None) -> bool:
-        """Whether it was this folder that sent last."""
+        """Whether this folder was the last to upload."""
         return index is not None and index.owner.get("token") == self._token
 
     def _send(self) -> None:
@@ -203,7 +203,7 @@ class Mirror:
                 sent = self._upload(changed - {self._last}, here)
                 known = known | sent
                 if not sent.keys() >= changed - {self._last}:
-                    # One was deleted meanwhile: the rest, half a checkpoint perhaps, must not pass for whole.
+                    # A file vanished during the upload. The others may be part of a checkpoint: scan again.
                     continue
                 self._check_owner()
                 known = known | self._upload(changed & {self._last}, here)
@@ -216,7 +216,7 @@ class Mirror:
                 return
 
     def _upload(self, names: set[str], here: dict[str, tuple[int, int]]) -> dict[str, Known]:
-        """Sends files; returns those that were still there."""
+        """Uploads files; returns those that still existed."""
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             sent = pool.map(lambda name: self._bucket.upload(self.folder / name, name), names)
             return {

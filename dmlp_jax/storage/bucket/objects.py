@@ -1,6 +1,6 @@
-"""The objects under an address such as gs://bucket/run, through fsspec, which is imported here only.
+"""Reads and writes the objects under an address such as gs://bucket/run, through fsspec.
 
-Objects appear whole or not at all; there is no renaming, no appending and no locking.
+Writes are atomic; buckets have no renaming, appending or locking. fsspec is imported only in this module.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ from typing import Any
 from dmlp_jax.errors import UserError
 from dmlp_jax.storage import files
 
-# For one request; a large file is sent in many.
+# Timeout of one request, in seconds; a large file is sent in many requests.
 _SECONDS = 300
 
 
@@ -23,15 +23,15 @@ class VanishedError(Exception):
 
 
 class Bucket:
-    """Files at an address, by names relative to it.
+    """The files under an address, by their names relative to it.
 
-    What fsspec raises when the address cannot be reached is anything, and passes through.
+    If the address cannot be reached, fsspec raises exceptions of many types; methods let them through.
 
     Args:
-        address: any that fsspec knows, such as gs://bucket/run.
+        address: any that fsspec supports, such as gs://bucket/run.
 
     Raises:
-        UserError: no such kind of address, or the package for it is not installed.
+        UserError: fsspec does not support such addresses, or the package for them is not installed.
     """
 
     def __init__(self, address: str):
@@ -39,14 +39,14 @@ class Bucket:
         self.address = address.rstrip("/")
 
     def names(self) -> list[str]:
-        """All files. A name may be anything there; those that lead out of a folder here are left out."""
+        """Names of all files, except those that would lead out of a local folder, such as '../x'."""
         prefix = f"{self._root}/"
         found = self._system.find(self._root)
         names = [path.removeprefix(prefix) for path in found if path.startswith(prefix)]
         return [name for name in names if _is_inside(name)]
 
     def read(self, name: str) -> bytes | None:
-        """A file's content, None where there is no such file."""
+        """A file's content; None if there is no such file."""
         try:
             return self._system.cat_file(f"{self._root}/{name}")
         except FileNotFoundError:
@@ -57,12 +57,12 @@ class Bucket:
         self._system.pipe_file(f"{self._root}/{name}", content)
 
     def delete(self, name: str) -> None:
-        """Deletes a file if it is there."""
+        """Deletes a file if it exists."""
         with contextlib.suppress(FileNotFoundError):
             self._system.rm_file(f"{self._root}/{name}")
 
     def upload(self, path: Path, name: str) -> bool:
-        """Sends the file `path`; False where it is no longer there."""
+        """Uploads the local file `path`; returns False if it no longer exists."""
         try:
             self._system.put_file(str(path), f"{self._root}/{name}")
         except FileNotFoundError:
@@ -72,10 +72,11 @@ class Bucket:
         return True
 
     def download(self, name: str, path: Path) -> None:
-        """Fetches a file to `path`, whole or not at all; its folder is made if absent.
+        """Downloads a file to `path` atomically; creates its folder if absent.
 
         Raises:
-            VanishedError: it is not there.
+            VanishedError: the file is no longer in the bucket.
+            UserError: the folder cannot be written to.
         """
         temporary = path.parent / f".{path.name}.{secrets.token_hex(8)}.tmp"
         with files.writing(path):
@@ -91,18 +92,18 @@ class Bucket:
 
 
 def patiently(act: Callable[[], object], delays: Iterable[float], address: str, folder: Path) -> None:
-    """Does what needs an address, again after a while if that cannot be reached.
+    """Calls `act`, and retries after a delay if the address cannot be reached.
 
-    What is not there is asked for once more only: a bucket that does not exist will not come by waiting.
+    A FileNotFoundError is retried only once, because waiting does not help if the bucket does not exist.
 
     Args:
-        act: may be called again after it failed.
-        delays: seconds before each new attempt.
+        act: safe to call again after it failed.
+        delays: seconds to wait before each retry.
         address: for messages.
-        folder: on this machine, where the run's files are.
+        folder: the local folder with the run's files, for messages.
 
     Raises:
-        UserError: the last attempt failed too, or `act` raised one.
+        UserError: the last attempt failed, or `act` raised one.
     """
     absent = 0
     for delay in (*delays, None):
@@ -123,7 +124,7 @@ def patiently(act: Callable[[], object], delays: Iterable[float], address: str, 
 
 
 def in_words(error: BaseException) -> str:
-    """What went wrong, in one line."""
+    """Describes an exception in one line."""
     text = str(error).strip()
     return f"{type(error).__name__}: {text.splitlines()[0][:300]}" if text else type(error).__name__
 
@@ -135,7 +136,7 @@ def _connect(address: str) -> tuple[Any, str]:
         raise UserError(f"{address} names no bucket; an address is such as gs://bucket/run")
     google = scheme in ("gs", "gcs")
     extra = "dmlp_jax[gcs]" if google else "fsspec"
-    # Without a limit a connection that falls silent would be waited for without end.
+    # Without a timeout, a stalled connection would block for ever.
     limits = {"requests_timeout": _SECONDS} if google else {}
     try:
         import fsspec
