@@ -1,6 +1,5 @@
 """Command-line flags that the programs of the package share: --config and the settings in it."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from ml_collections import config_flags
@@ -8,6 +7,7 @@ from ml_collections import config_flags
 from dmlp_jax import config as config_module
 from dmlp_jax import errors
 from dmlp_jax.errors import UserError
+from dmlp_jax.pipeline import config_files
 
 
 def define_config() -> None:
@@ -15,14 +15,16 @@ def define_config() -> None:
     config_flags.DEFINE_config_file(
         "config",
         str(Path(config_module.__file__)),
-        "The run's settings, a Python file with get_config(); the digits demo by default. Override a setting "
-        "with --config.key=value.",
+        "The run's settings, a Python file with get_config() or the name of one of ours, such as "
+        "cifar10_sym90; the digits demo by default. Override a setting with --config.key=value.",
         lock_config=True,
     )
 
 
-def check_arguments(argv: Sequence[str]) -> None:
+def check_arguments(argv: list[str]) -> None:
     """Refuses settings that do not exist, with the nearest one that does, and a missing settings file.
+
+    `--config=NAME` is replaced by where that file lies, see `config_files.find`.
 
     Raises:
         UserError: such an argument.
@@ -41,6 +43,5 @@ def check_arguments(argv: Sequence[str]) -> None:
             if key not in known and not own:
                 raise UserError(f"unknown setting {key!r}{errors.nearest(key, known)}")
         if name == "config":
-            path = value if given else next(iter(argv[index + 1 :]), "")
-            if not Path(path).is_file():
-                raise UserError(f"--config: no file {path!r}; dmlp_jax's own lie in the folder configs/")
+            path = config_files.find(value if given else next(iter(argv[index + 1 :]), ""))
+            argv[index if given else index + 1] = f"--config={path}" if given else path
