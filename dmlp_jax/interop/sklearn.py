@@ -13,9 +13,9 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from dmlp_jax.data.row_subset import take_rows
 from dmlp_jax.interop.sklearn_labels import encode, label_array
-from dmlp_jax.purifier import InputError, PurifyConfig, likely_clean, purify
+from dmlp_jax.purifier import InputError, likely_clean, purify
 from dmlp_jax.purifier.checks import check_features
-from dmlp_jax.purifier.config import PRESETS
+from dmlp_jax.purifier.config import PRESETS, Config
 
 
 class LabelPurifier(ClassifierMixin, BaseEstimator):
@@ -194,7 +194,7 @@ class LabelPurifier(ClassifierMixin, BaseEstimator):
         # Unlike scikit-learn's, this check tells which entry it is.
         return check_features(name, X if on_disk else checked)
 
-    def _config(self) -> PurifyConfig:
+    def _config(self) -> Config:
         if self.preset not in PRESETS:
             raise InputError(f"preset is {self.preset!r}; it must be one of {', '.join(PRESETS)}")
         if self.steps is not None and (not isinstance(self.steps, Integral) or self.steps < 1):
@@ -202,7 +202,7 @@ class LabelPurifier(ClassifierMixin, BaseEstimator):
         if not isinstance(self.val_size, Real) or not 0 < self.val_size < 1:
             raise InputError(f"val_size is {self.val_size!r}; it must be a share between 0 and 1")
         fields = {} if self.steps is None else {"steps": int(self.steps)}
-        return PurifyConfig.paper(**fields) if self.preset == "paper" else PurifyConfig(**fields)
+        return PRESETS[self.preset](**fields)
 
     def _store(self, result: Any, codes: np.ndarray, train: np.ndarray, held_out: np.ndarray) -> None:
         """Attributes of all rows of `fit`, from a result for the rows `train`."""

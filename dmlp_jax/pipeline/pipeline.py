@@ -17,7 +17,7 @@ from dmlp_jax.models import registry
 from dmlp_jax.pipeline import label_sources, stages
 from dmlp_jax.pipeline.run import Run
 from dmlp_jax.pipeline.workdir import Workdir
-from dmlp_jax.purifier.settings_checks import check_config
+from dmlp_jax.purifier.config import check_config
 from dmlp_jax.retrain import label_variants, method
 from dmlp_jax.retrain.methods import registry as retrain_methods  # noqa: F401  (methods registers them)
 from dmlp_jax.runtime import compile_cache, hosts

@@ -1,6 +1,6 @@
 """The five stages, each from the workdir to the workdir."""
 
-from collections.abc import Callable
+import dataclasses
 from typing import Any
 
 import jax
@@ -15,7 +15,8 @@ from dmlp_jax.errors import UserError
 from dmlp_jax.models import registry
 from dmlp_jax.pipeline import corrected_labels, label_sources, summary
 from dmlp_jax.pipeline.run import Run
-from dmlp_jax.purifier import PurifyConfig, purify
+from dmlp_jax.purifier import purify
+from dmlp_jax.purifier.config import PRESETS, Config
 from dmlp_jax.report import page
 from dmlp_jax.retrain import label_variants, method
 from dmlp_jax.retrain import run as retraining
@@ -115,7 +116,7 @@ def purify_stage(run: Run) -> None:
     _say(
         "purify",
         f"{len(problem.given_labels):,} rows with {len(problem.val_labels):,} clean ones, preset "
-        f"{settings.preset}, {settings.steps} steps",
+        f"{run.config.purify.preset}, {settings.steps} steps",
     )
     workdir.begin("purify", config)
     with stopwatch() as seconds:
@@ -135,21 +136,28 @@ def purify_stage(run: Run) -> None:
     workdir.finish("purify", config, [workdir.purified, workdir.purifier], seconds=seconds)
 
 
-def purify_config(settings: ConfigDict, **overrides: Any) -> PurifyConfig:
-    """The PurifyConfig that the `purify` settings describe: a preset and what differs from it.
+def purify_config(settings: ConfigDict, **overrides: Any) -> Config:
+    """The purifier's configuration that the `purify` settings describe: a preset and what differs from it.
 
     Args:
         settings: the `purify` part of the configuration.
         **overrides: further fields.
 
     Raises:
-        UserError: an unknown preset.
+        UserError: an unknown preset, or a setting that the preset does not read.
     """
-    presets: dict[str, Callable[..., PurifyConfig]] = {"default": PurifyConfig, "paper": PurifyConfig.paper}
-    if settings.preset not in presets:
-        raise UserError(f"purify.preset is {settings.preset!r}; it must be one of {', '.join(presets)}")
+    if settings.preset not in PRESETS:
+        raise UserError(f"purify.preset is {settings.preset!r}; it must be one of {', '.join(PRESETS)}")
     chosen = {key: value for key, value in settings.items() if key != "preset" and value is not None}
-    return presets[settings.preset](**{**chosen, **overrides})
+    preset = PRESETS[settings.preset]
+    known = [field.name for field in dataclasses.fields(preset)]
+    for key, value in chosen.items():
+        if key not in known:
+            raise UserError(
+                f"purify.{key} is {value}, but purify.preset={settings.preset} does not read it; "
+                "leave it out, or take the other preset"
+            )
+    return preset(**{**chosen, **overrides})
 
 
 def retrain(run: Run) -> None:

@@ -46,8 +46,8 @@ class Cell(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Such as 'DMLP-Naive/cifar10_sym80', with the preset where there are two."""
-        return f"{self.row}/{self.column}" + (f"/{self.preset}" if self.how.both_presets else "")
+        """Such as 'DMLP-Naive/cifar10_sym80', with the preset where it is not the default alone."""
+        return f"{self.row}/{self.column}" + ("" if self.how.presets == ("default",) else f"/{self.preset}")
 
 
 def of_table(number: int, wanted: Iterable[str] = ()) -> list[Cell]:
@@ -94,14 +94,14 @@ def _every(number: int) -> list[Cell]:
         Cell(number, row, column, preset, how)
         for row, how in ROWS[number].items()
         for column in table.columns
-        for preset in (("paper", "default") if how.both_presets else ("default",))
+        for preset in how.presets
         if (row, column) in table.values or row not in table.rows
     ]
 
 
 def _words(cell: Cell) -> set[str]:
     words = {cell.row, cell.column, cell.column.split("_")[-1], cell.column.split("_")[0], cell.name}
-    if cell.how.both_presets:
+    if cell.how.presets != ("default",):
         words.add(cell.preset)
     return {word.lower() for word in words}
 
