@@ -1,4 +1,4 @@
-"""Features of your own: `--config.data.path=features.npz`, see the README for the arrays in it."""
+"""Features of your own: `--config.data.path=features.npz`, see docs/your_data.md for the arrays in it."""
 
 from dmlp_jax.config import default_config
 
