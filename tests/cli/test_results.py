@@ -78,7 +78,7 @@ def test_without_clean_rows_some_are_drawn(folder, tmp_path, capsys):
     assert contents["drawn"]["noise_rate"] == pytest.approx(0.5, abs=0.15)
     assert contents["rows"]["val"] == len(drawn)
     for text in (capsys.readouterr().out, (tmp_path / "report.html").read_text()):
-        assert "Nobody vouches for the clean rows" in text
+        assert "The clean rows were not checked by anyone" in text
     assert cli.main([*arguments, "--overwrite", "--seed", "1"]) == 0
     assert len(np.setdiff1d(files.load_npz(tmp_path / "purified.npz")["index"], stored["index"]))
 
