@@ -1,4 +1,4 @@
-"""Libraries that are imported only when somebody asks for them."""
+"""Imports optional dependencies when they are used, with a helpful error if they are missing."""
 
 import importlib
 from typing import Any
@@ -10,7 +10,7 @@ def require(module: str) -> Any:
     """The module of an optional dependency.
 
     Raises:
-        UserError: it is not installed; the message names the extra that brings it.
+        UserError: it is not installed; the message names the extra to install.
     """
     try:
         return importlib.import_module(module)

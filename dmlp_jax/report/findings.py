@@ -50,7 +50,7 @@ def trust(result: dict[str, Any]) -> str:
             f"The difference between purification and the best trivial baseline is not significant on {rows}"
         )
     return (
-        f"{words}: {_share(own, count)} of the labels are right there, against {_share(best, count)} with the "
+        f"{words}: {_share(own, count)} of the labels are right, against {_share(best, count)} with the "
         f"best baseline ({_words(name)}), a difference of {100 * gain:+.1f} ± {100 * error:.1f} points. "
         f"{_rows(count)}{_single_rows(result)}"
     )
@@ -62,9 +62,7 @@ def changes(result: dict[str, Any]) -> str:
     values = result["labels"]
     own = values["purified"]
     if own is None:
-        return (
-            f"{changed} The true labels are unknown, so the table compares the labels on held-out clean rows."
-        )
+        return f"{changed} The true labels are unknown, so the table compares labels on held-out clean rows."
     name, best = best_probe(values)
     compared = "more than" if own > best else "as much as" if own == best else "less than"
     return (

@@ -62,7 +62,7 @@ def make(settings: ConfigDict, task: Task, objective: Objective, *, strong: bool
         settings: the `retrain` settings.
         task: number of classes, steps per epoch, pretrained encoder.
         objective: loss of one step, differentiated with respect to its first argument.
-        strong: the second view of unlabelled rows is by `strong_augment`; otherwise both are by `augment`.
+        strong: the second view of unlabelled rows is by `strong_augment`; else both are by `augment`.
 
     Raises:
         UserError: impossible settings.
@@ -70,7 +70,7 @@ def make(settings: ConfigDict, task: Task, objective: Objective, *, strong: bool
     if settings.unlabelled_ratio < 1:
         raise UserError(f"unlabelled_ratio is {settings.unlabelled_ratio}; it must be at least 1")
     if not 0 <= settings.ema < 1:
-        raise UserError(f"ema is {settings.ema}; the decay of the weight average must lie in [0, 1)")
+        raise UserError(f"ema is {settings.ema}; this decay of the average must lie in [0, 1)")
     network = Network(settings, task, make_optimizer(settings, learning_rates.make(settings)))
     weak = augment.make(settings.augment, crop_size=settings.crop_size)
     second = augment.make(settings.strong_augment, crop_size=settings.crop_size) if strong else weak
@@ -83,8 +83,8 @@ def make(settings: ConfigDict, task: Task, objective: Objective, *, strong: bool
         if rows < step:
             raise UserError(
                 f"retrain.batch_size is {settings.batch_size} and recipes.{settings.method}.unlabelled_ratio "
-                f"{len(parts)}, so a step takes {step} rows without labels, but there are only {rows}; choose "
-                f"a batch_size of at most {rows // len(parts)} or a smaller ratio"
+                f"{len(parts)}, so a step takes {step} rows without labels, but there are {rows}; choose a "
+                f"batch_size of at most {rows // len(parts)} or a smaller ratio"
             )
         state = network.init(key, train.inputs)
         return SemiSupervisedState(state, Average(state.params, state.batch_stats))
