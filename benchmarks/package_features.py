@@ -1,4 +1,4 @@
-"""Makes label-free features of Debian's packages; the section is the class: 50 unequal, really noisy classes.
+"""Makes label-free features of Debian's packages; the 50 unequal sections are classes with real label noise.
 
     python benchmarks/package_features.py --out=data/package_features.npz
 

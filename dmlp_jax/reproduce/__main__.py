@@ -50,7 +50,7 @@ def _main(arguments: argparse.Namespace) -> int:
         if arguments.seeds < 1:
             raise UserError(f"--seeds is {arguments.seeds}; it must be at least 1")
         if arguments.figure is not None and (wanted or arguments.seeds != 1):
-            raise UserError("--figure does not go with --cells, nor with more than one of --seeds")
+            raise UserError("--figure takes neither --cells nor more than one of --seeds; leave them out")
         if arguments.table is not None and arguments.figure is not None:
             raise UserError("name a --table or a --figure, not both")
         if arguments.list:

@@ -76,7 +76,7 @@ def check_words(wanted: Iterable[str], numbers: Iterable[int]) -> list[str]:
     for word in wanted:
         if word.lower() not in known:
             near = difflib.get_close_matches(word.lower(), known, n=3)
-            hint = f"; did you mean {', '.join(near)}?" if near else ""
+            hint = f" (did you mean {', '.join(near)}?)" if near else ""
             where = f"table {numbers[0]}" if len(numbers) == 1 else "any table"
             raise UserError(f"--cells: {word!r} matches no cell of {where}{hint}; --list shows all")
     return wanted

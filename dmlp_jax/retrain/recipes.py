@@ -29,7 +29,7 @@ COMMON: Recipe = {
     "lr_decay_start": 0.5,  # linear: share of the epochs
     "lr_min": 0.0,  # restarts
     "lr_restart_epochs": 10,  # restarts
-    "augment": "auto",  # see data/augment.py; auto, by the input: affine, crop_flip or none
+    "augment": "auto",  # see data/augment/; auto, by the input: affine, crop_flip or none
     "crop_size": 0,  # side of the square that the network sees, cut out of the image; 0 for all of it
     "dtype": "float32",
     "soft_labels": False,  # purified labels as distributions; False takes the most probable class

@@ -137,7 +137,7 @@ def test_table_with_clean_rows_ids_and_a_gallery(folder, tmp_path, capsys):
     page = (tmp_path / "out" / "report.html").read_text()
     assert page.count('class="card') == min(200, int(stored["changed"].sum()))
     assert "data:image/png;base64," in page
-    assert re.findall(r"sure, row (\d{3}\.png)", page)
+    assert re.findall(r"confidence [\d.]+ %, row (\d{3}\.png)", page)
 
 
 def test_help_is_quick_and_shows_how_it_is_used():
