@@ -1,4 +1,4 @@
-"""Makes label-free features of Debian's packages; the 50 unequal sections are classes with real label noise.
+"""Makes label-free features of Debian's packages, classed by section: 50 unequal classes, real label noise.
 
     python benchmarks/package_features.py --out=data/package_features.npz
 

@@ -44,7 +44,7 @@ def datalab_issues(result: Any, labels: np.ndarray, class_names: Sequence[str] |
         probability of the given label), given_label, predicted_label.
 
     Raises:
-        UserError: pandas is not installed, or the arguments do not match each other.
+        UserError: the arguments do not match each other.
     """
     return _in_order(issues(result, labels, class_names))
 

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from dmlp_jax.errors import UserError
-from dmlp_jax.interop.libraries import require
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,13 +48,12 @@ class Issues:
         """The table as a pandas DataFrame, with the row numbers as its index.
 
         `frame.sort_index()` has the order of the data.
-
-        Raises:
-            UserError: pandas is not installed.
         """
+        import pandas
+
         columns = self.columns()
-        index = require("pandas").Index(columns.pop("index"), name="index")
-        return require("pandas").DataFrame(columns, index=index)
+        index = pandas.Index(columns.pop("index"), name="index")
+        return pandas.DataFrame(columns, index=index)
 
     def csv(self) -> str:
         """The table as comma-separated text with a header; probabilities have 6 digits."""

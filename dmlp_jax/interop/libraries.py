@@ -10,11 +10,11 @@ def require(module: str) -> Any:
     """The module of an optional dependency.
 
     Raises:
-        UserError: it is not installed; the message names the extra to install.
+        UserError: it is not installed; the message says how to install it.
     """
     try:
         return importlib.import_module(module)
     except ImportError as error:
         raise UserError(
-            f"this needs {module.split('.')[0]}, which is not installed: pip install 'dmlp_jax[interop]'"
+            f"this needs {module.split('.')[0]}, which is not installed: pip install {module.split('.')[0]}"
         ) from error

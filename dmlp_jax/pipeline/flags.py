@@ -1,6 +1,5 @@
 """Defines and checks the command-line flag --config and its settings, shared by the package's programs."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from ml_collections import config_flags
@@ -8,6 +7,7 @@ from ml_collections import config_flags
 from dmlp_jax import config as config_module
 from dmlp_jax import errors
 from dmlp_jax.errors import UserError
+from dmlp_jax.pipeline import config_files
 
 
 def define_config() -> None:
@@ -15,14 +15,16 @@ def define_config() -> None:
     config_flags.DEFINE_config_file(
         "config",
         str(Path(config_module.__file__)),
-        "The run's settings, a Python file with get_config(); the digits demo by default. Override a setting "
-        "with --config.key=value.",
+        "The run's settings, a Python file with get_config() or the name of one of ours, such as "
+        "cifar10_sym90; the digits demo by default. Override a setting with --config.key=value.",
         lock_config=True,
     )
 
 
-def check_arguments(argv: Sequence[str]) -> None:
+def check_arguments(argv: list[str]) -> None:
     """Checks that all settings on the command line exist, and the settings file too.
+
+    `--config=NAME` is replaced in `argv` by the path of that file, see `config_files.find`.
 
     Raises:
         UserError: an unknown setting (the message suggests the nearest one), or a missing file.
@@ -41,6 +43,5 @@ def check_arguments(argv: Sequence[str]) -> None:
             if key not in known and not own:
                 raise UserError(f"unknown setting {key!r}{errors.nearest(key, known)}")
         if name == "config":
-            path = value if given else next(iter(argv[index + 1 :]), "")
-            if not Path(path).is_file():
-                raise UserError(f"--config: no file {path!r}; those of dmlp_jax are in the folder configs/")
+            path = config_files.find(value if given else next(iter(argv[index + 1 :]), ""))
+            argv[index if given else index + 1] = f"--config={path}" if given else path

@@ -91,5 +91,5 @@ def _umap() -> Any:
         return importlib.import_module("umap")
     except ImportError as error:
         raise UserError(
-            "umap needs umap-learn, which is not installed: pip install 'dmlp_jax[umap]', or use pca"
+            "umap needs umap-learn, which is not installed: pip install umap-learn, or use pca"
         ) from error

@@ -1,4 +1,4 @@
-"""Reads features and labels from tables (.csv, .tsv, .parquet) with pandas, the extra `tables`."""
+"""Reads features and labels from tables with pandas: .csv, .tsv, and .parquet (extra `tables`: pyarrow)."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -53,8 +53,8 @@ def read(
         labelled: whether `label_column`, if given, must exist.
 
     Raises:
-        UserError: pandas or pyarrow is not installed, the file cannot be read, a column is missing or cannot
-            be a feature, or a feature is not a finite number.
+        UserError: pyarrow, which .parquet needs, is not installed, the file cannot be read, a column is
+            missing or cannot be a feature, or a feature is not a finite number.
     """
     frame = _read_frame(path, label_column or LABEL_COLUMN, id_column)
     if not len(frame):
@@ -101,23 +101,9 @@ def read_column(path: Path, column: str | None) -> np.ndarray:
     return _objects(frame[column or LABEL_COLUMN])
 
 
-def import_pandas() -> Any:
-    """The module pandas.
-
-    Raises:
-        UserError: it is not installed; the message names the extra.
-    """
-    try:
-        import pandas
-    except ImportError as error:
-        raise UserError(
-            "tables need pandas, which is not installed: pip install 'dmlp_jax[tables]', or give .npy files"
-        ) from error
-    return pandas
-
-
 def _read_frame(path: Path, label: str, identifier: str | None) -> Any:
-    pandas = import_pandas()
+    import pandas  # Takes half a second, which --help and .npy files need not wait for.
+
     try:
         if path.suffix == ".parquet":
             return pandas.read_parquet(path)
@@ -134,7 +120,7 @@ def _read_frame(path: Path, label: str, identifier: str | None) -> Any:
         )
     except ImportError as error:
         raise UserError(
-            f"{path}: parquet needs pyarrow, which is not installed: pip install 'dmlp_jax[tables]'"
+            f"{path}: parquet needs pyarrow, which is not installed: pip install pyarrow"
         ) from error
     except (OSError, ValueError, KeyError, pandas.errors.ParserError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -172,7 +158,8 @@ def _matching(path: Path, frame: Any, others: list[str], wanted: str, exact: boo
 
 
 def _is_numeric(column: Any) -> bool:
-    types = import_pandas().api.types
+    from pandas.api import types
+
     if types.is_bool_dtype(column):
         return False
     return types.is_numeric_dtype(column) or _is_nested(column)
@@ -194,7 +181,8 @@ def _numbers(path: Path, column: Any) -> np.ndarray:
     """A column as float32, [n, 1], or [n, k] if it holds lists of k numbers."""
     if _is_nested(column):
         return _nested(path, column)
-    pandas = import_pandas()
+    import pandas
+
     values = pandas.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan)
     with np.errstate(over="ignore"):
         values = values.astype(np.float32)

@@ -95,10 +95,10 @@ def make(
 def held_out(weights: jax.Array, clean: CleanSet) -> jax.Array:
     """Logits [m, c] of each clean row from the one of k classifiers [k, d, c] that did not train on it."""
 
-    def ask(chunk):
+    def of_chunk(chunk):
         return _of_unseen(_logits(weights, chunk), chunk).T
 
-    return _join(jax.lax.map(predict_clean, clean.chunks), clean)
+    return _join(jax.lax.map(of_chunk, clean.chunks), clean)
 
 
 def predict_clean(weights: jax.Array, clean: CleanSet, shift: jax.Array | None = None) -> CleanPredictions:

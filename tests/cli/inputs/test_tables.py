@@ -103,8 +103,7 @@ def test_missing_table_and_other_encodings(tmp_path):
         tables.read(tmp_path / "t.csv")
 
 
-def test_without_pandas_the_extra_is_named(tmp_path, monkeypatch):
-    path = write(frame(), tmp_path / "t.csv")
-    monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(UserError, match=r"dmlp_jax\[tables\]"):
-        tables.read(path)
+def test_parquet_without_pyarrow_names_it(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(UserError, match=r"t\.parquet: parquet needs pyarrow.*pip install pyarrow"):
+        tables.read(tmp_path / "t.parquet")
