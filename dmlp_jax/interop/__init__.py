@@ -1,4 +1,4 @@
-"""Purified labels in the formats of other tools: tables of issues, cleanlab, Hugging Face datasets, JSON.
+"""Converts labels from and to other tools: scikit-learn, cleanlab, Hugging Face datasets, CSV, JSON.
 
 pandas, and cleanlab and datasets (the extra 'interop'), are imported by the functions that need them.
 """

@@ -1,4 +1,4 @@
-"""Libraries that are imported only when somebody asks for them."""
+"""Imports optional dependencies when they are used, with a helpful error if they are missing."""
 
 import importlib
 from typing import Any

@@ -1,4 +1,4 @@
-"""The files of configs/, which a checkout has at its top and an installed package inside itself."""
+"""Finds the settings files in configs/, at the top of a checkout or inside the installed package."""
 
 from pathlib import Path
 
@@ -9,14 +9,14 @@ _PACKAGE = Path(dmlp_jax.__file__).parent
 
 
 def find(path: str) -> str:
-    """The settings file that `--config=path` means.
+    """The path of the settings file for `--config=path`.
 
     Args:
-        path: a file; or `configs/NAME.py`, `NAME.py` or `NAME`, which is dmlp_jax's own NAME where the
-            current folder has no such file.
+        path: a file; or `configs/NAME.py`, `NAME.py` or `NAME`, which means dmlp_jax's file of that name if
+            the current folder has none.
 
     Raises:
-        UserError: there is none; the message has the nearest name of dmlp_jax's own, or all of them.
+        UserError: there is no such file; the message has the nearest name in configs/, or all of them.
     """
     given = Path(path)
     if given.is_file():

@@ -1,4 +1,4 @@
-"""Command-line flags that the programs of the package share: --config and the settings in it."""
+"""Defines and checks the command-line flag --config and its settings, shared by the package's programs."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from dmlp_jax.pipeline import config_files
 
 
 def define_config() -> None:
-    """Defines --config. ml_collections reads sys.argv here, so it is not done on import."""
+    """Defines --config; not done on import, because ml_collections reads sys.argv here."""
     config_flags.DEFINE_config_file(
         "config",
         str(Path(config_module.__file__)),
@@ -22,12 +22,12 @@ def define_config() -> None:
 
 
 def check_arguments(argv: list[str]) -> None:
-    """Refuses settings that do not exist, with the nearest one that does, and a missing settings file.
+    """Checks that all settings on the command line exist, and the settings file too.
 
-    `--config=NAME` is replaced by where that file lies, see `config_files.find`.
+    `--config=NAME` is replaced in `argv` by the path of that file, see `config_files.find`.
 
     Raises:
-        UserError: such an argument.
+        UserError: an unknown setting (the message suggests the nearest one), or a missing file.
     """
     known = [key for key, _ in config_module.flatten(config_module.default_config())]
     for index, argument in enumerate(argv[1:], start=1):
@@ -36,7 +36,7 @@ def check_arguments(argv: list[str]) -> None:
             continue
         if name.startswith("config."):
             key = name.removeprefix("config.")
-            # A method of the user's own has a recipe that the default settings do not know.
+            # A method defined by the user has a recipe that is not in the default settings.
             own = (
                 key.startswith("recipes.") and key.split(".")[1] not in config_module.default_config().recipes
             )

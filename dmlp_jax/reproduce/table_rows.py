@@ -1,17 +1,17 @@
-"""How each row of the paper's tables is made here; rows that are not listed are shown as published."""
+"""Defines how each row of the paper's tables is reproduced; other rows are shown as published only."""
 
 from typing import Any, NamedTuple
 
 
 class How(NamedTuple):
-    """What a row trains on what.
+    """The method of a row, and the labels that it is trained on.
 
     Attributes:
         method: `retrain.method`; '' for a linear probe of the features, trained on the given labels.
-        labels: `retrain.labels`, one source; 'corrected_' and a method for what that made of the given ones.
+        labels: `retrain.labels`, one source; 'corrected_' and a method for given labels that it corrected.
         encoder: key of `cells.ENCODERS`.
-        with_val: the clean images join the training set.
-        init: 'encoder' starts from the pretrained one.
+        with_val: whether the clean images join the training set.
+        init: `retrain.init`; 'encoder' starts from the pretrained encoder.
         purify: settings of the purifier that differ from the preset.
         presets: of the purifier, each of which makes a cell of its own.
     """
@@ -39,7 +39,7 @@ _CLOTHING: dict[str, Any] = {"encoder": "clothing1m", "init": "encoder"}
 ROWS: dict[int, dict[str, How]] = {
     1: {
         "Cross-Entropy": How(),
-        # Announced in the caption of Table 1, whose rows do not have it.
+        # The caption of Table 1 announces it, but the table has no such row.
         "Classifier": How(method="", encoder=HEADLINE),
         "Co-teaching+": How("co_teaching_plus"),
         "C2D-DivideMix": How("dividemix", init="encoder"),
@@ -59,8 +59,8 @@ ROWS: dict[int, dict[str, How]] = {
         "DMLP-DivideMix": _dmlp("dividemix"),
     },
     3: {
-        # DivideMix of this table starts from ImageNet weights, which are not at hand; from the pretrained
-        # encoder it would be C2D-DivideMix.
+        # DivideMix in this table starts from ImageNet weights, which are not available here; from the
+        # pretrained encoder it would be C2D-DivideMix.
         "C2D-DivideMix": How("dividemix", **_CLOTHING),
         "GCE": How("gce", **_CLOTHING),
         "MLC": How("mlc", **_CLOTHING, **_META),

@@ -67,7 +67,10 @@ def test_parquet_with_columns_and_with_lists(tmp_path):
         ({"feature_columns": ("gap",)}, ["'gap'", "row 7", "1 rows"]),
         ({"feature_columns": ("huge",)}, ["'huge'", "row 0"]),
         ({"feature_columns": ()}, ["--feature-columns names no column"]),
-        ({"feature_columns": ("label", "emb_")}, ["names 'label'", "holds the labels", "no feature"]),
+        (
+            {"feature_columns": ("label", "emb_")},
+            ["names 'label'", "holds the labels", "cannot be a feature"],
+        ),
         ({"feature_columns": ("city",), "label_column": "city"}, ["names 'city'", "holds the labels"]),
         ({"feature_columns": ("emb_0", "gap"), "id_column": "emb_0"}, ["'emb_0'", "holds the ids"]),
         ({"feature_columns": ("emb",), "exact": True}, ["no column 'emb'", "did you mean 'emb_"]),
