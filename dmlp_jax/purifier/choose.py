@@ -121,9 +121,9 @@ def _baselines(probes: tuple[Probe, ...], val_given_labels: jax.Array | None, cl
     right = val_given_labels == clean.labels
     kept = right.astype(jnp.float32)
     score = HeldOutScore(jnp.float32(jnp.nan), jnp.mean(kept))
-    given = HeldOut(right, score, reliability.binned(jnp.ones_like(kept), kept), 1)
-    together = jax.tree.map(lambda a, b: jnp.concatenate([a, b[None]]), found[:3], given[:3])
-    return HeldOut(*together, 1)
+    of_given = (right, score, reliability.binned(jnp.ones_like(kept), kept))
+    hits, scores_of_all, bins = jax.tree.map(lambda a, b: jnp.concatenate([a, b[None]]), found[:3], of_given)
+    return HeldOut(hits, scores_of_all, bins, 1)
 
 
 def _label(

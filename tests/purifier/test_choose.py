@@ -29,7 +29,7 @@ HALF = np.arange(200) % 2
     ids=["all worse", "all equal", "one clearly better", "the best of two", "given labels equal"],
 )
 def test_a_baseline_must_be_clearly_better(others, option):
-    assert int(choose._choose(jnp.asarray(HALF), jnp.asarray(np.stack(others)))) == option
+    assert int(choose.best_source(jnp.asarray(HALF), jnp.asarray(np.stack(others)))) == option
 
 
 def test_given_labels_need_only_be_better():
@@ -39,7 +39,7 @@ def test_given_labels_need_only_be_better():
     probe_and_given = [
         np.stack([WRONG, WRONG, other, given]) for other, given in [(slightly, WRONG), (WRONG, slightly)]
     ]
-    found = [int(choose._choose(jnp.asarray(HALF), jnp.asarray(others))) for others in probe_and_given]
+    found = [int(choose.best_source(jnp.asarray(HALF), jnp.asarray(others))) for others in probe_and_given]
     assert found == [0, 4]
 
 
@@ -98,9 +98,9 @@ def test_a_worse_purification_gives_way_to_the_baseline(monkeypatch):
     refine = lda.refine
 
     def broken(*args):
-        best, taken = refine(*args)
-        head = best.head._replace(weights=0 * best.head.weights)
-        return best._replace(head=head, held_out=0 * best.held_out), taken
+        fitted, taken = refine(*args)
+        model = fitted.model._replace(weights=0 * fitted.model.weights)
+        return fitted._replace(model=model, held_out=0 * fitted.held_out), taken
 
     monkeypatch.setattr(lda, "refine", broken)
     jax.clear_caches()
@@ -131,4 +131,4 @@ def test_rounding_makes_no_baseline_better():
     Their variance over rows is none: that of what is known in expectation only speaks against the gain.
     """
     hits = jnp.asarray(RIGHT, jnp.float32) - 6e-8
-    assert int(choose._choose(hits, jnp.asarray(np.stack([RIGHT] * 3)))) == 0
+    assert int(choose.best_source(hits, jnp.asarray(np.stack([RIGHT] * 3)))) == 0

@@ -5,10 +5,10 @@ import pytest
 
 from dmlp_jax import PurifyConfig
 from dmlp_jax.purifier.posterior import classifier_errors
-from dmlp_jax.purifier.posterior.e_step import Head
-from dmlp_jax.purifier.posterior.state import Snapshot
+from dmlp_jax.purifier.posterior.e_step import LabelModel
+from dmlp_jax.purifier.posterior.state import FittedModel
 from dmlp_jax.purifier.posterior.temperature_evidence import TemperatureEvidence
-from dmlp_jax.purifier.rows import clean_set as clean_lib
+from dmlp_jax.purifier.rows import clean_set
 
 
 def clean_rows(count, sure, seed=0):
@@ -164,7 +164,7 @@ def drawn_rows(confusion, shift, count=40_000):
 
 
 def fit(matrix, logits, targets, shift, log_temperature=0.0, precision=0.0):
-    evidence = TemperatureEvidence(jnp.float32(log_temperature), jnp.float32(precision), jnp.full(3, 1 / 3))
+    evidence = TemperatureEvidence(jnp.float32(log_temperature), jnp.float32(precision))
     as_float32 = (jnp.asarray(values, jnp.float32) for values in (matrix, logits, targets))
     return classifier_errors.fit(*as_float32, evidence, jnp.asarray(shift, jnp.float32))
 
@@ -183,11 +183,11 @@ def test_temperature_and_confusion_are_found_together(noise, rate, shift):
     logits, probs, targets = drawn_rows(noise(0.1), shift)
     found = fit(noise(rate), 1.5 * logits, targets, shift)
     np.testing.assert_allclose(found.temperature, 1.5, rtol=0.05)
-    np.testing.assert_allclose(noise_rate(found.confusion), 0.1, atol=0.02)
-    np.testing.assert_allclose(found.confusion, noise(0.1), atol=0.02)
+    np.testing.assert_allclose(noise_rate(found.errors), 0.1, atol=0.02)
+    np.testing.assert_allclose(found.errors, noise(0.1), atol=0.02)
     np.testing.assert_allclose(jax.nn.softmax(found.logits), probs, atol=0.02)
     if noise is uniform_noise:
-        np.testing.assert_allclose(found.confusion @ found.transition, noise(rate), atol=1e-5)
+        np.testing.assert_allclose(found.errors @ found.transition, noise(rate), atol=1e-5)
 
 
 def test_the_temperature_listens_to_the_training_rows():
@@ -196,46 +196,53 @@ def test_the_temperature_listens_to_the_training_rows():
     np.testing.assert_allclose(found.temperature, 2, rtol=0.02)
 
 
-def make_head(scale):
-    """What `purify` leaves of its rounds, logits and all that is told on their scale times `scale`."""
+def make_fitted(scale):
+    """What the rounds of `purify` leave, logits and all temperatures times `scale`; and the clean rows."""
     rng = np.random.default_rng(0)
     weights = scale * np.array([[2.0, -1.0, -1.0], [0.0, 1.0, -1.0], [0.3, 0.0, 0.0]])
     scalars = (np.float32(value * scale) for value in (0.5, 0.1, 1.2))
-    head = Head(jnp.asarray(weights, jnp.float32), jnp.asarray(cyclic(0.2), jnp.float32), *scalars, None)
+    one = LabelModel(jnp.asarray(weights, jnp.float32), jnp.asarray(cyclic(0.2), jnp.float32), *scalars)
     true = rng.integers(3, size=60)
     centres = np.array([[1.5, 0.0, 1.0], [-0.7, 1.2, 1.0], [-0.7, -1.2, 1.0]])
     features = centres[true] + rng.normal(size=(60, 3)) * [1, 1, 0]
-    clean = clean_lib.make(jnp.asarray(features, jnp.float32), jnp.asarray(true), 3, 3, jax.random.key(0))
-    # Held-out rows are three times as sure, and the training rows see no reason for less confidence.
-    evidence = TemperatureEvidence(
-        jnp.float32(np.log(1.2 * scale)), jnp.float32(1000), jnp.array([0.2, 0.3, 0.5])
-    )
-    held_out = 3 * clean.features @ (head.weights / head.temperature)
-    return head, Snapshot(None, None, None, None, held_out, evidence), clean
+    clean = clean_set.make(jnp.asarray(features, jnp.float32), jnp.asarray(true), 3, 3, jax.random.key(0))
+    # Held-out logits are three times as large, and the training rows see no reason for less confidence.
+    evidence = TemperatureEvidence(jnp.float32(np.log(1.2 * scale)), jnp.float32(1000))
+    held_out = 3 * clean.features @ (one.weights / one.temperature)
+    model = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], one)
+    return FittedModel(model, held_out, evidence, jnp.array([0.2, 0.3, 0.5])), clean
 
 
 def test_the_scale_of_the_logits_does_not_matter():
-    """As long as temperatures are told on it."""
-    found = [
-        classifier_errors.separate_classifier_errors(*make_head(scale), PurifyConfig())
+    """As long as temperatures are on the same scale."""
+    final, same = (
+        classifier_errors.separate_classifier_errors(*make_fitted(scale), PurifyConfig())
         for scale in (1.0, 3.0)
-    ]
-    (noise, head, logits), (same_noise, same_head, same_logits) = found
-    np.testing.assert_allclose(same_noise, noise, atol=1e-4)
-    np.testing.assert_allclose(same_head.confusion, head.confusion, atol=1e-4)
-    np.testing.assert_allclose(same_head.temperature, 3 * head.temperature, rtol=1e-4)
-    np.testing.assert_allclose(same_logits, logits, atol=1e-3)
-
-
-def test_the_head_knows_what_was_told_apart():
-    head, best, clean = make_head(1.0)
-    noise, told, _ = classifier_errors.separate_classifier_errors(head, best, clean, PurifyConfig())
-    assert 0.01 < noise_rate(told.confusion) < noise_rate(head.transition)
-    np.testing.assert_allclose(
-        noise, classifier_errors.remove_noise_rate(head.transition, noise_rate(told.confusion)), atol=1e-5
     )
-    np.testing.assert_array_equal(told.learned_transition, head.transition)
-    assert noise_rate(told.transition) < noise_rate(noise)
+    np.testing.assert_allclose(same.noise, final.noise, atol=1e-4)
+    np.testing.assert_allclose(same.errors, final.errors, atol=1e-4)
+    np.testing.assert_allclose(same.model.temperature, 3 * final.model.temperature, rtol=1e-4)
+    np.testing.assert_allclose(same.held_out, final.held_out, atol=1e-3)
+
+
+def test_labels_are_written_with_less_noise_than_the_classifier_learned_from():
+    fitted, clean = make_fitted(1.0)
+    final = classifier_errors.separate_classifier_errors(fitted, clean, PurifyConfig())
+    learned = fitted.model.transition[0]
+    assert 0.01 < noise_rate(final.errors) < noise_rate(learned)
+    np.testing.assert_allclose(
+        final.noise, classifier_errors.remove_noise_rate(learned, noise_rate(final.errors)), atol=1e-5
+    )
+    np.testing.assert_array_equal(final.model.transition, learned)
+    assert noise_rate(final.trusted) < noise_rate(final.noise)
+
+
+def test_without_the_posterior_nothing_is_separated():
+    fitted, clean = make_fitted(1.0)
+    final = classifier_errors.separate_classifier_errors(fitted, clean, PurifyConfig(posterior=False))
+    assert final.errors is None
+    for matrix in (final.noise, final.trusted):
+        np.testing.assert_array_equal(matrix, fitted.model.transition[0])
 
 
 def test_caution_takes_off_what_is_in_doubt():

@@ -9,9 +9,10 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from dmlp_jax import PurifyConfig, purify
 from dmlp_jax.purifier.base import errors, ridge, temperature
-from dmlp_jax.purifier.posterior import lda, temperature_evidence
-from dmlp_jax.purifier.posterior.e_step import Head
-from dmlp_jax.purifier.posterior.state import Precomputed, Snapshot
+from dmlp_jax.purifier.base.temperature import TemperatureEvidence
+from dmlp_jax.purifier.posterior import lda
+from dmlp_jax.purifier.posterior.e_step import LabelModel
+from dmlp_jax.purifier.posterior.state import FittedModel, Precomputed
 from dmlp_jax.purifier.rows import chunks
 from dmlp_jax.purifier.rows import clean_set as clean_lib
 from dmlp_jax.purifier.rows.clean_set import CleanSet
@@ -29,7 +30,7 @@ def make_sums(rng, rows=400, width=6, classes=3):
 def fit(features, soft, penalty):
     moment = jnp.asarray(features.T @ soft, jnp.float32)
     plain = jnp.asarray(features[:, :-1], jnp.float32)
-    factor = ridge.factor(ridge.gram(plain), penalty)
+    factor = ridge.inverse(ridge.gram(plain), penalty)
     return np.asarray(lda.fit(moment, jnp.float32(len(features)), factor))
 
 
@@ -127,21 +128,20 @@ def test_clean_rows_of_weight_two_count_twice(monkeypatch):
         jnp.asarray(features[40:], jnp.float32), jnp.arange(20) % classes, classes, folds, jax.random.key(0)
     )
     ones = np.ones(folds + 1, np.float32)
-    head = Head(
+    model = LabelModel(
         jnp.asarray(rng.normal(size=(folds + 1, width + 1, classes)), jnp.float32),
         jnp.asarray(rng.dirichlet(np.ones(classes), size=(folds + 1, classes)), jnp.float32),
-        0.1 * ones, 0.0 * ones, ones, None,
+        0.1 * ones, 0.0 * ones, ones,
     )  # fmt: skip
 
     def averaged(clean, val_weight):
-        shared = Precomputed(gram, ridge.gram(clean.features), None, total, None, None)
-        evidence = temperature_evidence.TemperatureEvidence(
-            jnp.float32(0), jnp.float32(0), jnp.full(classes, 1 / classes)
-        )
-        start = Snapshot(None, None, None, head, clean_lib.held_out(head.weights[:-1], clean), evidence)
+        shared = Precomputed(gram, ridge.gram(clean.features), None, total, None)
+        held_out = clean_lib.held_out(model.weights[:-1], clean)
+        evidence = TemperatureEvidence(jnp.float32(0), jnp.float32(0))
+        start = FittedModel(model, held_out, evidence, jnp.full(classes, 1 / classes))
         common = lda.scatter(shared, clean, val_weight)
         found = lda._averaged(start, common, train, clean, PurifyConfig(val_weight=val_weight))
-        return found.head
+        return found.model
 
     def again(leaf, axis):
         return jnp.concatenate([leaf, leaf], axis=axis)
