@@ -5,9 +5,7 @@ import pytest
 from dmlp_jax import PurifyConfig, purify
 from dmlp_jax.purifier import choose
 from dmlp_jax.purifier.base import reliability
-from tests.conftest import make_blobs
-
-SHORT = PurifyConfig(steps=30)
+from tests.conftest import SHORT, make_blobs
 
 
 def binned_by_hand(confidence, right, weight):
@@ -66,8 +64,9 @@ def test_bins_hold_every_clean_row_and_agree_with_the_score(known):
     assert np.all(means <= (places + 1) / reliability.BINS + 1e-4)
 
 
-def test_with_too_many_triples_only_some_clean_rows_are_asked(monkeypatch):
+def test_with_too_many_triples_only_some_clean_rows_are_asked(monkeypatch, own_programs):
     features, given, val, _ = make_blobs(3)
+    whole = purify(features, given, val, config=SHORT)
     asked = []
     expected = reliability.expected
 
@@ -78,10 +77,8 @@ def test_with_too_many_triples_only_some_clean_rows_are_asked(monkeypatch):
     monkeypatch.setattr(reliability, "expected", noted)
     # 30 rows and 3 x 3 pairs of classes each.
     monkeypatch.setattr(choose, "TRIPLES", 30 * 9 // 2)
-    # A number of rounds of its own: the program is not one that was compiled before.
-    result = purify(features, given, val, config=PurifyConfig(steps=31))
+    result = purify(features, given, val, config=SHORT)
     assert asked == [15]
-    whole = purify(features, given, val, config=SHORT)
     np.testing.assert_allclose(np.sum(result.reliability["rows"]), 30, rtol=1e-4)
     found, wanted = (r.scores["purified"]["accuracy"] for r in (result, whole))
     np.testing.assert_allclose(found, wanted, atol=0.1)
