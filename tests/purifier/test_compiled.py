@@ -28,9 +28,8 @@ def traces(monkeypatch):
     return found
 
 
-def test_new_values_compile_nothing_new(blobs, traces):
+def test_new_values_compile_nothing_new(blobs, traces, own_programs):
     features, given, val, _ = blobs
-    programs._program.cache_clear()
     purify(features, given, val, config=FIXED)
     assert len(traces) == 1
     purify(features, make_blobs(0, noise=0.2)[1], val, config=FIXED)
@@ -43,7 +42,6 @@ def test_new_values_compile_nothing_new(blobs, traces):
     assert len(traces) == 2
     purify(features, given, val, config=FIXED)
     assert len(traces) == 2
-    programs._program.cache_clear()
 
 
 @pytest.fixture
@@ -56,9 +54,8 @@ def on_disk(blobs, tmp_path):
     return maps
 
 
-def test_files_of_one_shape_share_a_program(blobs, on_disk, traces):
+def test_files_of_one_shape_share_a_program(blobs, on_disk, traces, own_programs):
     _, given, val, _ = blobs
-    programs._disk_program.cache_clear()
     expected = purify(on_disk[0], given, val, config=FIXED)
     assert len(traces) == 1
     reverse = purify(on_disk[1], given[::-1], val, config=FIXED)
@@ -87,7 +84,7 @@ def test_a_callers_program_keeps_its_file(blobs, on_disk):
         np.testing.assert_allclose(constant(), expected, atol=1e-5)
 
 
-def test_the_oldest_program_is_forgotten():
+def test_the_oldest_program_is_forgotten(own_programs):
     first = weakref.ref(programs._program(2, None, ("first",)))
     kept = weakref.ref(programs._program(2, None, (0,)))
     for number in range(1, programs.PROGRAMS):
@@ -95,17 +92,15 @@ def test_the_oldest_program_is_forgotten():
     gc.collect()
     assert first() is None
     assert kept() is not None
-    programs._program.cache_clear()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_a_forgotten_program_takes_no_memory_maps(blobs):
+def test_a_forgotten_program_takes_no_memory_maps(blobs, own_programs):
     def maps():
         gc.collect()
         return len(Path("/proc/self/maps").read_text().splitlines())
 
     features, given, val, _ = blobs
-    programs._program.cache_clear()
     before = maps()
     purify(features, given, val, config=FIXED)
     taken = maps() - before

@@ -47,6 +47,12 @@ def test_classes_that_are_equally_probable_share_the_hit():
     np.testing.assert_allclose(hits, 0.25)
 
 
+@pytest.fixture(scope="module")
+def whole():
+    features, given, val, _ = make_blobs(3)
+    return purify(features, given, val, config=SHORT)
+
+
 @pytest.mark.parametrize("known", [False, True], ids=["expected", "given labels known"])
 def test_bins_hold_every_clean_row_and_agree_with_the_score(known):
     features, given, val, _ = make_blobs(3)
@@ -64,9 +70,8 @@ def test_bins_hold_every_clean_row_and_agree_with_the_score(known):
     assert np.all(means <= (places + 1) / reliability.BINS + 1e-4)
 
 
-def test_with_too_many_triples_only_some_clean_rows_are_asked(monkeypatch, own_programs):
+def test_with_too_many_triples_only_some_clean_rows_are_asked(whole, monkeypatch, own_programs):
     features, given, val, _ = make_blobs(3)
-    whole = purify(features, given, val, config=SHORT)
     asked = []
     expected = reliability.expected
 
