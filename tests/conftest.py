@@ -54,12 +54,17 @@ SHORT = PurifyConfig(steps=30)
 FIXED = PurifyConfig(steps=30, selection=False, weight_decay=(0.3,))
 
 
+def fresh_programs():
+    """What keeps the compiled programs of `purify`, by name, and has none yet."""
+    names = ("_program", "_disk_program")
+    return {name: lru_cache(compiled.PROGRAMS)(getattr(compiled, name).__wrapped__) for name in names}
+
+
 @pytest.fixture
 def own_programs(monkeypatch):
     """Programs of before are not used, those of the test not kept: for tests that change what is compiled."""
-    for name in ("_program", "_disk_program"):
-        function = getattr(compiled, name).__wrapped__
-        monkeypatch.setattr(compiled, name, lru_cache(compiled.PROGRAMS)(function))
+    for name, programs in fresh_programs().items():
+        monkeypatch.setattr(compiled, name, programs)
 
 
 def accuracy(labels, true):

@@ -39,6 +39,7 @@ def test_given_labels_need_only_be_better():
     assert found == [0, 4]
 
 
+@pytest.mark.slow
 def test_given_labels_that_are_known_to_be_right_are_kept():
     """A classifier on weak features would change some; the clean rows' given labels say not to."""
     features, _, (val_features, val_labels), true = make_blobs(1)
@@ -71,6 +72,7 @@ def test_labels_without_noise_are_left_alone():
     assert accuracy(found.labels, true) >= 0.998
 
 
+@pytest.mark.slow
 def test_noise_that_hides_behind_a_weak_classifier_is_not_trusted():
     """Clean rows that say next to nothing leave open that T is all wrong: no reason to believe the labels."""
     rng = np.random.default_rng(0)
@@ -85,6 +87,7 @@ def test_noise_that_hides_behind_a_weak_classifier_is_not_trusted():
     assert float(np.mean(found.confidence)) < 0.7
 
 
+@pytest.mark.slow
 def test_a_worse_purification_gives_way_to_the_baseline(monkeypatch, own_programs):
     """A purification that ends in a classifier which knows nothing: the best probe must give the labels."""
     rng = np.random.default_rng(0)

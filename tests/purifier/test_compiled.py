@@ -54,8 +54,9 @@ def on_disk(blobs, tmp_path):
     return maps
 
 
-def test_files_of_one_shape_share_a_program(blobs, on_disk, traces, own_programs):
+def test_files_of_one_shape_share_a_program(blobs, on_disk, traces):
     _, given, val, _ = blobs
+    programs._disk_program.cache_clear()
     expected = purify(on_disk[0], given, val, config=FIXED)
     assert len(traces) == 1
     reverse = purify(on_disk[1], given[::-1], val, config=FIXED)
@@ -73,6 +74,7 @@ def test_threads_that_share_a_program_read_their_own_files(blobs, on_disk):
         np.testing.assert_array_equal(probs, expected[number % 2])
 
 
+@pytest.mark.slow
 def test_a_callers_program_keeps_its_file(blobs, on_disk):
     _, given, val, _ = blobs
     expected = purify(on_disk[0], given, val, config=FIXED).probs

@@ -227,13 +227,19 @@ def test_no_lapack_call_of_the_whole_program_is_batched(blobs):
     assert not [line for line in calls if re.search(r"tensor<\d+x\d+x\d+xf32>", line)]
 
 
-def test_works_with_64_bit_types_switched_on():
+@pytest.mark.parametrize(
+    "config",
+    [
+        "PurifyConfig(steps=3, race_steps=2)",
+        pytest.param("PurifyConfig.paper(steps=3)", marks=pytest.mark.slow),
+    ],
+)
+def test_works_with_64_bit_types_switched_on(config):
     code = (
         "import jax, numpy as np; jax.config.update('jax_enable_x64', True)\n"
         "from dmlp_jax import PurifyConfig, purify\n"
         "from tests.conftest import accuracy, make_blobs\n"
         "f, g, v, _ = make_blobs(0)\n"
-        "for config in (PurifyConfig(steps=3), PurifyConfig.paper(steps=3)):\n"
-        "    assert purify(f.astype('float64'), g, v, config=config).probs.dtype == np.float32\n"
+        f"assert purify(f.astype('float64'), g, v, config={config}).probs.dtype == np.float32\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=300)

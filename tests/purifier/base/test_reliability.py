@@ -70,6 +70,7 @@ def test_bins_hold_every_clean_row_and_agree_with_the_score(known):
     assert np.all(means <= (places + 1) / reliability.BINS + 1e-4)
 
 
+@pytest.mark.slow
 def test_with_too_many_triples_only_some_clean_rows_are_asked(whole, monkeypatch, own_programs):
     features, given, val, _ = make_blobs(3)
     asked = []
