@@ -111,7 +111,11 @@ def test_a_worse_purification_gives_way_to_the_baseline(monkeypatch, own_program
     assert accuracy(fallen.labels, labels[:300]) > accuracy(unchecked.labels, labels[:300]) + 0.3
 
 
-@pytest.mark.parametrize("config", [SHORT, PurifyConfig.paper(steps=5)], ids=["default", "paper"])
+@pytest.mark.parametrize(
+    "config",
+    [SHORT, pytest.param(PurifyConfig.paper(steps=5), marks=pytest.mark.slow)],
+    ids=["default", "paper"],
+)
 def test_classes_of_a_single_clean_row_are_counted(config):
     features, given, (val_features, val_labels), _ = make_blobs(1, val_rows=84)
     kept = np.concatenate(

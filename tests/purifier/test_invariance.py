@@ -63,7 +63,8 @@ def test_columns_that_say_nothing_do_not_matter(blobs, fixed):
     assert np.mean(np.asarray(found.labels) == np.asarray(fixed.labels)) > 0.97
 
 
-@pytest.mark.parametrize("kind", [pytest.param(np.int16, marks=slow), np.uint8])
+@slow
+@pytest.mark.parametrize("kind", [np.int16, np.uint8])
 def test_features_may_be_integers(blobs, kind):
     features, given, (val_features, val_labels), _ = blobs
     low, high = features.min(), features.max()

@@ -184,6 +184,7 @@ def test_given_labels_of_clean_rows_are_scored(blobs):
     assert np.isfinite(found.scores["purified"]["accuracy"])
 
 
+@pytest.mark.slow
 def test_label_history_ends_in_the_labels_of_the_last_round(blobs):
     features, given, val, true = blobs
     config = dataclasses.replace(FIXED, keep_label_history=True)
@@ -193,6 +194,7 @@ def test_label_history_ends_in_the_labels_of_the_last_round(blobs):
     assert accuracy(found.history["labels"][-1], true) > accuracy(given, true)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [{"ipc": True}, {"posterior": False}], ids=str)
 def test_ablations_change_the_result(blobs, fixed, change):
     features, given, val, _ = blobs
@@ -227,13 +229,8 @@ def test_no_lapack_call_of_the_whole_program_is_batched(blobs):
     assert not [line for line in calls if re.search(r"tensor<\d+x\d+x\d+xf32>", line)]
 
 
-@pytest.mark.parametrize(
-    "config",
-    [
-        "PurifyConfig(steps=3, race_steps=2)",
-        pytest.param("PurifyConfig.paper(steps=3)", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("config", ["PurifyConfig(steps=3, race_steps=2)", "PurifyConfig.paper(steps=3)"])
 def test_works_with_64_bit_types_switched_on(config):
     code = (
         "import jax, numpy as np; jax.config.update('jax_enable_x64', True)\n"

@@ -53,7 +53,9 @@ def whole():
     return purify(features, given, val, config=SHORT)
 
 
-@pytest.mark.parametrize("known", [False, True], ids=["expected", "given labels known"])
+@pytest.mark.parametrize(
+    "known", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["expected", "given labels known"]
+)
 def test_bins_hold_every_clean_row_and_agree_with_the_score(known):
     features, given, val, _ = make_blobs(3)
     # A third of the clean rows were given a wrong label.
@@ -91,6 +93,7 @@ def test_with_too_many_triples_only_some_clean_rows_are_asked(whole, monkeypatch
     assert np.mean(np.asarray(result.labels) == whole.labels) > 0.99
 
 
+@pytest.mark.slow
 def test_the_paper_preset_holds_nothing_out():
     features, given, val, _ = make_blobs(3)
     result = purify(features, given, val, config=PurifyConfig.paper(steps=5))
