@@ -223,7 +223,8 @@ def test_rows_of_weight_zero_do_not_count(blobs):
     np.testing.assert_allclose(found.probs[:250], reference.probs[:250], atol=1e-3)
 
 
-@pytest.mark.parametrize("kind", [np.float64, pytest.param(jnp.bfloat16, marks=slow)])
+@slow
+@pytest.mark.parametrize("kind", [np.float64, jnp.bfloat16])
 def test_any_float_and_integer_type(blobs, fixed, kind):
     features, given, (val_features, val_labels), _ = blobs
     found = purify(
