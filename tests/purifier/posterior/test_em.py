@@ -14,6 +14,7 @@ from dmlp_jax.purifier.probes import Probe
 from dmlp_jax.purifier.rows import chunks
 from dmlp_jax.purifier.rows import clean_set as clean_lib
 
+slow = pytest.mark.slow
 N, M, D, C, FOLDS, STEPS = 90, 24, 5, 3, 2, 4
 
 
@@ -121,7 +122,7 @@ def in_numpy(features, given, clean, weights, memory, decay, val_weight):
     return found
 
 
-@pytest.mark.parametrize("steps", [1, 2, STEPS])
+@pytest.mark.parametrize("steps", [pytest.param(1, marks=slow), pytest.param(2, marks=slow), STEPS])
 def test_rounds_are_a_plain_loop(steps):
     rng = np.random.default_rng(0)
     true = np.arange(N + M) % C
