@@ -1,7 +1,7 @@
-"""What the accuracy of `purify` is compared with: peers that see what it sees, the clean set included.
+"""Implements the methods that the accuracy of `purify` is compared with; all of them use the clean set too.
 
-Logistic regressions, a vote of nearest neighbours and confident learning, all on one standardisation of the
-features and tuned by held-out clean rows, as the baselines of dmlp_jax/purifier/probes.py are.
+Logistic regressions, a nearest-neighbour vote and confident learning, all on the same standardised features
+and tuned on held-out clean rows, as the baselines of dmlp_jax/purifier/probes.py are.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,10 +1,10 @@
-"""What bad input does to dmlp_jax: each case with the outcome, as a table.
+"""Tabulates what dmlp_jax does with bad input: an error, or labels.
 
     python benchmarks/bad_input.py
 
-The cases are those that were tried on cleanlab 2.9: what its `find_label_issues` is given goes to `purify`,
-what its `CleanLearning` is given to `LabelPurifier`, what its `Datalab` is given to `dmlp-purify`. An outcome
-is either an error, with its type and message, or labels.
+The cases were first tried on cleanlab 2.9. Inputs of its `find_label_issues` are given to `purify`, those of
+its `CleanLearning` to `LabelPurifier`, those of its `Datalab` to `dmlp-purify`. An outcome is either an
+error, with its type and message, or labels.
 """
 
 import contextlib
@@ -256,7 +256,7 @@ def main() -> None:
         _, text = outcome(case)
         rows.append([case.name, text.replace("|", "\\|")])
         print(" | ".join(rows[-1]), flush=True)
-    write("bad_input", "Bad inputs, and what dmlp_jax does", markdown(["input", "outcome"], rows))
+    write("bad_input", "How dmlp_jax handles bad input", markdown(["input", "outcome"], rows))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
-"""How many clean rows a class needs: label accuracy of purified labels and of the probes, as a curve.
+"""Measures label accuracy of purified labels and of the probes by the number of clean rows per class.
 
     python benchmarks/clean_set_size.py
 
-scikit-learn's 1,797 digits, whose 64 pixels are the features, or features from a file (see tasks.py). Every
-size has the same number of training rows; what is left over is not used. Also draws docs/clean_set_size.svg.
+The data are scikit-learn's 1,797 digits, whose 64 pixels are the features, or features from a file (see
+tasks.py). Every size has the same number of training rows; surplus rows are not used. Also draws
+docs/clean_set_size.svg.
 """
 
 import argparse

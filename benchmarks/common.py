@@ -1,4 +1,4 @@
-"""What every benchmark shares: where it ran, and how its table is written down."""
+"""Provides what all benchmarks share: provenance (hardware, versions, commit) and the result files."""
 
 import os
 import platform

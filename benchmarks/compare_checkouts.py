@@ -1,11 +1,11 @@
-"""Compares what two checkouts of dmlp_jax compute on this machine: every bit of `purify`, and the demo's run.
+"""Compares the results of two checkouts of dmlp_jax bit by bit: `purify`, and a run of the demo.
 
     python benchmarks/compare_checkouts.py BEFORE AFTER
     python benchmarks/compare_checkouts.py BEFORE AFTER --demo
 
-BEFORE and AFTER are folders that hold a checkout. Each case runs in a process of its own per checkout,
-through the public names only, so that modules may have moved in between. The exit status is 0 where all
-arrays are equal bit for bit (with `--tolerance`: floats within it, all else equal), and 1 where not.
+BEFORE and AFTER are folders of checkouts. Each case runs in a separate process per checkout and uses public
+names only, so that modules may have moved in between. The exit status is 0 if all arrays are equal bit for
+bit (with `--tolerance`: floats within it, all else equal), and 1 otherwise.
 """
 
 import argparse

@@ -1,10 +1,10 @@
-"""Coupled purifiers beside the decoupled one on digits: the paper's Table 6 in small.
+"""Compares coupled purifiers with the decoupled one on digits, a small version of the paper's Table 6.
 
     python benchmarks/coupled_digits.py --seeds=3 --workdir=runs/coupled
 
 Every seed draws its own test set, clean images, noise and SimCLR encoder. All methods of a seed share them.
-The coupled ones start from the given labels, with a fresh network or with the encoder; the decoupled one is
-cross-entropy on what the purifier makes of the encoder's features, with the same two starts. No constant was
+The coupled methods start from the given labels, with a fresh network or with the encoder. The decoupled one
+is cross-entropy on labels purified on the encoder's features, with the same two starts. No constant was
 chosen on these seeds. Finished networks are kept in the workdir and not trained again.
 """
 

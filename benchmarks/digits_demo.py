@@ -1,4 +1,4 @@
-"""The demo over several seeds: labels before and after beside the trivial baselines, and what networks learn.
+"""Measures label and test accuracy of the digits demo over several seeds, beside the trivial baselines.
 
     python benchmarks/digits_demo.py --seeds=10 --rates=0.8 --workdir=runs/benchmark
 

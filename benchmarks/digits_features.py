@@ -1,4 +1,4 @@
-"""The demo's SimCLR features of scikit-learn's digits, as a file for the other benchmarks.
+"""Writes the demo's SimCLR features of scikit-learn's digits to a file for the other benchmarks.
 
 python benchmarks/digits_features.py --workdir=runs/benchmark_digits/features --out=data/digits_features.npz
 """

@@ -1,4 +1,4 @@
-"""Floating-point operations of a traced function, and how many a device can do in a second."""
+"""Counts the floating-point operations of a traced function, and gives the peak rate of devices."""
 
 import math
 import time

@@ -1,9 +1,9 @@
-"""Runs dmlp_jax and kills it, SIGKILL, at the k-th time that it writes something in its workdir.
+"""Runs dmlp_jax and kills it with SIGKILL at its k-th write in the workdir.
 
     python benchmarks/kill_at_write.py WORKDIR K LOG --workdir=WORKDIR ...
 
-Counted are files opened for writing, renamings, and folders made or removed, just before they happen; what
-TensorStore writes in C++ is not seen. With K = 0 nothing is killed and the count is written to LOG.
+Writes are files opened for writing, renamings, and folders made or removed, counted just before they happen;
+TensorStore's writes in C++ are not counted. With K = 0 nothing is killed and the count is written to LOG.
 """
 
 import os

@@ -1,11 +1,11 @@
-"""What can be done without any clean row: label accuracy of `LabelPurifier`, beside cleanlab and a clean set.
+"""Measures label accuracy of `LabelPurifier` without clean rows, beside cleanlab and a clean set.
 
     python benchmarks/no_clean_set.py --features=data/cifar10_features.npz --rows=10000
 
-`drawn` takes a fifth of the rows for clean, those whose labels are likely right (`likely_clean`);
-`at random` takes any fifth; `cleanlab` replaces the labels that confident learning flags by the prediction
-of a cross-validated logistic regression, its penalty chosen by how well it predicts given labels. It comes
-with the extra `benchmarks`; --no-cleanlab leaves it out.
+`drawn` uses a fifth of the rows as clean, those whose labels are likely right (`likely_clean`); `at random`
+uses any fifth; `cleanlab` replaces the labels that confident learning flags by the prediction of a
+cross-validated logistic regression, whose penalty is chosen by its accuracy on given labels. It needs the
+extra `benchmarks`; --no-cleanlab leaves it out.
 """
 
 import argparse

@@ -1,14 +1,15 @@
-"""Label-free features of Debian's packages, to be told apart by section: 50 unequal classes, real mistakes.
+"""Makes label-free features of Debian's packages, classed by section: 50 unequal classes, real label noise.
 
     python benchmarks/package_features.py --out=data/package_features.npz
 
-Who packages a program says in its source which section it belongs to; the archive's masters overrule them in
-one of 25 packages. The former are the given labels, the latter the true ones, though some of these are out of
-date themselves: one in eight of the differences is a package that its packager has retired to 'oldlibs'.
+The packager of a program states its section in the source package; the archive's maintainers override it for
+one of 25 packages. The packagers' sections are the given labels, the archive's are the true labels, though
+some of these are out of date: one in eight of the differences is a package that its packager has retired to
+'oldlibs'.
 
-The features are what a package says of itself (name, description in one line, dependencies): TF-IDF of words
-and of pieces of words, then truncated singular value decomposition (latent semantic analysis; Deerwester et
-al. 1990). They know no section; a linear probe tells at the end how good they are. Both indices, 18 MB, are
+The features come from the package's name, one-line description and dependencies: TF-IDF of words and of parts
+of words, then truncated singular value decomposition (latent semantic analysis; Deerwester et al. 1990). They
+do not use the section; the script prints the accuracy of a linear probe at the end. Both indices, 18 MB, are
 fetched from --archive, a URL or a folder. The file holds train (float16), train_labels, given_labels, names.
 """
 

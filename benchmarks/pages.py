@@ -3,19 +3,19 @@
     python benchmarks/pages.py          # after a measurement: writes every table anew
     python benchmarks/pages.py --check  # names what is not as in the result files, and ends with status 1
 
-A page holds a table between two comments; the first says what to show of which result file:
+A page holds a table between two comments; the first one names the result file and selects columns and rows:
 
     <!-- results: purify_few_clean; columns: noise | purified; rows: noise = sym80 | sym90 -->
 
     <!-- end of results -->
 
-The table stands between them, and below it the line of the result file that says how it was made. After the
-name of the file there may be, in any order and over several lines:
+The script writes the table between them, and below it the last line of the result file, which says how it was
+made. These settings may follow the file's name, in any order and over several lines:
 
-- `columns: a | b`, what to show, in this order; or `without: a | b`, what to leave out;
-- `rows: column = x | y`, the rows that have one of these values there; of several `rows` all must hold;
+- `columns: a | b`, the columns to show, in this order; or `without: a | b`, the columns to leave out;
+- `rows: column = x | y`, the rows with one of these values in that column; several `rows` must all hold;
 - `table: 2`, one table of a file that has several, counted from 1;
-- `text: yes`, also what the file says before the table and, if it is the last one, after it.
+- `text: yes`, also the file's text before the table and, if it is the last table, after it.
 """
 
 import argparse

@@ -1,10 +1,10 @@
-"""Label-free features of CIFAR-10 that anybody can make in minutes on a CPU, for the other benchmarks.
+"""Makes label-free features of CIFAR-10 in minutes on a CPU, for the other benchmarks.
 
     python benchmarks/patch_features.py --cifar=data/cifar10.npz --out=data/patch_features.npz
 
 The single-layer network of Coates, Lee and Ng (2011): whitened 6x6 patches, k-means, triangle activation, sum
-over the image's quadrants; then the leading principal components. No label is read until the end, when a
-linear probe tells how good the features are. The file holds train, test (float16) and their true labels.
+over the image's quadrants; then the leading principal components. Labels are used only at the end, for the
+accuracy of a linear probe. The file holds train, test (float16) and their true labels.
 """
 
 import argparse

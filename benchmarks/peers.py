@@ -1,4 +1,4 @@
-"""What the purifier is timed against: its own matrix products, and the paper's schedule in plain NumPy."""
+"""Implements the purifier's timing references: its matrix products alone, and the paper's preset in NumPy."""
 
 import jax
 import jax.numpy as jnp

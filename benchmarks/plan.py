@@ -1,12 +1,12 @@
-"""Memory and time that purify would take on more rows than fit here, on paper, from constants measured here.
+"""Estimates memory and time of purify for up to a billion rows, from constants measured on this machine.
 
     python benchmarks/plan.py
     python benchmarks/plan.py --rows=1e8 --width=768 --machines=1,16
 
-Two sizes are run, in memory and from disk (see purify_scale.py); the slope between them is what a row costs.
-Cost is linear in the rows (benchmarks/results/purify_scale.md), and in their width wherever the width is well
-above the number of classes. Rows spread over machines need one sum of [d, d] numbers once and of [d, c]
-numbers a round, which is left out.
+Two sizes are run, in memory and from disk (see purify_scale.py); the slope between them is the cost of a row.
+Cost is linear in the rows (benchmarks/results/purify_scale.md), and in their width if the width is well above
+the number of classes. Rows spread over machines need one sum of [d, d] numbers once and one of [d, c] numbers
+per round; these are not included.
 """
 
 import argparse
@@ -67,7 +67,9 @@ def main() -> None:
     header_measured = ["features in", "µs a row", "bytes a row", "GB for none"]
     text = f"Measured at {sizes[0]:,} and {sizes[1]:,} rows:\n\n{markdown(header_measured, measured)}\n\n"
     text += f"On paper:\n\n{markdown(header, rows)}"
-    write(arguments.name, f"Plan for purify, d = {arguments.width}, c = 10, m = 1,000", text)
+    write(
+        arguments.name, f"Estimated memory and time of purify, d = {arguments.width}, c = 10, m = 1,000", text
+    )
 
 
 def constants(sizes: list[int], width: int, place: str, itemsize: int) -> Constants:

@@ -1,11 +1,11 @@
-"""How well pretraining uses the hardware: time of a step by part, model-FLOPs utilisation, PyTorch beside it.
+"""Measures pretraining speed: time of a step by part, model-FLOPs utilisation, PyTorch for comparison.
 
     python benchmarks/pretrain.py --model=resnet18 --method=simclr --batch-size=512 --dtype=bfloat16
 
 The images are random unless --data names a cifar10.npz; speed does not depend on them. Model FLOPs are those
-of the network's convolutions and matrix products, padding included, a backward pass as two forward ones.
-Parts are timed jitted on their own, so their sum is not the whole: fused, a part may cost less, and the line
-for the rest is what remains, input, keys and dispatch included.
+of the network's convolutions and matrix products, padding included; a backward pass counts as two forward
+passes. Each part is jitted and timed separately, so the parts do not sum to the whole: a part may cost less
+when it is fused. The line for the rest is the remainder, including input, keys and dispatch.
 """
 
 import argparse

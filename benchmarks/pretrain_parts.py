@@ -1,4 +1,4 @@
-"""A pretraining step, its parts jitted each on their own, an epoch, and feature extraction, in seconds."""
+"""Times a pretraining step, its separately jitted parts, an epoch, and feature extraction, in seconds."""
 
 import time
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What each part of the purifier adds: the same tasks with a part changed, compared pair by pair.
+"""Runs an ablation of the purifier: each variant has one part changed and is compared on the same tasks.
 
     python benchmarks/purify_ablation.py --features=data/patch_features.npz --rows=10000 --clean-sizes=30,300
 
@@ -60,7 +60,7 @@ def main() -> None:
         "from the preset on the same task ± its standard error. 'Best baseline' is the best of the given "
         "labels and the three probes, picked afterwards.\n\n"
     )
-    write(arguments.name, "What each part of the purifier adds", text + markdown(header, rows))
+    write(arguments.name, "Ablation of the purifier", text + markdown(header, rows))
 
 
 def measure(task: tasks.Task, preset: str) -> dict[str, float]:

@@ -1,10 +1,10 @@
-"""Accuracy of purified labels on stored features, beside the trivial baselines and the paper's preset.
+"""Measures the accuracy of purified labels on stored features, beside the trivial baselines and other tools.
 
     python benchmarks/purify_accuracy.py --features=data/patch_features.npz --name=purify_patches
 
-With --peers=logistic_noisy,knn_vote,cleanlab_argmax also beside those, which takes a minute a task and the
-extra `benchmarks`.
-True labels are read after everything has been chosen. See tasks.py for the files.
+--paper adds the paper's preset. --peers=logistic_noisy,knn_vote,cleanlab_argmax adds these methods, which
+take a minute per task and need the extra `benchmarks`. True labels are used for scoring only, after all
+choices. See tasks.py for the files.
 """
 
 import argparse

@@ -1,10 +1,10 @@
-"""Time and memory of `purify` by the number of rows, in memory and from disk.
+"""Measures time and memory of `purify` by the number of rows, in memory and from disk.
 
     python benchmarks/purify_scale.py
     python benchmarks/purify_scale.py --cases=1000000x768 --places=disk,command --name=purify_scale_wide
 
-Every case runs in a process of its own, whose peak memory is read at the end; from disk it counts the file's
-pages in the system's cache too. The synthetic features are those of purify_speed.py.
+Every case runs in a separate process, whose peak memory is read at the end; for features on disk it includes
+the file's pages in the system's cache. The synthetic features are those of purify_speed.py.
 """
 
 import argparse

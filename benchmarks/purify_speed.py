@@ -1,8 +1,8 @@
-"""Time of `purify`: against its own matrix products run bare, and the paper's preset against NumPy.
+"""Times `purify` against its matrix products alone, and the paper's preset against NumPy.
 
     python benchmarks/purify_speed.py
 
-Synthetic features; all times are of one run of this script, medians after one call that compiles.
+Features are synthetic. All times are from one run of this script: medians, after a first call that compiles.
 """
 
 import argparse

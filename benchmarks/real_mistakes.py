@@ -1,11 +1,11 @@
-"""Which mistakes that people made are found: `purify` beside cleanlab and probes on labels nobody drew.
+"""Measures how many real labelling mistakes `purify`, cleanlab and probes find and correct.
 
     python benchmarks/real_mistakes.py --features=data/package_features.npz
 
-The file of features also holds given_labels, see package_features.py. `cleanlab` is confident learning on
-a cross-validated logistic regression whose penalty the clean rows choose (extra `benchmarks`; left out with
---no-cleanlab), `logistic clean` one on the clean rows alone. Rankings put the row first whose given label is
-least probable. True labels are read after everything has been chosen.
+The file of features also holds given_labels, see package_features.py. `cleanlab` is confident learning with a
+cross-validated logistic regression whose penalty is chosen on the clean rows (extra `benchmarks`; left out
+with --no-cleanlab); `logistic clean` is a logistic regression trained on the clean rows only. Rankings are by
+ascending probability of the given label. True labels are used for scoring only, after all choices.
 """
 
 import argparse
@@ -52,7 +52,7 @@ def main() -> None:
         cells = [mean_and_spread([run[method][column] for run in runs]) for column in COLUMNS]
         wins = sum(run[method]["accuracy"] >= run["given"]["accuracy"] for run in runs)
         rows.append([method.replace("_", " "), *cells, f"{wins} of {len(runs)}"])
-    title = f"Mistakes that people made, {arguments.clean:,} clean rows, {len(runs)} splits"
+    title = f"Real labelling mistakes, {arguments.clean:,} clean rows, {len(runs)} splits"
     write(arguments.name, title, markdown(["labels", *COLUMNS.values(), "runs at or above the given"], rows))
 
 

@@ -1,4 +1,4 @@
-"""Kills runs of the digits demo in every stage, and looks at what they leave and how they end.
+"""Tests crash safety: kills runs of the digits demo in every stage and checks their files and final results.
 
     python benchmarks/reliability.py --trials=200 --minutes=40
 
@@ -6,8 +6,8 @@ A trial starts one stage of a small configuration on a workdir in which the stag
 it with SIGKILL three or four times, and lets the same command finish. Every second trial kills at random
 moments after the data are loaded; the others at the k-th time that the process opens a file in the workdir
 for writing, renames one, or makes or removes a folder there, k drawn at random. After each kill every file in
-the workdir is opened; in the end the stage's results must be those of a run that nobody disturbed, bit for
-bit.
+the workdir is opened and checked; in the end the stage's results must equal those of an uninterrupted run,
+bit for bit.
 """
 
 import argparse
@@ -93,7 +93,7 @@ def report(name: str, counts: dict, failures: list[str], seconds: float) -> None
     listed = "".join(f"\n- {failure}" for failure in failures)
     write(
         name,
-        "Runs that are killed",
+        "Crash safety: runs killed at random",
         markdown(["stage", *columns], rows)
         + "\n\nDigits, a small configuration; SIGKILL to the process and all that it started. Three or four "
         "kills on one workdir, then a rerun that is left alone. 'The same bits': arrays of the npz files, "

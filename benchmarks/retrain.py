@@ -1,11 +1,11 @@
-"""What an epoch of each retraining method costs beside plain cross-entropy, on the same network and rows.
+"""Times an epoch of each retraining method beside plain cross-entropy, on the same network and rows.
 
     python benchmarks/retrain.py --model=small_cnn --side=8 --rows=4096
 
-The rows are random and so are the labels; times are medians over epochs after compilation. DivideMix's floor
-is what its forward and backward passes cost when they are run bare in the same process: for every step one
-training pass over four batches, one forward pass in training mode over four, one in evaluation mode over two,
-and for every epoch an evaluation pass of both networks over all rows.
+Rows and labels are random; times are medians over epochs after compilation. DivideMix's lower bound is the
+time of its forward and backward passes alone, in the same process: for every step one training pass over four
+batches, one forward pass in training mode over four, one in evaluation mode over two, and for every epoch an
+evaluation pass of both networks over all rows.
 """
 
 import argparse

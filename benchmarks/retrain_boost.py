@@ -1,11 +1,12 @@
-"""Every retraining method on the given labels, and on the purified ones: what purification adds to it.
+"""Measures how much purified labels improve the test accuracy of every retraining method.
 
     python benchmarks/retrain_boost.py --rates=0.5,0.8 --seeds=3 --workdir=runs/boost
     python benchmarks/retrain_boost.py --features=data/cifar10_features.npz --sources=given,purified
 
-Without --features on the images of digits, where every seed draws its own test set, clean images, noise,
-encoder and networks. With --features on the rows of an npz with train, train_labels, test and test_labels;
-the networks are multi-layer perceptrons. Finished networks are kept in the workdir and not trained again.
+Without --features the data are images of digits, and every seed draws its own test set, clean images, noise,
+encoder and networks. With --features they are the rows of an npz with train, train_labels, test and
+test_labels, and the networks are multi-layer perceptrons. Finished networks are kept in the workdir and not
+trained again.
 """
 
 import argparse
@@ -46,7 +47,7 @@ def main() -> None:
     parts = []
     for rate in map(float, arguments.rates.split(",")):
         parts.append(table(rate, {m: run(rate, m, arguments) for m in arguments.methods.split(",")}))
-    title = f"What purified labels add to each method, {arguments.seeds} seeds, test accuracy in %"
+    title = f"Retraining on given and on purified labels, {arguments.seeds} seeds, test accuracy in %"
     write(arguments.name, title, "\n\n".join(parts))
 
 

@@ -1,12 +1,12 @@
-"""DMLP as a semi-supervised method beside the peers of the paper's Table 9, on digits.
+"""Compares DMLP with the semi-supervised methods of the paper's Table 9, on digits.
 
     python benchmarks/semi_digits.py --clean=30,100 --seeds=3 --workdir=runs/semi
 
-The clean images are the only labels. As in configs/cifar10_semi.py DMLP is given labels drawn uniformly at
-random for all others; the peers take these without labels; the first row of the table trains on the clean
-images alone. Every seed draws its own test set and clean images, the same for all methods, and all networks
-are the demo's small one. All clean images are trained on, so no epoch is picked: the last one counts.
-Finished networks are kept in the workdir and not trained again.
+Only the clean images are labelled. As in configs/cifar10_semi.py DMLP gets uniformly random labels for all
+other images; the other methods use these images without labels; the first row of the table is trained on the
+clean images only. Every seed draws its own test set and clean images, the same for all methods, and all
+networks are the demo's small one. All clean images are trained on, so none are left for choosing the epoch:
+the last one counts. Finished networks are kept in the workdir and not trained again.
 """
 
 import argparse

@@ -1,9 +1,9 @@
-"""Purification tasks from stored features: a clean set, and training rows under noise.
+"""Makes purification tasks from stored features: a clean set, and training rows with noisy labels.
 
 The features come from an npz with train [n, d] and train_labels [n], such as patch_features.py writes. Splits
 and noisy labels are drawn by seed, or read from a second npz that holds, for every split s, train_index_s,
-val_index_s and the noisy labels <noise>_s of the training rows. The noise `HUMAN` is none that is drawn: it
-stands for the given_labels [n] of the first file, as package_features.py has them.
+val_index_s and the noisy labels <noise>_s of the training rows. The noise `HUMAN` is not drawn: it stands for
+the given_labels [n] of the first file, as written by package_features.py.
 """
 
 import argparse

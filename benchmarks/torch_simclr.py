@@ -1,8 +1,8 @@
-"""The SimCLR step of `pretrain.py` in PyTorch, as one would write it there, and how long it takes.
+"""Times the SimCLR step of `pretrain.py` in idiomatic PyTorch.
 
     python benchmarks/torch_simclr.py '{"model": "resnet18", ...}'
 
-`pretrain.py` runs it in a process of its own, so that the two libraries do not share the device's memory, and
+`pretrain.py` runs it in a separate process, so that the two libraries do not share the device's memory, and
 reads the JSON object in its last line. It uses channels_last, automatic mixed precision for bfloat16, cuDNN's
 search for the fastest convolution, and torch.compile for views, network and loss where a compiler works.
 """

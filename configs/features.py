@@ -1,4 +1,4 @@
-"""Your own features from `--config.data.path=features.npz`; see the README for the arrays in it."""
+"""Your own features from `--config.data.path=features.npz`; docs/your_data.md lists the arrays in it."""
 
 from dmlp_jax.config import default_config
 

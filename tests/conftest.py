@@ -1,6 +1,8 @@
 """Shared by all tests: one compilation cache, one small labelling problem."""
 
 import os
+from functools import lru_cache
+from pathlib import Path
 
 # Fake devices of the multi-device tests share two cores; with fewer threads collectives can hang.
 os.environ.setdefault("NPROC", "16")
@@ -8,6 +10,9 @@ os.environ.setdefault("NPROC", "16")
 import jax
 import numpy as np
 import pytest
+
+from dmlp_jax import PurifyConfig
+from dmlp_jax.purifier import compiled
 
 
 def pytest_configure():
@@ -17,20 +22,49 @@ def pytest_configure():
 
 
 @pytest.fixture(scope="session", autouse=True)
-def compilation_cache(tmp_path_factory):
-    """Lets the processes that tests start reuse what was compiled before."""
-    folder = os.environ.get("DMLP_TEST_CACHE") or str(tmp_path_factory.mktemp("compiled"))
+def compilation_cache(tmp_path_factory, request):
+    """Lets the processes of a run, and those that tests start, reuse what any of them compiled before."""
+    base = tmp_path_factory.getbasetemp()
+    # Each worker of pytest-xdist has a folder of its own in one of the run.
+    shared = base.parent if hasattr(request.config, "workerinput") else base
+    folder = os.environ.get("DMLP_TEST_CACHE") or str(shared / "compiled")
     os.environ["JAX_COMPILATION_CACHE_DIR"] = folder
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     jax.config.update("jax_compilation_cache_dir", folder)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
+# Linux lets a process map 65,530 pieces of memory; a program compiled for CPU takes a thousand.
+MEMORY_MAPS = 30_000
+
+
 @pytest.fixture(scope="module", autouse=True)
 def forget_programs():
-    """Linux lets a process map 65,530 pieces of memory; a program compiled for CPU takes a thousand."""
+    """Modules share what they compile until memory maps might run out."""
     yield
-    jax.clear_caches()
+    maps = Path("/proc/self/maps")
+    if not maps.exists() or maps.read_bytes().count(b"\n") > MEMORY_MAPS:
+        jax.clear_caches()
+
+
+# `purify` is compiled for every shape, type and static setting, which takes far longer than to run it: tests
+# that are not about these call it with `make_blobs` of the usual size and one of these.
+SHORT = PurifyConfig(steps=30)
+# Rounding decides between rounds of equal score: invariances hold to the last digit for a fixed one.
+FIXED = PurifyConfig(steps=30, selection=False, weight_decay=(0.3,))
+
+
+def fresh_programs():
+    """What keeps the compiled programs of `purify`, by name, and has none yet."""
+    names = ("_program", "_disk_program")
+    return {name: lru_cache(compiled.PROGRAMS)(getattr(compiled, name).__wrapped__) for name in names}
+
+
+@pytest.fixture
+def own_programs(monkeypatch):
+    """Programs of before are not used, those of the test not kept: for tests that change what is compiled."""
+    for name, programs in fresh_programs().items():
+        monkeypatch.setattr(compiled, name, programs)
 
 
 def accuracy(labels, true):

@@ -1,1 +1,1 @@
-"""The command `dmlp-purify`: its arguments, what it reads and what it writes."""
+"""Implements the command `dmlp-purify`: its arguments, its input files and its results."""

@@ -1,4 +1,4 @@
-"""`python -m dmlp_jax.cli` is `dmlp-purify`."""
+"""Runs `dmlp-purify` as `python -m dmlp_jax.cli`."""
 
 from dmlp_jax.cli.command import console
 

@@ -1,4 +1,4 @@
-"""`dmlp-purify`: files of features and labels in, purified labels, a list of issues and a report out."""
+"""Runs `dmlp-purify`: reads features and labels, purifies, writes labels, a list of issues and a report."""
 
 import argparse
 import sys
@@ -10,14 +10,14 @@ from dmlp_jax.cli.parser import make_parser
 from dmlp_jax.errors import UserError
 from dmlp_jax.runtime import console as streams
 
-# Share of the variance of all features from which on one of them is said to decide almost alone.
+# Share of the total variance from which on a single feature is reported as dominating.
 ONE_FEATURE = 0.9
-# Rows that this is told from, at most.
+# Most rows that the variances are computed from.
 VARIANCE_ROWS = 1000
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command; returns the exit status: 0, 2 after a mistake of the user's, 130 after Ctrl-C."""
+    """Runs the command; returns the exit status: 0, 2 after an error of the user, 130 after Ctrl-C."""
     try:
         run(make_parser().parse_args(argv))
     except UserError as error:
@@ -28,12 +28,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Reads, purifies, writes.
+    """Reads the input files, purifies the labels and writes the results.
 
     Raises:
-        UserError: a mistake of the user's.
+        UserError: an error of the user, such as a missing file.
     """
-    # Imported late, so that --help and mistakes in arguments do not wait for jax.
+    # Imported late, so that --help and errors in arguments do not wait for jax.
     import jax
     import numpy as np
 
@@ -96,7 +96,7 @@ def _sources(arguments: argparse.Namespace) -> Any:
 
 
 def _draw(arguments: argparse.Namespace) -> Any:
-    """How clean rows are drawn, or None without --draw-clean."""
+    """The function that draws clean rows, or None without --draw-clean."""
     if arguments.draw_clean is None:
         return None
 
@@ -118,7 +118,7 @@ def _image_of(arguments: argparse.Namespace, rows: Any) -> Any:
 
     if arguments.images is None:
         if arguments.image_names is not None:
-            raise UserError("--image-names needs --images, the folder where they lie")
+            raise UserError("--image-names needs --images, the folder of the images")
         return None
     if arguments.image_names is not None:
         names = input_files.read_labels(arguments.image_names)
@@ -138,16 +138,16 @@ def _describe(rows: Any) -> str:
     ]
     if rows.left_out:
         lines.append(
-            f"no features, since they are no numbers or count the rows: {', '.join(map(repr, rows.left_out))}"
+            f"not used as features (row numbers, or not numeric): {', '.join(map(repr, rows.left_out))}"
         )
     lines += _of_one_feature(rows.features)
     return "\n".join(lines)
 
 
 def _of_one_feature(features: Any) -> list[str]:
-    """A line about a feature of a matrix [n, d] that outweighs all others by its unit, else none.
+    """A warning about a feature of a matrix [n, d] that has nearly all the variance; empty if there is none.
 
-    Some rows tell it: on disk or in memory, no copy of the matrix is made.
+    The variances are computed from a sample of the rows, without copying the matrix.
     """
     import numpy as np
 
@@ -155,17 +155,17 @@ def _of_one_feature(features: Any) -> list[str]:
     with np.errstate(invalid="ignore"):
         variances = np.var(some, axis=0)
     largest, total = int(np.argmax(variances)), float(np.sum(variances))
-    # NaN compares as false; `purify` says where it is.
+    # NaN compares as false here; `purify` reports where it is.
     if features.shape[1] < 2 or not variances[largest] > ONE_FEATURE * total:
         return []
     return [
         f"feature {largest}, counted from 0, has {variances[largest] / total:.1%} of the variance of all "
-        "features and decides almost alone; if their units differ, divide each by its standard deviation"
+        "features and dominates the result; if their units differ, divide each by its standard deviation"
     ]
 
 
 def _plain(value: Any) -> Any:
-    """An argument as JSON has it."""
+    """An argument as a JSON value."""
     if isinstance(value, list):
         return [_plain(entry) for entry in value]
     return str(value) if isinstance(value, Path) else value

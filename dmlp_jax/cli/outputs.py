@@ -1,4 +1,4 @@
-"""What `dmlp-purify` leaves: purified.npz, purifier.npz, issues.csv, report.html and summary.json."""
+"""Writes the results of `dmlp-purify`: purified.npz, purifier.npz, issues.csv, report.html, summary.json."""
 
 import contextlib
 import os
@@ -22,17 +22,17 @@ from dmlp_jax.report import findings, page
 from dmlp_jax.report.contents import purifier_arrays
 from dmlp_jax.storage import files
 
-# summary.json is written last: where it is, the others are.
+# summary.json is written last: if it exists, the others do.
 NAMES = ("purified.npz", "purifier.npz", "issues.csv", "report.html", "summary.json")
-# Of the folder inside OUT where the new files wait until all are whole.
+# Prefix of the temporary folder inside OUT, from which complete files are moved into place.
 _PREFIX = ".dmlp-purify."
 
 
 def check_folder(folder: Path, overwrite: bool) -> None:
-    """The folder can take the files; called before anything is computed, and leaves nothing.
+    """Checks that results can be written to the folder, before anything is computed; changes nothing.
 
     Raises:
-        UserError: it is a file, cannot be written to, or holds earlier results that are not to be replaced.
+        UserError: it is a file, cannot be written to, or holds earlier results and `overwrite` is False.
     """
     files.refuse_address(folder, "--out")
     made: list[Path] = []
@@ -68,16 +68,16 @@ def write(
     image_of: Callable[[int], np.ndarray | None] | None = None,
     reviewed: Reviewed | None = None,
 ) -> dict[str, Any]:
-    """Writes the files, all of them or none: earlier results stay until the new ones are whole.
+    """Writes all files or none: earlier results stay until the new files are complete.
 
     Args:
-        folder: is made where it is not there.
-        rows: the problem.
-        result: of `purify`, as NumPy arrays.
+        folder: the folder, made if absent.
+        rows: the noisy and clean rows.
+        result: result of `purify`, as NumPy arrays.
         settings: the command's arguments, 'features', 'seed', 'preset', 'gallery' and 'map' among them.
-        seconds: of the purification, 'compile' and 'run'.
+        seconds: durations of the purification, 'compile' and 'run'.
         image_of: the picture of a noisy row, for the gallery.
-        reviewed: what reviews decided, where `rows` is what they left.
+        reviewed: decisions of reviews; `rows` then are the rows after them.
 
     Returns:
         The contents of summary.json.
@@ -138,7 +138,7 @@ def summarize(
             "name": "given",
             "rate": None,
             "measured_flip_rate": None if true is None else float(np.mean(rows.labels != true)),
-            # The paper's labels are no calibrated probabilities.
+            # The labels of the paper preset are not calibrated probabilities.
             "estimated_flip_rate": None if right is None or settings["preset"] != "default" else 1 - right,
         },
         "drawn": None if rows.noise_rate is None else {"noise_rate": rows.noise_rate},
@@ -162,7 +162,7 @@ def summarize(
 
 
 def table(contents: dict[str, Any]) -> str:
-    """What came out, for the screen: held-out accuracy of each source of labels, and how many changed."""
+    """A printed table: held-out accuracy of each source of labels, and the number of changed labels."""
     known = contents["labels"]["purified"] is not None
     lines = [f"{'labels':<22}{'right on held-out clean rows':>30}{'right, by the true labels':>27}"]
     lines[0] = lines[0] if known else lines[0][:52]
@@ -185,17 +185,19 @@ def _estimates(contents: dict[str, Any]) -> str:
     if given is None:
         return ""
     if not contents["changed"]:
-        return f": with {contents['rows']['val']:,} clean rows their noise cannot be told from none"
+        return f": with {contents['rows']['val']:,} clean rows no label noise can be demonstrated"
     purified = 1 - contents["scores"]["purified"]["estimated_accuracy"]
-    return f"; by estimate {given:.1%} of the given ones are wrong and {purified:.1%} of the purified ones"
+    return (
+        f"; by estimate {given:.1%} of the given labels and {purified:.1%} of the purified labels are wrong"
+    )
 
 
 @contextlib.contextmanager
 def _replacing(folder: Path) -> Iterator[Path]:
-    """A place for the new files, which take the place of the old ones when the block ends well."""
+    """Yields a temporary folder, whose files replace the old ones if the block ends without an error."""
     with files.writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        # What killed commands left would take the space that the new files need.
+        # Temporary files of killed commands would take the space that the new files need.
         for left in folder.glob(f"{_PREFIX}*.tmp"):
             shutil.rmtree(left, ignore_errors=True)
         new = Path(tempfile.mkdtemp(prefix=_PREFIX, suffix=".tmp", dir=folder))
@@ -208,11 +210,11 @@ def _replacing(folder: Path) -> Iterator[Path]:
 
 
 def _replace(folder: Path, new: Path) -> None:
-    """Moves the files of `new` into `folder`; if one cannot be moved, the old ones come back."""
+    """Moves the files of `new` into `folder`; if one cannot be moved, the old files are restored."""
     old = new / "old"
     old.mkdir()
     try:
-        # summary.json goes first and comes last: a command that is killed here leaves none.
+        # summary.json is removed first and written last: a command killed in between leaves none.
         for name in reversed(NAMES):
             if (folder / name).exists():
                 os.replace(folder / name, old / name)

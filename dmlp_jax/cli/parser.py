@@ -1,4 +1,4 @@
-"""The arguments of `dmlp-purify`."""
+"""Defines the arguments of `dmlp-purify`."""
 
 import argparse
 from importlib import metadata
@@ -22,7 +22,7 @@ suspicious rows first), report.html and summary.json."""
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; --help shows what there is")
+        raise UserError(f"{message}; --help lists the arguments")
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -51,15 +51,15 @@ def make_parser() -> argparse.ArgumentParser:
         type=_share,
         nargs="?",
         const=0.2,
-        help="without any: take this part of every class for clean, of rows whose labels are likely right; "
-        "default: %(const)s",
+        help="without clean rows: draw this share of every class, preferring rows whose labels are likely "
+        "right, and use them as clean; default: %(const)s",
     )
     add(
         "--val-given-labels",
         metavar="FILE",
         nargs="?",
         const="same",
-        help="what the noisy source said of the clean rows; no FILE with --val-index and --val-labels",
+        help="the noisy labels of the clean rows; no FILE with --val-index and --val-labels",
     )
     tables = parser.add_argument_group("tables")
     add = tables.add_argument
@@ -67,7 +67,7 @@ def make_parser() -> argparse.ArgumentParser:
     add(
         "--feature-columns",
         metavar="NAMES",
-        help="comma-separated names, or what the names begin with; by default all columns of numbers",
+        help="comma-separated names, or prefixes of names; by default all columns of numbers",
     )
     add("--id-column", metavar="NAME", help="the rows' names, for issues.csv and --images")
     gallery = parser.add_argument_group("the report")
@@ -93,7 +93,7 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="FILE",
         type=Path,
         action="append",
-        help="decisions from this command's report: these rows join the clean ones; may be repeated",
+        help="decisions exported from this command's report: these rows join the clean rows; may be repeated",
     )
     settings = parser.add_argument_group("settings")
     add = settings.add_argument
@@ -115,7 +115,7 @@ def _whole_number(text: str, least: int, most: int) -> int:
 
 
 def _share(text: str) -> float:
-    """A part of the rows."""
+    """A share of the rows, in (0, 1)."""
     try:
         value = float(text)
     except ValueError:
@@ -133,5 +133,5 @@ def _count(text: str) -> int:
 
 
 def _seed(text: str) -> int:
-    """What `jax.random.key` takes."""
+    """A seed in the range of `jax.random.key`."""
     return _whole_number(text, -(2**63), 2**63 - 1)

@@ -1,7 +1,6 @@
-"""Coupled meta purifiers: a network and what corrects its labels learn from each other, step by step.
+"""Implements coupled meta purifiers: a network and a meta model that corrects its labels are trained in turn.
 
-The methods that the DMLP paper compares with (Tables 1 and 6). All of them train the network on labels or
-weights that another model makes, and train that model on the loss of clean images after the network's next
-step. Clean images serve as that meta set; see `meta_set`. What a step can do to that loss is computed in
-`lookahead`.
+These are the methods that the DMLP paper compares with (Tables 1 and 6). All of them train the network on
+labels or weights from a meta model, and train the meta model on the network's loss on clean images (the meta
+set, see `meta_set`) after its next step. `lookahead` computes the gradient of that loss.
 """

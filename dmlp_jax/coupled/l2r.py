@@ -1,13 +1,13 @@
-"""L2R, learning to reweight (Ren et al., ICML 2018): a row weighs as much as it helps the clean rows now.
+"""Implements L2R, learning to reweight (Ren et al., ICML 2018): rows are weighted by their meta gradient.
 
-With L(e) = sum_i e_i l_i and V the clean rows' loss, the weights of a step are
+With L(e) = sum_i e_i l_i and V the loss on the clean rows, the weights of a step are
 
     u_i = max(0, -dV(w - grad L(e)) / de_i at e = 0),    w_i = u_i / sum_j u_j    (0 where all u are).
 
-At e = 0 the look-ahead step does not move, so that the derivative is the inner product <grad l_i(w),
-grad V(w)>. The authors' code has both forms, the look-ahead (`legacy`) and the inner product, its default;
-they are equal, and here the inner products of all rows are one forward pass with a tangent. The decay, which
-the code counts among the losses, takes no part in the products.
+At e = 0 the look-ahead step has length 0, so the derivative is the inner product <grad l_i(w), grad V(w)>.
+The authors' code has both forms, the look-ahead (`legacy`) and the inner product, its default; they are
+equal. Here the inner products of all rows come from one forward-mode pass. The weight decay, which the
+authors' code adds to the losses, is not part of the products.
 """
 
 from typing import NamedTuple
@@ -30,7 +30,7 @@ from dmlp_jax.training.state import TrainState, make_optimizer
 
 
 class L2RState(NamedTuple):
-    """Attributes: `network`; `table`, running weights of the noisy rows [n], 1 for the mean of a batch."""
+    """Attributes: `network`; `table`, running weights of the noisy rows [n], where 1 is a batch's mean."""
 
     network: TrainState
     table: jax.Array
@@ -54,7 +54,7 @@ def make_l2r(settings: ConfigDict, task: Task) -> Method:
         done = TrainingPass(network, state.network, rows["train"].inputs, train_key, axis_name)
         meta_loss, judged = done.clean_gradient(state.network.params, rows["meta"], meta_key)
         slopes = done.target_slopes(lookahead.scaled(-1.0, judged))
-        # The slopes are of the mean loss, L is a sum; the factor between them goes out with the sum of u.
+        # The slopes are of the mean loss, whereas L is a sum; normalising by the sum of u removes the factor.
         weights = normalized(-jnp.sum(slopes * targets, axis=-1), axis_name)
         loss, grads = done.gradient(weights[:, None] * targets)
         after = network.step(state.network, grads, done.batch_stats, None, epoch=batch.epoch)

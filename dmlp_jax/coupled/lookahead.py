@@ -1,4 +1,4 @@
-"""How the loss of clean rows after a training step answers to what the step was trained on.
+"""Computes the gradient of the clean rows' loss after a training step with respect to that step's targets.
 
 Every method here trains its network w on L(w, Q) = -1/b sum_ic Q_ic log p_ic(w), where the targets Q [b, c],
 which need not sum to one, come from a meta model: corrected labels, or given ones times a weight. A step
@@ -6,8 +6,8 @@ leads to w'(Q), and the meta model is trained on the clean rows' loss V(w'(Q)). 
 
     dV/dQ_ic = <grad V(w'), dw'/dQ_ic> = -1/b d/dt log p_ic(w + t u),   u = (dw'/dg)^T grad V(w'),
 
-with g the gradient of L: one forward pass with a tangent, exact, without a second derivative. For a step of
-plain gradient descent, w' = w - rate g, the direction u is -rate grad V(w').
+with g the gradient of L: one forward-mode pass, exact, without a second derivative. For a step of plain
+gradient descent, w' = w - rate g, the direction u is -rate grad V(w').
 """
 
 from collections.abc import Callable
@@ -23,15 +23,15 @@ from dmlp_jax.training.state import TrainState
 
 
 class TrainingPass:
-    """One forward pass of noisy rows in training mode, its derivatives, and what lies a step ahead.
+    """One forward pass of noisy rows in training mode, its derivatives, and the look-ahead gradients.
 
-    Losses are those of this device's rows, gradients the mean over all devices.
+    Losses are those of this device's rows; gradients are means over all devices.
 
     Args:
         network: the network.
-        state: its state, with parameters w.
-        inputs: augmented, [b, ...].
-        key: of dropout, the same on all devices.
+        state: the network's state, with parameters w.
+        inputs: augmented inputs [b, ...].
+        key: key of dropout, the same on all devices.
         axis_name: pmap axis.
 
     Attributes:
@@ -53,7 +53,7 @@ class TrainingPass:
         self.features, self.batch_stats = rest
 
     def gradient(self, targets: jax.Array) -> tuple[jax.Array, Any]:
-        """L and its gradient g for targets [b, c]."""
+        """The loss L and its gradient g for targets [b, c]."""
 
         def loss(logits):
             return jnp.mean(losses.cross_entropy(logits, targets))
@@ -65,7 +65,7 @@ class TrainingPass:
         """dV/dQ [b, c], where L is the mean over this device's rows.
 
         Args:
-            direction: u, as parameters.
+            direction: u, a tree like the parameters.
         """
 
         def log_probs(params):
@@ -75,12 +75,12 @@ class TrainingPass:
         return -tangents / len(tangents)
 
     def clean_gradient(self, params: Any, rows: Rows, key: jax.Array) -> tuple[jax.Array, Any]:
-        """V and its gradient at `params`, by clean rows in training mode.
+        """The clean rows' loss V and its gradient at `params`, in training mode.
 
         Args:
             params: w', or w.
             rows: the clean rows.
-            key: of dropout.
+            key: key of dropout.
         """
         state = self._state._replace(params=params)
         return TrainingPass(self._network, state, rows.inputs, key, self._axis_name).gradient(rows.targets)
@@ -93,14 +93,14 @@ class TrainingPass:
         rows: Rows,
         key: jax.Array,
     ) -> tuple[jax.Array, Any]:
-        """V(w - rate g) and its gradient with respect to what made the targets.
+        """V(w - rate g) and its gradient with respect to the meta model's parameters.
 
         Args:
             targets_of: `meta parameters -> Q [b, c]`.
-            meta_params: where the gradient is wanted.
-            rate: of the look-ahead step, plain gradient descent.
+            meta_params: the meta model's parameters, at which the gradient is taken.
+            rate: learning rate of the look-ahead step, which is plain gradient descent.
             rows: the clean rows.
-            key: of their dropout.
+            key: key of dropout for the clean rows.
         """
         targets, pull = jax.vjp(targets_of, meta_params)
         _, grads = self.gradient(targets)

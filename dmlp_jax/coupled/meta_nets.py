@@ -1,4 +1,4 @@
-"""The small networks that make labels or weights, and how they are trained."""
+"""Defines the meta networks that predict labels or weights, and their optimisers."""
 
 import math
 from typing import Any, NamedTuple
@@ -10,7 +10,7 @@ import optax
 
 
 class MetaState(NamedTuple):
-    """Attributes: `params`, of a meta network; `opt_state`, of its optimiser."""
+    """Attributes: `params`, a meta network's parameters; `opt_state`, its optimiser's state."""
 
     params: Any
     opt_state: optax.OptState
@@ -22,7 +22,7 @@ def init_meta(params: Any, optimizer: optax.GradientTransformation) -> MetaState
 
 
 def update_meta(state: MetaState, grads: Any, optimizer: optax.GradientTransformation) -> MetaState:
-    """One step of the optimiser."""
+    """The state after one step of the optimiser."""
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     return MetaState(optax.apply_updates(state.params, updates), opt_state)
 
@@ -35,8 +35,8 @@ class LabelNet(nn.Module):
     Attributes:
         num_classes: c.
         embedding: width of the noisy label's embedding.
-        width: of the two hidden layers.
-        skip: keep a part alpha of the noisy label, (1 - alpha) g + alpha y', which the network also decides.
+        width: width of the two hidden layers.
+        skip: whether to return (1 - alpha) g + alpha y', with alpha in (0, 1) predicted by the network too.
     """
 
     num_classes: int
@@ -46,11 +46,11 @@ class LabelNet(nn.Module):
 
     @nn.compact
     def __call__(self, features: jax.Array, targets: jax.Array) -> jax.Array:
-        """Corrected labels [b, c], on the simplex.
+        """Corrected labels [b, c]; each row sums to 1.
 
         Args:
             features: h, [b, d].
-            targets: noisy labels y' as distributions [b, c]; a soft one has the mean embedding.
+            targets: noisy labels y' as distributions [b, c]; a soft label has the mean embedding.
         """
         embedded = nn.Dense(
             self.embedding, use_bias=False, kernel_init=nn.initializers.xavier_uniform(), name="embedding"
@@ -66,13 +66,13 @@ class LabelNet(nn.Module):
 
 
 class WeightNet(nn.Module):
-    """A weight in (0, 1) for a loss: one hidden layer of ReLU, then a sigmoid.
+    """Maps a loss to a weight in (0, 1): one hidden layer of ReLU, then a sigmoid.
 
-    Initialised as PyTorch does it, uniformly within 1 / sqrt(inputs), biases too: with biases of zero every
-    unit would be linear on losses, which are positive.
+    Weights and biases are initialised as in PyTorch, uniformly within 1 / sqrt(inputs): with biases of zero
+    every unit would be linear on losses, which are positive.
 
     Attributes:
-        width: of the hidden layer.
+        width: width of the hidden layer.
     """
 
     width: int = 100
@@ -94,15 +94,15 @@ def _uniform_dense(width: int, inputs: int) -> nn.Dense:
 
 
 def adam(lr: float, weight_decay: float) -> optax.GradientTransformation:
-    """Adam whose decay is part of the gradient, as PyTorch's is, on biases too."""
+    """Adam with L2 decay added to the gradient, on biases too, as in PyTorch."""
     return optax.chain(optax.add_decayed_weights(weight_decay), optax.adam(lr))
 
 
 def amsgrad(lr: float, b1: float = 0.9, b2: float = 0.999, eps: float = 1e-8) -> optax.GradientTransformation:
-    """AMSGrad (Reddi et al. 2018) with PyTorch's bias correction, which MLC was run with.
+    """AMSGrad (Reddi et al. 2018) with PyTorch's bias correction, which the authors of MLC used.
 
-    optax's takes the maximum of averages that are already corrected. There the first gradients count in full,
-    and one that is large holds down all later steps.
+    optax's version takes the maximum of averages that are already corrected. With it the first gradients
+    count in full, and one large gradient among them shortens all later steps.
     """
 
     def init(params):

@@ -1,9 +1,9 @@
-"""Batches of two kinds: noisy rows to train on, clean rows to judge by.
+"""Makes batches of noisy rows for the network's loss and clean rows for the meta loss.
 
-The clean rows are those at the end of the training set. Nothing else is kept clean: the epoch is chosen on
+The clean rows are the last rows of the training set. There is no further clean set: the epoch is chosen on
 `retrain.select_share` of the same clean images, as for every method. The authors of MLC and MSLC draw clean
-and noisy rows independently, so that most clean images are also among the noisy ones, and MLC takes a second
-clean set to choose the epoch by. Neither is imitated.
+and noisy rows independently, so that most clean images are also among the noisy rows, and MLC uses a second
+clean set to choose the epoch. Neither is done here.
 """
 
 from typing import Any, NamedTuple
@@ -31,21 +31,21 @@ def check(settings: ConfigDict) -> None:
     """Raises a UserError if the settings leave no clean rows."""
     if not settings.get("with_val", True):
         raise UserError(
-            f"retrain.with_val is False, but retrain.method {settings.method} learns from clean rows; set it "
+            f"retrain.with_val is False, but retrain.method {settings.method} needs clean rows; set it "
             "to True"
         )
 
 
 def noisy_rows(train: TrainingSet, settings: ConfigDict) -> int:
-    """How many rows there are to train on; the clean ones follow.
+    """Number of noisy rows in the training set; the clean rows follow them.
 
     Raises:
-        UserError: no clean rows, or fewer noisy ones than make a batch.
+        UserError: there are no clean rows, or fewer noisy rows than a batch.
     """
     rows = len(train.targets) - train.num_clean
     if train.num_clean < 1:
         raise UserError(
-            f"retrain.method {settings.method} learns from clean rows, and none are left beside those of "
+            f"retrain.method {settings.method} is trained on clean rows, and none are left beside those of "
             "retrain.select_share; lower it or raise val.size"
         )
     if rows < settings.batch_size:
@@ -57,15 +57,15 @@ def noisy_rows(train: TrainingSet, settings: ConfigDict) -> int:
 
 
 def make_planner(train: TrainingSet, settings: ConfigDict, first_epoch: int = 0) -> Planner:
-    """Epochs through the noisy rows, with as many clean rows at every step.
+    """Plans epochs over the noisy rows, with as many clean rows in every step.
 
-    The parts 'train' and 'meta' have the same number of rows; the clean ones are gone through again and
-    again in new orders.
+    The parts 'train' (noisy rows) and 'meta' (clean rows) have the same number of rows; the clean rows are
+    repeated as needed, each time shuffled anew.
 
     Args:
         train: the rows.
         settings: the `retrain` settings.
-        first_epoch: before it there is no part 'meta'.
+        first_epoch: first epoch that has the part 'meta'.
 
     Raises:
         UserError: see `noisy_rows`.
@@ -85,11 +85,11 @@ def make_planner(train: TrainingSet, settings: ConfigDict, first_epoch: int = 0)
 
 
 def views(policy: augment.Policy, batch: Batch) -> dict[str, Rows]:
-    """The parts of a batch, each row augmented under a key of its own.
+    """The parts of a batch, each row augmented with its own key.
 
     Args:
-        policy: of augmentation.
-        batch: with the parts of `make_planner`.
+        policy: the augmentation.
+        batch: a batch with the parts of `make_planner`.
     """
     keys = jax.vmap(lambda key: jax.random.split(key, 2))(batch.keys)
     return {

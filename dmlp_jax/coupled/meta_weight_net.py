@@ -1,9 +1,9 @@
-"""Meta-Weight-Net (Shu et al., NeurIPS 2019): a small network turns a row's loss into its weight.
+"""Implements Meta-Weight-Net (Shu et al., NeurIPS 2019): a small network maps a row's loss to its weight.
 
 The loss is 1/b sum_i v(l_i) l_i, with l_i the cross-entropy of row i and no gradient through v's argument. v
 is trained on the clean rows' loss after one step of plain gradient descent at the schedule's rate, then the
-network takes its own step, with momentum and decay, under the new v. The authors' code is followed, which
-does not divide the weights by their sum.
+network takes its own step, with momentum and decay, under the new v. As in the authors' code, the weights are
+not divided by their sum.
 """
 
 from typing import NamedTuple
@@ -27,7 +27,7 @@ from dmlp_jax.training.state import TrainState, make_optimizer
 
 
 class MetaWeightNetState(NamedTuple):
-    """Attributes: `network`; `weights`, of v; `table`, running weights of the noisy rows [n]."""
+    """Attributes: `network`; `weights`, the state of v; `table`, running weights of the noisy rows [n]."""
 
     network: TrainState
     weights: MetaState

@@ -1,15 +1,14 @@
-"""MLC (Zheng et al., AAAI 2021): a network corrects the labels that another one learns from.
+"""Implements MLC (Zheng et al., AAAI 2021): a label correction network makes the classifier's targets.
 
-The corrected label of a row is g(h(x), y'), with h the features of the network that is trained. A batch of
-clean rows is split in two: one half joins the training, the loss of the other half after the step is what g
-is trained on.
+The corrected label of a row is g(h(x), y'), with h the features of the classifier. A batch of clean rows is
+split in two: one half joins the training rows, and g is trained on the loss of the other half after the step.
 
-The authors' code is followed where it says more than the paper. Its meta gradient is exact for one step; it
-adds the gradient of the steps before, discounted by gamma = <(I - rate H) V', V> / |V|^2 with the Hessian H
-replaced by the identity, and updates g every `gradient_steps` steps. The look-ahead is the step that the
-network then takes, gradient descent with momentum and decay. The running statistics are those of the noisy
-rows' pass alone, where the code's are of all four passes. No second clean set chooses the epoch, and clean
-rows are not among the noisy ones.
+The authors' code is followed where it is more specific than the paper. Its meta gradient is exact for one
+step; it adds the gradient of the previous steps, discounted by gamma = <(I - rate H) V', V> / |V|^2 with the
+Hessian H replaced by the identity, and updates g every `gradient_steps` steps. The look-ahead is the step
+that the classifier then takes, gradient descent with momentum and decay. There are three differences: running
+statistics are those of the noisy rows' pass only, where the code's are of all four passes; there is no second
+clean set for choosing the epoch; and clean rows are not among the noisy ones.
 """
 
 from typing import Any, NamedTuple
@@ -35,13 +34,13 @@ from dmlp_jax.training.state import TrainState, make_optimizer
 
 
 class MLCState(NamedTuple):
-    """State of the pair.
+    """State of both networks.
 
     Attributes:
-        network: what is trained on corrected labels.
-        corrector: of g.
+        network: state of the classifier, which is trained on corrected labels.
+        corrector: state of the label correction network g.
         pending: the meta gradient of the steps since g was last updated.
-        steps: how many these are, int32 scalar.
+        steps: number of these steps, int32 scalar.
     """
 
     network: TrainState
@@ -55,10 +54,10 @@ def make_mlc(settings: ConfigDict, task: Task) -> Method:
     """MLC with `meta_lr`, `label_embedding`, `label_width`, `label_skip` and `gradient_steps`."""
     meta_set.check(settings)
     if settings.optimizer not in ("momentum", "sgd"):
-        # The steps of the others cannot be differentiated where a gradient is zero, or hardly depend on it.
+        # Steps of the other optimisers hardly depend on the gradient, or have no derivative where it is zero.
         raise UserError(
-            f"retrain.optimizer is {settings.optimizer!r}; mlc looks through the optimiser's step, so choose "
-            "momentum or sgd"
+            f"retrain.optimizer is {settings.optimizer!r}; mlc differentiates through the optimiser's step, "
+            "so choose momentum or sgd"
         )
     network = Network(settings, task, make_optimizer(settings, learning_rates.make(settings)))
     label_net = LabelNet(
@@ -82,7 +81,7 @@ def make_mlc(settings: ConfigDict, task: Task) -> Method:
     def train_step(state: MLCState, batch: Batch, *, axis_name: str | None) -> tuple[MLCState, dict]:
         rows = meta_set.views(policy, batch)
         train, before = rows["train"], state.network
-        # Every other one, so that the halves do not depend on the number of devices.
+        # Every second row, so that the halves do not depend on the number of devices.
         judge, joining = (Rows(*(part[half::2] for part in rows["meta"])) for half in (0, 1))
         noisy_key, joining_key, judge_key = jax.random.split(batch.key, 3)
         noisy = TrainingPass(network, before, train.inputs, noisy_key, axis_name)
@@ -139,6 +138,6 @@ def make_mlc(settings: ConfigDict, task: Task) -> Method:
 
 
 def _discount(judged: Any, direction: Any, judged_before: Any) -> jax.Array:
-    """Gamma, the weight of the steps before; with the Hessian as the identity (I - rate H) V' = V' + u."""
+    """Gamma, the discount of previous steps; with the Hessian as the identity (I - rate H) V' = V' + u."""
     carried = optax.tree.add(judged, direction)
     return optax.tree.vdot(carried, judged_before) / optax.tree.vdot(judged_before, judged_before)

@@ -1,14 +1,14 @@
-"""MSLC (Wu et al., AAAI 2021): labels blended from the given one, the past prediction and the present one.
+"""Implements MSLC (Wu et al., AAAI 2021): labels blended from given label, past and present prediction.
 
-After epochs of plain cross-entropy each row is trained on v y + (1 - v) (v1 q + (1 - v1) p), where q is the
-row's label so far and p the present prediction, both as their most probable class. Two small networks give v
-from the loss of y, and v1 from the loss of q. They are trained on the clean rows' loss after one step of
-gradient descent on a copy. The same blend of distributions is the row's next label.
+After epochs of plain cross-entropy each row is trained on v y + (1 - v) (v1 q + (1 - v1) p), where y is the
+given label, q the row's label so far and p the present prediction, q and p as their most probable class. Two
+small networks compute v from the loss of y, and v1 from the loss of q. They are trained on the clean rows'
+loss after one step of gradient descent on a copy. The same blend of distributions is the row's next label.
 
-The authors' code is followed. Its look-ahead rate is ten times the rate of the network from the first drop
-on, `lookahead_scale`. Their weights do not follow the loss through the copy's step, and no gradient flows
-through them in the network's own. The code draws clean and noisy rows independently of each other; here
-clean rows are not among the noisy ones.
+The authors' code is followed. Its look-ahead rate is ten times the network's rate from the first drop on,
+`lookahead_scale`. In the copy's step the weights are constant with respect to the network's parameters, and
+no gradient flows through them in the network's own step. Unlike in the authors' code, which draws clean and
+noisy rows independently, clean rows are not among the noisy ones.
 """
 
 from typing import Any, NamedTuple
@@ -35,8 +35,8 @@ class MSLCState(NamedTuple):
     """State of the three networks.
 
     Attributes:
-        network: what is trained.
-        weights: of the two weight networks, under 'given' and 'past'.
+        network: state of the classifier.
+        weights: state of the two weight networks, under 'given' and 'past'.
         table: the labels of the noisy rows so far, [n, c].
     """
 

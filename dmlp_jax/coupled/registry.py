@@ -1,4 +1,4 @@
-"""Importing this registers the coupled methods."""
+"""Registers the coupled methods when it is imported."""
 
 from dmlp_jax.coupled import l2r, meta_weight_net, mlc, mslc
 

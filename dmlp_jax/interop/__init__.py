@@ -1,6 +1,6 @@
-"""Purified labels in the formats of other tools: tables of issues, cleanlab, Hugging Face datasets, JSON.
+"""Converts labels from and to other tools: scikit-learn, cleanlab, Hugging Face datasets, CSV, JSON.
 
-pandas, cleanlab and datasets (the extra 'interop') are imported by the functions that need them.
+pandas, and cleanlab and datasets (the extra 'interop'), are imported by the functions that need them.
 """
 
 from dmlp_jax.interop.datalab import add_to_datalab, datalab_issues, datalab_labels

@@ -1,4 +1,4 @@
-"""cleanlab's Datalab (2.9): its labels in, purified labels as issues out.
+"""Reads the labels of cleanlab's Datalab (2.9), and adds purified labels to it as issues.
 
 labels, class_names = datalab_labels(lab)
 result = purify(features, labels, val)
@@ -15,8 +15,8 @@ from dmlp_jax.errors import UserError
 from dmlp_jax.interop.issue_table import Issues, issues
 from dmlp_jax.interop.libraries import require
 
-# Under which the issues stand in a Datalab. Not a name with 'label' in it: get_issues('label') picks columns
-# by such names.
+# Type of the issues in a Datalab. It must not contain 'label', because get_issues('label') selects columns by
+# that word.
 ISSUE_NAME = "dmlp"
 
 
@@ -24,7 +24,7 @@ def datalab_labels(lab: Any) -> tuple[np.ndarray, tuple[str, ...]]:
     """Labels of a Datalab as class indices [n], int32, and its class names in their order.
 
     Raises:
-        UserError: it has no labels of one class per row.
+        UserError: the Datalab does not have one class label per row.
     """
     if not lab.has_labels or getattr(lab.task, "value", lab.task) != "classification":
         raise UserError("the Datalab has no class labels; give it label_name= and task='classification'")
@@ -35,7 +35,7 @@ def datalab_issues(result: Any, labels: np.ndarray, class_names: Sequence[str] |
     """The DataFrame that `Datalab.get_issues('label')` would give, from purified labels.
 
     Args:
-        result: what `purify` returned.
+        result: the result of `purify`.
         labels: the given labels, class indices [n].
         class_names: names of the classes.
 
@@ -44,7 +44,7 @@ def datalab_issues(result: Any, labels: np.ndarray, class_names: Sequence[str] |
         probability of the given label), given_label, predicted_label.
 
     Raises:
-        UserError: pandas is not installed, or the arguments do not fit each other.
+        UserError: the arguments do not match each other.
     """
     return _in_order(issues(result, labels, class_names))
 
@@ -57,10 +57,10 @@ def add_to_datalab(lab: Any, result: Any) -> None:
 
     Args:
         lab: the Datalab.
-        result: what `purify` returned for all of its rows, with the labels of `datalab_labels`.
+        result: the result of `purify` for all rows of the Datalab, with the labels of `datalab_labels`.
 
     Raises:
-        UserError: cleanlab is not installed, or the result does not fit the Datalab.
+        UserError: cleanlab is not installed, or the result does not match the Datalab.
     """
     factory = require("cleanlab.datalab.internal.issue_manager_factory")
     labels, class_names = datalab_labels(lab)
@@ -68,9 +68,9 @@ def add_to_datalab(lab: Any, result: Any) -> None:
     if ISSUE_NAME not in factory.REGISTRY[lab.task]:
         factory.register(_issue_manager(), task="classification")
     lab.find_issues(issue_types={ISSUE_NAME: {"table": table}})
-    # Datalab prints what goes wrong in an issue manager and goes on.
+    # Datalab only prints errors of issue managers, so success is checked here.
     if f"is_{ISSUE_NAME}_issue" not in lab.issues:
-        raise UserError("Datalab did not take the issues; what it printed says why")
+        raise UserError("Datalab did not accept the issues; see the error that it printed")
 
 
 def _in_order(found: Issues) -> Any:
@@ -82,7 +82,7 @@ def _issue_manager() -> type:
     base: Any = require("cleanlab.datalab.internal.issue_manager").IssueManager
 
     class PurifiedLabelIssueManager(base):
-        """Puts a table of issues that is there already into a Datalab."""
+        """Adds a precomputed table of issues to a Datalab."""
 
         description = "Examples whose label the purifier of dmlp_jax replaced by a more probable one."
         issue_name = ISSUE_NAME
@@ -90,7 +90,7 @@ def _issue_manager() -> type:
         def find_issues(self, *, table: Any = None, **_: Any) -> None:
             columns = {"is_label_issue": f"is_{ISSUE_NAME}_issue", "label_score": f"{ISSUE_NAME}_score"}
             self.issues = table[list(columns)].rename(columns=columns)
-            # As cleanlab's own label issues are summed up: the share of rows without one.
+            # The summary score of cleanlab's own label issues: the share of rows without one.
             self.summary = self.make_summary(score=1 - float(table["is_label_issue"].mean()))
             self.info = self.collect_info(table)
 

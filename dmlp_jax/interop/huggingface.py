@@ -1,4 +1,4 @@
-"""Hugging Face `datasets`: columns to arrays, purified labels back as columns."""
+"""Converts columns of Hugging Face `datasets` to arrays, and adds purified labels as columns."""
 
 from typing import Any
 
@@ -19,15 +19,15 @@ def dataset_arrays(
     Args:
         dataset: a `datasets.Dataset`.
         features: column of lists of d numbers.
-        label: column of `ClassLabel`, or of `Value` strings or whole numbers, whose sorted values then are
-            the classes.
+        label: column of `ClassLabel`, or of `Value` strings or whole numbers; then the sorted values are the
+            classes.
 
     Returns:
         Features [n, d] float32, class indices [n] int32 and the class names.
 
     Raises:
-        UserError: datasets is not installed, a column is not there or holds something else, or a label is
-            missing (`ClassLabel` writes -1).
+        UserError: datasets is not installed, a column is missing or has another type, or a label is missing
+            (`ClassLabel` writes -1).
     """
     datasets = require("datasets")
     for name in (features, label):
@@ -36,7 +36,7 @@ def dataset_arrays(
     try:
         matrix = np.asarray(dataset.with_format("numpy", columns=[features])[:][features], np.float32)
     except (TypeError, ValueError) as error:
-        raise UserError(f"column {features!r} must hold lists of as many numbers in every row") from error
+        raise UserError(f"column {features!r} must hold lists of the same number of numbers") from error
     if matrix.ndim != 2:
         raise UserError(f"column {features!r} must hold a flat list of numbers, got shape {matrix.shape[1:]}")
     kind, values = dataset.features[label], dataset.with_format(None)[:][label]
@@ -55,20 +55,20 @@ def dataset_arrays(
 
 
 def add_purified_columns(dataset: Any, result: Any, labels: np.ndarray, class_names: tuple[str, ...]) -> Any:
-    """The dataset with purified labels beside the given ones.
+    """Adds purified labels to a dataset.
 
     Args:
-        dataset: a `datasets.Dataset` of n rows; it stays as it is.
-        result: what `purify` returned for them.
+        dataset: a `datasets.Dataset` of n rows; it is not changed.
+        result: the result of `purify` for these rows.
         labels: the given labels, class indices [n].
         class_names: names of the classes.
 
     Returns:
         A new dataset with the columns `purified_label` (ClassLabel), `purified_confidence`, `is_label_issue`
-        and `label_score`; what stood under these names is replaced.
+        and `label_score`; existing columns of these names are replaced.
 
     Raises:
-        UserError: datasets is not installed, or the arguments do not fit each other.
+        UserError: datasets is not installed, or the arguments do not match each other.
     """
     datasets = require("datasets")
     found, classes = issues(result, labels), probs_of(result).shape[1]

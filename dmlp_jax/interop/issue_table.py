@@ -1,4 +1,4 @@
-"""Label issues as a table with the columns that users of cleanlab know."""
+"""Makes a table of label issues with the column names of cleanlab."""
 
 import csv
 import dataclasses
@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from dmlp_jax.errors import UserError
-from dmlp_jax.interop.libraries import require
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,7 +19,7 @@ class Issues:
         index: number of the row.
         is_label_issue: whether the purified label differs from the given one, bool.
         label_score: probability that the given label is right, in [0, 1], float64. This is cleanlab's
-            `label_quality` (method 'self_confidence') with the purified distribution for `pred_probs`.
+            `label_quality` (method 'self_confidence') with the purified distribution as `pred_probs`.
         given_label: class names, or class indices where no names were given.
         predicted_label: the purified label, likewise.
         confidence: probability of the purified label, in [0, 1], float64.
@@ -46,19 +45,18 @@ class Issues:
 
     @property
     def frame(self) -> Any:
-        """The same as a pandas DataFrame, with the row numbers as its index.
+        """The table as a pandas DataFrame, with the row numbers as its index.
 
         `frame.sort_index()` has the order of the data.
-
-        Raises:
-            UserError: pandas is not installed.
         """
+        import pandas
+
         columns = self.columns()
-        index = require("pandas").Index(columns.pop("index"), name="index")
-        return require("pandas").DataFrame(columns, index=index)
+        index = pandas.Index(columns.pop("index"), name="index")
+        return pandas.DataFrame(columns, index=index)
 
     def csv(self) -> str:
-        """The same as comma-separated text with a header; probabilities have 6 digits."""
+        """The table as comma-separated text with a header; probabilities have 6 digits."""
         file = io.StringIO()
         writer = csv.writer(file, lineterminator="\n")
         columns = self.columns()
@@ -77,13 +75,13 @@ def issues(
     index: np.ndarray | None = None,
     ids: np.ndarray | None = None,
 ) -> Issues:
-    """Label issues of a purified data set, sorted by suspicion.
+    """Label issues of a purified data set, the most suspicious rows first.
 
     Args:
-        result: what `purify` returned, or purified.npz opened by `numpy.load`: `probs` [n, c] is read.
-        labels: the given labels, class indices [n] or distributions [n, c], whose most probable class then
-            counts.
-        class_names: names of the c classes, to be shown instead of indices.
+        result: the result of `purify`, or purified.npz opened by `numpy.load`: `probs` [n, c] is read.
+        labels: the given labels, class indices [n] or distributions [n, c], of which the most probable class
+            is used.
+        class_names: names of the c classes, shown instead of indices.
         index: number of each row [n], 0 to n - 1 by default.
         ids: name of each row [n].
 
@@ -91,7 +89,7 @@ def issues(
         The rows in ascending order of `label_score`; equal ones stay in the order of the data.
 
     Raises:
-        UserError: the arguments do not fit each other.
+        UserError: the arguments do not match each other.
     """
     probs = np.asarray(probs_of(result), np.float64)
     given = given_indices(labels, *probs.shape)
@@ -128,7 +126,7 @@ def given_indices(labels: np.ndarray, count: int, classes: int) -> np.ndarray:
     """Given labels as class indices [count].
 
     Raises:
-        UserError: another number of rows, or labels that are no indices below `classes`.
+        UserError: the number of rows differs, or the labels are not class indices below `classes`.
     """
     given = np.asarray(labels)
     if given.ndim == 2:

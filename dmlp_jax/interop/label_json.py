@@ -1,9 +1,9 @@
-"""The label files of DivideMix and C2D: a JSON list of class indices in the order of the training set.
+"""Reads and writes the label files of DivideMix and C2D: JSON lists of class indices.
 
-Both programs read `<data_path>/<r>_<noise_mode>.json` in place of drawing noise where it is there (the
+If the file `<data_path>/<r>_<noise_mode>.json` exists, both programs read it instead of drawing noise (the
 authors' `dataloader_cifar.py`): 50,000 whole numbers in the order of CIFAR-10's training batches 1 to 5, or
 of CIFAR-100's file `train`. With purified labels in that file they train on purified labels. Their rate r
-must still be passed: it decides constants of the method, and the file's name.
+must still be passed: it determines constants of the method, and the file's name.
 """
 
 import json
@@ -19,7 +19,7 @@ PROGRAMS = {"dividemix": "{:.1f}_{}.json", "c2d": "{:.2f}_{}.json"}
 
 
 def label_file_name(rate: float, mode: str, program: str = "dividemix") -> str:
-    """The name under which a program looks for its labels: '0.5_sym.json' (DivideMix), '0.50_sym.json' (C2D).
+    """The name of a program's label file: '0.5_sym.json' (DivideMix), '0.50_sym.json' (C2D).
 
     Args:
         rate: the program's `--r`, in [0, 1].
@@ -41,17 +41,17 @@ def write_label_json(
     index: np.ndarray | None = None,
     others: np.ndarray | None = None,
 ) -> None:
-    """Writes labels as a JSON list of whole numbers; the file appears whole or not at all.
+    """Writes labels as a JSON list of whole numbers; the write is atomic.
 
     Args:
         path: the file.
         labels: class indices of the purified rows [n], for instance `result.labels`.
-        index: number of each of them in the training set [n]; by default they are all of it, in its order.
-        others: labels of the whole training set [N] for the rows that `index` does not name, such as the
-            clean ones. Needed with `index`.
+        index: number of each of these rows in the training set [n]; by default they are all rows, in order.
+        others: labels of the whole training set [N], used for the rows that `index` does not name, such as
+            the clean rows. Needed with `index`.
 
     Raises:
-        UserError: labels that are no class indices, or rows that do not fit.
+        UserError: the labels are not class indices, or the numbers of rows do not match.
     """
     labels = _class_indices("labels", labels)
     if (index is None) != (others is None):
@@ -74,10 +74,10 @@ def read_label_json(path: Path | str, count: int | None = None) -> np.ndarray:
 
     Args:
         path: the file.
-        count: rows of the training set, 50,000 for CIFAR, where they are to be checked.
+        count: expected number of rows, 50,000 for CIFAR; None does not check it.
 
     Raises:
-        UserError: the file is missing, damaged, no flat list of class indices or of another length.
+        UserError: the file is missing, damaged, not a flat list of class indices or of another length.
     """
     values: Any = files.load_json(Path(path))
     if not isinstance(values, list) or not values:

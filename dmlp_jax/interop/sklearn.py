@@ -1,4 +1,4 @@
-"""`LabelPurifier`: the purifier as a scikit-learn estimator."""
+"""Provides the purifier as a scikit-learn estimator, `LabelPurifier`."""
 
 import warnings
 from numbers import Integral, Real
@@ -13,24 +13,24 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from dmlp_jax.data.row_subset import take_rows
 from dmlp_jax.interop.sklearn_labels import encode, label_array
-from dmlp_jax.purifier import InputError, PurifyConfig, likely_clean, purify
+from dmlp_jax.purifier import InputError, likely_clean, purify
 from dmlp_jax.purifier.checks import check_features
-from dmlp_jax.purifier.config import PRESETS
+from dmlp_jax.purifier.config import PRESETS, Config
 
 
 class LabelPurifier(ClassifierMixin, BaseEstimator):
-    """Repairs wrong labels, and classifies new rows by what it learned from the repaired ones.
+    """Repairs wrong labels, and classifies new rows with the classifier of the purified labels.
 
-    The features come from an encoder that did not see these labels; the method is `dmlp_jax.purify`.
-    After `fit` the purified labels are in `labels_`. All learned attributes are NumPy arrays or plain
-    numbers, so the estimator is cloned, pickled and searched over as others are. Labels may be anything
-    hashable.
+    The features must come from an encoder that was not trained on these labels; the method is
+    `dmlp_jax.purify`. After `fit` the purified labels are in `labels_`. All learned attributes are NumPy
+    arrays or plain numbers, so the estimator can be cloned, pickled and used in searches. Labels may be of
+    any hashable type.
 
     Args:
         preset: 'default', or 'paper' for the paper's own equations and constants.
         steps: rounds of the purifier; None takes the preset's number.
-        val_size: without a clean set, the share of the rows of every class that `fit` holds out and takes for
-            clean, in (0, 1).
+        val_size: without a clean set, the share of the rows of every class that `fit` holds out and uses as
+            clean rows, in (0, 1).
         random_state: seed, `RandomState` or None (another draw in each `fit`), for the folds of the clean set
             and for which rows are held out.
 
@@ -43,17 +43,17 @@ class LabelPurifier(ClassifierMixin, BaseEstimator):
         changed_: whether the purified label differs from the given one [n], bool.
         scores_: by source of labels ('given', 'purified' and the trivial baselines) a dict of 'accuracy' and
             'cross_entropy' on held-out clean rows and more, see `PurifyResult.scores`.
-        label_source_: what gave `labels_`: 'purified', or the name of a trivial baseline that was clearly
+        label_source_: source of `labels_`: 'purified', or the name of a trivial baseline that was clearly
             better on held-out clean rows.
         transition_matrix_: estimate of p(given label | true label) [c, c], row = true class.
-        val_index_: rows of `fit` that were held out as clean; empty where a clean set was given. These keep
+        val_index_: rows of `fit` that were held out as clean; empty if a clean set was given. These rows keep
             their labels, with confidence 1.
         coef_, intercept_: linear head on centred rows of length `row_length_`, [c, d] and [c].
         mean_: feature mean, [d].
-        row_length_: to which centred rows are scaled; 0 leaves them as they are.
+        row_length_: length to which centred rows are scaled; 0 means no scaling.
         n_iter_: rounds of the purifier.
         n_features_in_: d.
-        feature_names_in_: names of the features, where X came with names [d].
+        feature_names_in_: names of the features [d], if X has names.
     """
 
     def __init__(
@@ -74,25 +74,25 @@ class LabelPurifier(ClassifierMixin, BaseEstimator):
 
         Args:
             X: features of the rows [n, d]. A NumPy memory map is read chunk by chunk.
-            y: their given, partly wrong labels [n].
+            y: given, partly wrong labels of the rows [n].
             X_val: features of the clean rows [m, d].
-            y_val: their true labels [m], every class present. Without `X_val` and `y_val` a share
+            y_val: true labels of the clean rows [m], every class present. Without `X_val` and `y_val` a share
                 `val_size` of every class is drawn from the rows whose labels are likely right, see
-                `dmlp_jax.likely_clean`, and taken for clean, with a warning: wrong labels among them then
-                count as right.
+                `dmlp_jax.likely_clean`, and used as clean rows, with a warning: wrong labels among them count
+                as right.
             sample_weight: weight of each row [n], not negative.
 
         Returns:
             The estimator.
 
         Raises:
-            InputError: (a ValueError) as `purify` does, or a parameter that cannot be.
+            InputError: (a ValueError) as in `purify`, or for an invalid parameter.
         """
         config = self._config()
         if (X_val is None) != (y_val is None):
             raise InputError("X_val and y_val must be given together: the clean rows and their true labels")
         if y is None:
-            # scikit-learn's own words for it.
+            # The message of scikit-learn's own estimators.
             validate_data(self, X, y)
         features = self._features("X", X, reset=True)
         given = label_array("y", y)
@@ -106,7 +106,7 @@ class LabelPurifier(ClassifierMixin, BaseEstimator):
             self.classes_, (codes,) = encode(given)
             _check_classes(self.classes_)
             guess = likely_clean.estimate(features, codes, len(self.classes_), sample_weight)
-            # A row that does not count does not vouch for anything.
+            # A row of weight 0 must not become a clean row.
             counts = np.arange(len(codes)) if sample_weight is None else np.flatnonzero(sample_weight)
             drawn = likely_clean.draw(
                 guess.correct[counts], codes[counts], self.val_size, jax.random.fold_in(key, 1)
@@ -118,10 +118,10 @@ class LabelPurifier(ClassifierMixin, BaseEstimator):
                     "give a clean set, X_val and y_val"
                 )
             warnings.warn(
-                f"no clean set: {len(held_out)} of {len(codes)} rows are held out and taken for clean, those "
+                f"no clean set: {len(held_out)} of {len(codes)} rows are held out and used as clean, those "
                 f"whose labels are likely right if {guess.noise_rate:.0%} of all labels were replaced at "
-                "random; noise that depends on the class is not found so: better give rows whose labels are "
-                "right as X_val and y_val",
+                "random; noise that depends on the class is not found this way, so if you can, give rows "
+                "whose labels are right as X_val and y_val",
                 UserWarning,
                 stacklevel=2,
             )
@@ -155,10 +155,10 @@ class LabelPurifier(ClassifierMixin, BaseEstimator):
         return self
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """Probabilities [n, c] of `classes_` for features [n, d], by the purifier's linear head."""
+        """Probabilities [n, c] of `classes_` for features [n, d], from the purifier's linear head."""
         check_is_fitted(self)
         X = self._features("X", X)
-        # In float64, so that a row's probabilities do not depend on the rows beside it.
+        # In float64, so that a row's probabilities do not depend on the other rows of the batch.
         rows = X.astype(np.float64) - self.mean_
         if self.row_length_ > 0:
             length = np.linalg.norm(rows, axis=1, keepdims=True)
@@ -179,9 +179,9 @@ class LabelPurifier(ClassifierMixin, BaseEstimator):
         return float(np.average(right, weights=sample_weight))
 
     def _features(self, name: str, X: Any, reset: bool = False) -> np.ndarray:
-        """Features [n, d], finite; `reset` learns d and the columns' names. Memory maps stay on disk."""
+        """Checked features [n, d]; `reset` stores d and the columns' names. Memory maps stay on disk."""
         least = 2 if reset else 1
-        # scikit-learn makes a float64 array of a memory map of another type: two of its rows tell as much.
+        # scikit-learn would copy a memory map of another type to float64, so it checks only two rows of it.
         on_disk = isinstance(X, np.memmap) and X.ndim == 2 and X.dtype.kind in "fiu"
         checked = validate_data(
             self,
@@ -191,10 +191,10 @@ class LabelPurifier(ClassifierMixin, BaseEstimator):
             ensure_min_samples=least,
             ensure_all_finite=False,
         )
-        # Unlike scikit-learn's, this check tells which entry it is.
+        # Unlike scikit-learn's check, this one names the entry.
         return check_features(name, X if on_disk else checked)
 
-    def _config(self) -> PurifyConfig:
+    def _config(self) -> Config:
         if self.preset not in PRESETS:
             raise InputError(f"preset is {self.preset!r}; it must be one of {', '.join(PRESETS)}")
         if self.steps is not None and (not isinstance(self.steps, Integral) or self.steps < 1):
@@ -202,7 +202,7 @@ class LabelPurifier(ClassifierMixin, BaseEstimator):
         if not isinstance(self.val_size, Real) or not 0 < self.val_size < 1:
             raise InputError(f"val_size is {self.val_size!r}; it must be a share between 0 and 1")
         fields = {} if self.steps is None else {"steps": int(self.steps)}
-        return PurifyConfig.paper(**fields) if self.preset == "paper" else PurifyConfig(**fields)
+        return PRESETS[self.preset](**fields)
 
     def _store(self, result: Any, codes: np.ndarray, train: np.ndarray, held_out: np.ndarray) -> None:
         """Attributes of all rows of `fit`, from a result for the rows `train`."""

@@ -1,4 +1,4 @@
-"""Labels of any hashable kind, as scikit-learn's users have them, to class indices and back."""
+"""Encodes labels of any hashable type as class indices, for the scikit-learn estimator."""
 
 from typing import Any
 
@@ -10,18 +10,18 @@ from dmlp_jax.purifier import InputError
 
 
 def label_array(name: str, y: Any) -> np.ndarray:
-    """Labels as an array [n], of Python objects where they are neither numbers nor strings.
+    """Labels as an array [n], of Python objects if they are neither numbers nor strings.
 
     Raises:
-        InputError: they are not one per row, one is missing, or one is a fraction; the message calls them
-            `name`.
+        InputError: there is not one label per row, a label is missing or is a fraction; the message calls
+            the labels `name`.
     """
     if hasattr(y, "__array__"):
         array = np.asarray(y)
     elif all(isinstance(value, (str, bool, int, float, np.generic)) for value in y):
         array = np.asarray(y)
         if array.dtype.kind in "US" and not all(isinstance(value, (str, bytes)) for value in y):
-            # NumPy would have made strings of the numbers among them.
+            # NumPy would convert the numbers among them to strings.
             array = _objects(y)
     else:
         array = _objects(y)
@@ -38,8 +38,8 @@ def label_array(name: str, y: Any) -> np.ndarray:
     if array.dtype.kind == "f" and (array != np.floor(array)).any():
         row = int(np.argmax(array != np.floor(array)))
         raise InputError(
-            f"Unknown label type: {name}[{row}] is {array[row]}; a class is no fraction, and targets of a "
-            "regression cannot be purified"
+            f"Unknown label type: {name}[{row}] is {array[row]}; classes cannot be fractions, and regression "
+            "targets cannot be purified"
         )
     return array
 
@@ -51,7 +51,7 @@ def _objects(values: Any) -> np.ndarray:
 
 
 def encode(*columns: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
-    """The classes in order [c], and each column as indices of them."""
+    """The sorted classes [c], and each column as class indices."""
     if all(column.dtype.kind != "O" for column in columns):
         classes = np.unique(np.concatenate(columns))
         return classes, [np.searchsorted(classes, column) for column in columns]
@@ -59,7 +59,7 @@ def encode(*columns: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
     try:
         ordered = sorted(found)
     except TypeError:
-        # Labels of several types have no order of their own.
+        # Labels of several types cannot be compared with each other.
         ordered = sorted(found, key=lambda value: (type(value).__name__, repr(value)))
     codes = {value: code for code, value in enumerate(ordered)}
     return _objects(ordered), [np.array([codes[value] for value in column]) for column in columns]

@@ -1,1 +1,1 @@
-"""The five stages of a run, from images to a report."""
+"""Runs the five stages from images to a report: pretrain, extract, purify, retrain, report."""

@@ -1,7 +1,7 @@
-"""Is a data set whole? `python -m dmlp_jax.data.check --config=FILE [--out=FILE.csv]`, before hours go by.
+"""Checks the files of a data set: `python -m dmlp_jax.data.check --config=FILE [--out=FILE.csv]`.
 
-Lists what is missing or broken and counts rows by class. Exit status 0 where the data set is whole, 1 where
-files are missing or broken, 2 where it cannot be used at all.
+Lists missing and broken files and counts rows by class. The exit status is 0 if the data set is complete, 1
+if files are missing or broken, 2 if it cannot be used at all.
 """
 
 import csv
@@ -25,16 +25,16 @@ from dmlp_jax.pipeline import flags
 from dmlp_jax.runtime import console as streams
 from dmlp_jax.storage import files
 
-# Broken files that are printed; --out has all of them.
+# Most broken files that are printed; --out lists all of them.
 SHOWN = 20
 
 
 def check(data: ConfigDict, seed: int) -> dict[str, str]:
-    """Prints what the data set consists of and returns its broken or missing files, with reasons.
+    """Prints the contents of the data set and returns its broken or missing files, with reasons.
 
     Args:
         data: the `data` settings.
-        seed: as for `datasets.load`.
+        seed: seed, as for `datasets.load`.
 
     Raises:
         UserError: the data set cannot be used.
@@ -58,7 +58,7 @@ def _check_files(listing: Listing, data: ConfigDict) -> dict[str, str]:
 
     def progress(done):
         rate = done / max(time.monotonic() - start, 1e-9)
-        print(f"looked at {done:,} of {len(paths):,} images, {rate:,.0f} a second", flush=True)
+        print(f"checked {done:,} of {len(paths):,} images, {rate:,.0f} a second", flush=True)
 
     found = scan.broken(paths, data.workers, progress=progress)
     kept = {name: part.labels[scan.keep(part.paths, found)] for name, part in listing.parts().items()}
@@ -95,7 +95,7 @@ def main(argv: Sequence[str]) -> int:
         print(f"{path}: {reason}")
     if len(found) > SHOWN:
         print(f"and {len(found) - SHOWN:,} more; --out=FILE.csv writes all of them")
-    print(f"{len(found):,} files are missing or broken" if found else "the data set is whole")
+    print(f"{len(found):,} files are missing or broken" if found else "the data set is complete")
     return 1 if found else 0
 
 

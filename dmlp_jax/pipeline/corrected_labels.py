@@ -1,8 +1,8 @@
-"""Labels that coupled methods corrected: where they lie, and which of them a network was trained on.
+"""Finds labels corrected by coupled methods, and checks that networks were trained on the current ones.
 
-Networks of other methods may be trained on them (`retrain.labels=corrected_mlc`). The record of their stage
-then holds, as 'trained_on', the SHA-256 of the labels of each such network, so that none stands beside labels
-that it never saw.
+Networks of other methods may be trained on such labels (`retrain.labels=corrected_mlc`). The record of their
+stage then holds, as 'trained_on', the SHA-256 of the labels of each such network, so that results are never
+reported for labels that have changed since.
 """
 
 from collections.abc import Iterable
@@ -17,18 +17,18 @@ from dmlp_jax.runtime import hosts
 
 
 def path_of(source: str, workdir: Workdir) -> Path:
-    """The file of a source such as 'corrected_mlc': what that method made of the given labels."""
+    """The file of a source such as 'corrected_mlc': the given labels as corrected by that method."""
     method = source.removeprefix(label_variants.CORRECTED)
     return workdir.retrain / f"{method}-given" / "corrected.npz"
 
 
 def of_run(method: str, trained: Iterable[str], workdir: Workdir) -> list[str]:
-    """The sources of corrected labels that a method made itself or trained networks on, if they are there.
+    """The existing sources of corrected labels that a method made itself or trained networks on.
 
     Args:
         method: `retrain.method`.
         trained: the sources of labels of its networks.
-        workdir: where they lie.
+        workdir: the run's folder.
     """
     named = [
         f"{label_variants.CORRECTED}{method}",
@@ -38,19 +38,19 @@ def of_run(method: str, trained: Iterable[str], workdir: Workdir) -> list[str]:
 
 
 def check_networks(config: ConfigDict, sources: Iterable[str], workdir: Workdir) -> dict[str, str]:
-    """Compares the corrected labels with those that the networks here were trained on, or began to be.
+    """Compares the corrected labels with those that finished or unfinished networks here are trained on.
 
     Args:
         config: the whole configuration.
-        sources: of the labels of the networks that are wanted.
-        workdir: where they lie.
+        sources: sources of labels of the requested networks.
+        workdir: the run's folder.
 
     Returns:
-        The 'trained_on' of the stage's record, the SHA-256 by source; of networks trained earlier, too.
+        The 'trained_on' of the stage's record, the SHA-256 by source, including networks trained earlier.
 
     Raises:
-        UserError: a network has learned from other labels than are there now, or these are damaged, or were
-            made of other rows.
+        UserError: a network was trained on other labels than the current ones, or these are damaged or belong
+            to other rows.
     """
     method = config.retrain.method
     known = workdir.details(f"retrain/{method}").get("trained_on", {})
@@ -66,7 +66,7 @@ def check_networks(config: ConfigDict, sources: Iterable[str], workdir: Workdir)
             if trained and source in known:
                 found[source] = known[source]
             continue
-        # Of networks of earlier versions nobody knows it.
+        # Records of earlier versions have no checksum.
         if trained and known.get(source, digest) != digest:
             raise UserError(
                 f"{network} was trained on other labels than {path} holds now; delete {network}, and "

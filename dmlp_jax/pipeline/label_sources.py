@@ -1,4 +1,4 @@
-"""Labels of the training rows by their source: given, purified, a probe's, corrected by a method, or true."""
+"""Loads labels of the training rows by source: given, purified, a probe's, corrected by a method, or true."""
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -18,13 +18,13 @@ def labels_of(source: str, workdir: Workdir, problem: Problem, *, soft: bool) ->
     """Labels of the training rows by `source`, indices [n] or distributions [n, c]; None where unknown.
 
     Args:
-        source: one of `retrain.arms.SOURCES`, or what a method corrected.
-        workdir: with the purifier's artefacts.
+        source: one of `label_variants.SOURCES`, or 'corrected_' and a method.
+        workdir: the run's folder, with the purifier's artefacts.
         problem: the rows.
-        soft: purified or corrected labels as distributions.
+        soft: whether purified or corrected labels are returned as distributions.
 
     Raises:
-        UserError: the method has not run on the given labels, or corrects none.
+        UserError: the method has not run on the given labels, or does not correct labels.
     """
     if source.startswith(label_variants.CORRECTED):
         method, path = (
@@ -33,8 +33,8 @@ def labels_of(source: str, workdir: Workdir, problem: Problem, *, soft: bool) ->
         )
         if not path.exists():
             raise UserError(
-                f"retrain.labels holds {source!r}, but {path} is not there; first run a method that corrects "
-                f"labels with --config.retrain.method={method} --config.retrain.labels=given"
+                f"retrain.labels holds {source!r}, but {path} does not exist; first run the method that "
+                f"corrects labels, --config.retrain.method={method} --config.retrain.labels=given"
             )
         return files.load_npz(path, ("probs", "labels"))["probs" if soft else "labels"]
     if source == "given":
@@ -49,11 +49,11 @@ def labels_of(source: str, workdir: Workdir, problem: Problem, *, soft: bool) ->
 def noise_rate_of(source: str, workdir: Workdir, problem: Problem, config: ConfigDict) -> float | None:
     """The estimated share of wrong labels of a source; see `retrain.noise_rate`.
 
-    Labels that a method corrected are judged as given ones are, by the purified distribution of each row.
+    For labels corrected by a method the estimate is that of given labels: by the purified distributions.
     """
     mended = source.startswith(label_variants.CORRECTED)
     given = labels_of(source if mended else "given", workdir, problem, soft=False)
-    assert given is not None  # Only the true labels can be unknown.
+    assert given is not None  # Only true labels can be unknown.
     scores = files.load_npz(workdir.purifier)
     return noise_rate.estimate(
         "given" if mended else source,

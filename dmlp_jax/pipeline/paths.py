@@ -1,4 +1,4 @@
-"""Where everything of a run lies in its folder."""
+"""Names the files and folders of a run."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ class RunPaths:
 
     @property
     def rows(self) -> Path:
-        """The file of each row, a line each in the order of split.npz, for data sets of image files."""
+        """For data sets of image files: the file of each row, one line each in the order of split.npz."""
         return self.root / "rows.txt"
 
     @property
@@ -59,21 +59,21 @@ class RunPaths:
 
     @property
     def metrics(self) -> Path:
-        """Every number with its stage and step."""
+        """Metrics with their stage and step."""
         return self.root / "metrics.jsonl"
 
     @property
     def summary(self) -> Path:
-        """The result."""
+        """The summary of the results."""
         return self.root / "summary.json"
 
     @property
     def report(self) -> Path:
-        """The page."""
+        """The report page."""
         return self.root / "report.html"
 
     def artefact(self, stage: str) -> Path:
-        """The file or folder that a stage leaves."""
+        """The file or folder that a stage writes."""
         if stage.startswith("retrain/"):
             return self.retrain
         return {

@@ -1,4 +1,4 @@
-"""The table of contents: pretrain, extract, purify, retrain, report."""
+"""Runs the configured stages of a run in order, after checking their settings."""
 
 import contextlib
 import time
@@ -17,7 +17,7 @@ from dmlp_jax.models import registry
 from dmlp_jax.pipeline import label_sources, stages
 from dmlp_jax.pipeline.run import Run
 from dmlp_jax.pipeline.workdir import Workdir
-from dmlp_jax.purifier.settings_checks import check_config
+from dmlp_jax.purifier.config import check_config
 from dmlp_jax.retrain import label_variants, method
 from dmlp_jax.retrain.methods import registry as retrain_methods  # noqa: F401  (methods registers them)
 from dmlp_jax.runtime import compile_cache, hosts
@@ -34,14 +34,14 @@ def run(
     Args:
         config: from `config.default_config` or a file in configs/.
         root: the workdir, a folder or an address such as gs://bucket/run.
-        stop: asked between steps and stages; once it is true the run saves what it has and ends.
+        stop: called between steps and stages; once it returns true the run saves its state and ends.
 
     Returns:
         The contents of summary.json if the stage report ran, else None.
 
     Raises:
-        UserError: something that the user can put right, another run on the same workdir included.
-        Stopped: `stop` said so; the same call goes on from there.
+        UserError: a mistake that the user can correct, including another run on the same workdir.
+        Stopped: `stop` returned true; the same call resumes from there.
     """
     names = check(config)
     workdir = Workdir(root)
@@ -50,7 +50,7 @@ def run(
         try:
             result = _run(apply_recipe(config), workdir, names, workdir.watched(stop))
         except Stopped:
-            # By all processes, which end together: what is left to send to an address may take a while.
+            # All processes wait here and end together: sending the last files to an address may take a while.
             hosts.only_main(held.close)
             raise
         hosts.only_main(held.close)
@@ -77,7 +77,7 @@ def _run(
             flush=True,
         )
         if datasets.describe(config.data.name).brings_labels and config.noise.name != "none":
-            print("these data bring their own labels: noise.* is not applied", flush=True)
+            print("the data set has its own noisy labels: noise.* is not applied", flush=True)
         if config.recipes_for != (needed := recipes_needed(config)):
             print(
                 f"note: the constants of retrain.method are those for {config.recipes_for}; for {needed} "
@@ -96,11 +96,11 @@ def _run(
 
 
 def check(config: ConfigDict) -> list[str]:
-    """Finds mistakes that would otherwise come to light hours later; returns the stages to run.
+    """Checks the settings of a run before any stage begins; returns the stages to run.
 
     Raises:
-        UserError: an unknown name, or stages that the data set cannot go through.
-        InputError: impossible settings of the purifier.
+        UserError: an unknown name, a value out of range, or a stage that the data set does not support.
+        InputError: invalid settings of the purifier.
     """
     names = [name.strip() for name in config.stages.split(",") if name.strip()]
     for name in names or [""]:
@@ -137,17 +137,17 @@ def check(config: ConfigDict) -> list[str]:
         raise UserError(f"retrain.select_share is {config.retrain.select_share}; it must lie in [0, 1)")
     rate = config.retrain.noise_rate
     if rate is not None and not 0 <= rate < 1:
-        raise UserError(f"retrain.noise_rate is {rate}; a share of wrong labels lies in [0, 1)")
+        raise UserError(f"retrain.noise_rate is {rate}; it must lie in [0, 1)")
     if config.retrain.init not in ("scratch", "encoder"):
         raise UserError(f"retrain.init is {config.retrain.init!r}; it must be scratch or encoder")
     return names
 
 
 def resolve(config: ConfigDict, input_shape: tuple[int, ...]) -> ConfigDict:
-    """A copy of the configuration with every 'auto' replaced by what fits inputs of `input_shape`.
+    """A copy of the configuration in which every 'auto' is resolved for inputs of `input_shape`.
 
     Raises:
-        UserError: a model that does not take such inputs.
+        UserError: a model or augmentation does not take such inputs.
     """
     config = config.copy_and_resolve_references()
     images = len(input_shape) == 3
@@ -158,7 +158,9 @@ def resolve(config: ConfigDict, input_shape: tuple[int, ...]) -> ConfigDict:
         small = images and max(input_shape[:2]) <= 16
         config.retrain.augment = "affine" if small else "crop_flip" if images else "none"
     if config.retrain.init == "encoder" and not images:
-        raise UserError("retrain.init is 'encoder', but features have none; use scratch")
+        raise UserError(
+            "retrain.init is 'encoder', but the inputs are features, without encoder; use scratch"
+        )
     if config.retrain.init == "encoder" and config.retrain.model != config.pretrain.model:
         raise UserError(
             f"retrain.init is 'encoder', but retrain.model is {config.retrain.model} and pretrain.model "

@@ -1,4 +1,4 @@
-"""stages.json: what is known of each stage of a run, and the checksums of its files."""
+"""Reads and writes stages.json: the settings, state and file checksums of each stage of a run."""
 
 from pathlib import Path
 from typing import Any
@@ -6,12 +6,12 @@ from typing import Any
 from dmlp_jax.errors import UserError
 from dmlp_jax.storage import files
 
-# What the record of every stage holds; the rest is the stage's own.
+# Keys of every stage's record; a stage may add others.
 COMMON = {"settings": dict, "complete": bool, "sha256": dict}
 
 
 class Records:
-    """The records of a workdir; each has 'settings', 'complete', 'sha256' and what else the stage adds.
+    """The records of a workdir; each has 'settings', 'complete', 'sha256' and keys that the stage adds.
 
     Args:
         path: stages.json, which need not exist.
@@ -22,7 +22,7 @@ class Records:
         self._verified: dict[Path, tuple[str, int, int]] = {}
 
     def read(self) -> dict[str, Any]:
-        """All records by stage, empty where none was written.
+        """All records by stage; empty if there are none.
 
         Raises:
             UserError: the file is damaged.
@@ -33,7 +33,7 @@ class Records:
         well_formed = isinstance(records, dict) and all(map(_is_record, records.values()))
         if not well_formed:
             raise UserError(f"{self._path} is damaged; delete it, and the same command runs every stage anew")
-        # Workdirs of earlier versions have no checksums.
+        # Records of earlier versions have no checksums.
         return {stage: {"sha256": {}, **record} for stage, record in records.items()}
 
     def write(self, stage: str, record: dict[str, Any]) -> None:
@@ -41,18 +41,18 @@ class Records:
         files.save_json(self._path, {**self.read(), stage: record})
 
     def is_whole(self, path: Path, digest: str) -> bool:
-        """Whether the file is there, with the recorded checksum; read again only when it has changed.
+        """Whether the file exists with the recorded checksum; the file is read again only if it has changed.
 
         Raises:
-            UserError: it is there with another checksum, or cannot be read.
+            UserError: it has another checksum, or cannot be read.
         """
         try:
             status = path.stat()
             state = (digest, status.st_mtime_ns, status.st_size)
             if self._verified.get(path) != state and files.sha256(path) != digest:
                 raise UserError(
-                    f"{path} is damaged: it is not what was written there (its SHA-256 is not {digest}, as "
-                    f"{self._path.name} has it); delete it, and the command that made it makes it anew"
+                    f"{path} is damaged: its SHA-256 is not {digest}, which {self._path.name} has for it; "
+                    "delete it, and the command that made it makes it anew"
                 )
         except FileNotFoundError:
             return False

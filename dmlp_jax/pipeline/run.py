@@ -1,4 +1,4 @@
-"""A run: what the stages share."""
+"""Holds what the stages of a run share: configuration, data, keys and features."""
 
 from collections.abc import Callable
 from functools import cached_property
@@ -21,14 +21,14 @@ from dmlp_jax.training.session import Session
 
 
 class Run:
-    """A configuration on a workdir and its data; keys, rows and features are made once for all stages.
+    """A configuration with its workdir and data; keys, rows and features are made once for all stages.
 
     Args:
-        config: resolved, see `pipeline.resolve`.
-        workdir: where everything lies.
+        config: the resolved configuration, see `pipeline.resolve`.
+        workdir: the run's folder.
         dataset: the data set.
-        log: receives the metrics.
-        stop: asked between steps, see `Session`.
+        log: log of the metrics.
+        stop: called between steps, see `Session`.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Run:
         self.config, self.workdir, self.dataset = config, workdir, dataset
         devices = parallel.local_devices(config.num_devices)
         self.session = Session(devices, log, config.log_seconds, stop, not workdir.on_each_host)
-        # One stream of keys per stage, whichever stages run.
+        # One stream of keys per stage, so that results do not depend on which stages run.
         keys = jax.random.split(jax.random.key(config.seed), 3)
         self.pretrain_key, self.purify_key, self.retrain_key = keys
 
@@ -51,15 +51,15 @@ class Run:
         """Indices and given labels, from split.npz, which is made if absent.
 
         Raises:
-            UserError: the data have changed since.
+            UserError: the data have changed since split.npz was made.
         """
         found = datasets.fingerprint(self.dataset)
         if self.workdir.is_complete("split", self.config):
             known = self.workdir.details("split").get("fingerprint")
             if known != found:
                 raise UserError(
-                    f"the data are not those that {self.workdir.name} was made from (checksum {found}, there "
-                    f"{known}); use another --workdir"
+                    f"the data are not those that {self.workdir.name} was made from (checksum {found} now, "
+                    f"{known} there); use another --workdir"
                 )
         else:
             self.workdir.begin("split", self.config)
@@ -77,14 +77,14 @@ class Run:
         return splits.make_problem(self.dataset, self.split)
 
     def pretraining_images(self) -> Images:
-        """All images but the test set; no label is looked at."""
+        """All images but the test set, without labels."""
         images = self.dataset.inputs
         if self.dataset.val_inputs is not None:
             images = lazy.concatenate([images, self.dataset.val_inputs])
         return images
 
     def feature_problem(self) -> Problem:
-        """The problem with features for inputs.
+        """The rows of the split with features as inputs.
 
         Raises:
             UserError: the features have not been extracted.
@@ -93,7 +93,7 @@ class Run:
             return self.problem
         if not self.workdir.is_complete("extract", self.config):
             raise UserError(
-                f"{self.workdir.features} is not there or not finished; run the stages pretrain and extract "
+                f"{self.workdir.features} is missing or not finished; run the stages pretrain and extract "
                 "first"
             )
         stored = files.load_npz(self.workdir.features, ("train", "val"))

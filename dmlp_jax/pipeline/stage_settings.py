@@ -1,4 +1,4 @@
-"""Which settings the result of a stage depends on."""
+"""Selects the settings that the result of a stage depends on."""
 
 import json
 from typing import Any
@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 from dmlp_jax.config import flatten
 from dmlp_jax.data import datasets
 
-# Which keys a stage reads, as prefixes.
+# Prefixes of the settings that each stage reads.
 _KEYS = {
     "split": ("seed", "data.", "noise.", "val."),
     "pretrain": ("seed", "data.", "pretrain."),
@@ -16,7 +16,7 @@ _KEYS = {
     "purify": ("purify.",),
     "retrain": ("retrain.",),
 }
-# Which stages a stage reads from, directly or not. Features of one's own have no encoder before them.
+# The stages that a stage depends on, directly or not. User-provided features have no encoder stage.
 _UPSTREAM = {
     "split": (),
     "pretrain": (),
@@ -25,8 +25,8 @@ _UPSTREAM = {
     "retrain": ("split", "pretrain", "extract", "purify"),
 }
 _ENCODER_STAGES = ("pretrain", "extract")
-# Settings that change where the data come from, how often a state is saved and which arms run, but no
-# result; a data set is recognised by its content.
+# Settings that do not change a result: where the data are, how often checkpoints are saved, which sources of
+# labels are trained on. A data set is identified by its content.
 _FREE = (
     "data.dir",
     "data.path",
@@ -43,7 +43,7 @@ def relevant_settings(stage: str, config: ConfigDict) -> dict[str, Any]:
     """The settings that a stage's result depends on, its own and those of the stages before it.
 
     Args:
-        stage: as in `Workdir.is_complete`.
+        stage: name of the stage, as in `Workdir.is_complete`.
         config: the whole configuration.
 
     Returns:

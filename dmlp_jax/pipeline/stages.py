@@ -1,6 +1,6 @@
-"""The five stages, each from the workdir to the workdir."""
+"""Implements the five stages; each reads its inputs from the workdir and writes its results there."""
 
-from collections.abc import Callable
+import dataclasses
 from typing import Any
 
 import jax
@@ -15,7 +15,8 @@ from dmlp_jax.errors import UserError
 from dmlp_jax.models import registry
 from dmlp_jax.pipeline import corrected_labels, label_sources, summary
 from dmlp_jax.pipeline.run import Run
-from dmlp_jax.purifier import PurifyConfig, purify
+from dmlp_jax.purifier import purify
+from dmlp_jax.purifier.config import PRESETS, Config
 from dmlp_jax.report import page
 from dmlp_jax.retrain import label_variants, method
 from dmlp_jax.retrain import run as retraining
@@ -23,12 +24,12 @@ from dmlp_jax.runtime import hosts
 from dmlp_jax.runtime.timing import stopwatch
 from dmlp_jax.storage import files
 
-# A history of hard labels up to this many entries is kept for the report.
+# Most entries of the history of hard labels that is kept for the report.
 LABEL_HISTORY = 200_000_000
 
 
 def pretrain(run: Run) -> None:
-    """Images to encoder checkpoints."""
+    """Trains the encoder on images and writes its checkpoints."""
     config, workdir = run.config, run.workdir
     if workdir.is_complete("pretrain", config):
         return _skip("pretrain")
@@ -47,7 +48,7 @@ def pretrain(run: Run) -> None:
 
 
 def extract(run: Run) -> None:
-    """Encoder and images to features.npz, with probes of the frozen encoder where the truth is known."""
+    """Writes features.npz, and logs probes of the frozen encoder where the true labels are known."""
     config, workdir, problem = run.config, run.workdir, run.problem
     if workdir.is_complete("extract", config):
         return _skip("extract")
@@ -101,7 +102,7 @@ def _probe(problem: Problem, arrays: dict[str, np.ndarray], settings: ConfigDict
 
 
 def purify_stage(run: Run) -> None:
-    """Features and given labels to purified.npz."""
+    """Purifies the given labels on the features and writes purified.npz and purifier.npz."""
     config, workdir = run.config, run.workdir
     if workdir.is_complete("purify", config):
         return _skip("purify")
@@ -115,7 +116,7 @@ def purify_stage(run: Run) -> None:
     _say(
         "purify",
         f"{len(problem.given_labels):,} rows with {len(problem.val_labels):,} clean ones, preset "
-        f"{settings.preset}, {settings.steps} steps",
+        f"{run.config.purify.preset}, {settings.steps} steps",
     )
     workdir.begin("purify", config)
     with stopwatch() as seconds:
@@ -135,27 +136,34 @@ def purify_stage(run: Run) -> None:
     workdir.finish("purify", config, [workdir.purified, workdir.purifier], seconds=seconds)
 
 
-def purify_config(settings: ConfigDict, **overrides: Any) -> PurifyConfig:
-    """The PurifyConfig that the `purify` settings describe: a preset and what differs from it.
+def purify_config(settings: ConfigDict, **overrides: Any) -> Config:
+    """The purifier's configuration that the `purify` settings describe: a preset and what differs from it.
 
     Args:
         settings: the `purify` part of the configuration.
         **overrides: further fields.
 
     Raises:
-        UserError: an unknown preset.
+        UserError: an unknown preset, or a setting that the preset does not read.
     """
-    presets: dict[str, Callable[..., PurifyConfig]] = {"default": PurifyConfig, "paper": PurifyConfig.paper}
-    if settings.preset not in presets:
-        raise UserError(f"purify.preset is {settings.preset!r}; it must be one of {', '.join(presets)}")
+    if settings.preset not in PRESETS:
+        raise UserError(f"purify.preset is {settings.preset!r}; it must be one of {', '.join(PRESETS)}")
     chosen = {key: value for key, value in settings.items() if key != "preset" and value is not None}
-    return presets[settings.preset](**{**chosen, **overrides})
+    preset = PRESETS[settings.preset]
+    known = [field.name for field in dataclasses.fields(preset)]
+    for key, value in chosen.items():
+        if key not in known:
+            raise UserError(
+                f"purify.{key} is {value}, but purify.preset={settings.preset} does not read it; "
+                "leave it out, or take the other preset"
+            )
+    return preset(**{**chosen, **overrides})
 
 
 def retrain(run: Run) -> None:
-    """Labels of every source to retrained networks and their test accuracy.
+    """Trains a network on the labels of every source and measures its test accuracy.
 
-    Methods that learn from the clean rows' labels alone train one network, and need no purified labels.
+    Methods that are trained on the labels of the clean rows only train one network, without purified labels.
     """
     config, workdir = run.config, run.workdir
     settings = config.retrain
@@ -163,7 +171,7 @@ def retrain(run: Run) -> None:
     complete = workdir.is_complete(stage, config)
     all_labels = method.needs(settings.method).labels
     if all_labels and not workdir.is_complete("purify", config):
-        raise UserError(f"{workdir.purified} is not there or not finished; run the stage purify first")
+        raise UserError(f"{workdir.purified} is missing or not finished; run the stage purify first")
     problem = run.problem
     labels: dict[str, np.ndarray] = {}
     rates: dict[str, float | None] = {}
@@ -177,7 +185,7 @@ def retrain(run: Run) -> None:
     for source in sources:
         values = label_sources.labels_of(source, workdir, problem, soft=settings.soft_labels)
         if values is None:
-            _say("retrain", f"no network on {source} labels: nobody knows them")
+            _say("retrain", f"no network on {source} labels: they are unknown")
         else:
             labels[source] = values
             rates[source] = settings.noise_rate
@@ -193,9 +201,9 @@ def retrain(run: Run) -> None:
         problem = _standardized(problem)
     if all_labels:
         named = ", ".join(f"{name} ({_share(rates[name])} wrong)" for name in labels)
-        _say("retrain", f"{settings.method} with {settings.model} on labels, by estimate: {named}")
+        _say("retrain", f"{settings.method} with {settings.model}, sources of labels (estimates): {named}")
     else:
-        _say("retrain", f"{settings.method} with {settings.model} on the labels of the clean rows alone")
+        _say("retrain", f"{settings.method} with {settings.model} on the labels of the clean rows only")
     workdir.begin(stage, config, trained_on=trained_on)
     with stopwatch() as seconds:
         retraining.retrain(
@@ -218,7 +226,7 @@ def retrain(run: Run) -> None:
 
 
 def _standardized(problem: Problem) -> Problem:
-    """Features with the mean and deviation of the training rows taken out, for networks."""
+    """Features standardised by the mean and deviation of the training rows, for networks."""
     features = np.asarray(problem.train_inputs)
     mean = features.mean(axis=0, dtype=np.float64)
     scale = features.std(axis=0, dtype=np.float64) + 1e-6
@@ -234,7 +242,7 @@ def _standardized(problem: Problem) -> Problem:
 
 
 def report(run: Run) -> None:
-    """Everything to summary.json and report.html, and a table on the screen."""
+    """Writes summary.json and report.html, and prints a table."""
     with stopwatch() as seconds:
         result, curves = summary.summarize(run.config, run.workdir, run.problem)
         hosts.only_main(lambda: _write_page(run, result, curves))

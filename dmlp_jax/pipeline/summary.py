@@ -1,4 +1,4 @@
-"""What a run found: the purifier's artefacts, summary.json, the table on the screen."""
+"""Saves the purifier's results, and makes the contents of summary.json and the printed table."""
 
 import functools
 import math
@@ -35,7 +35,7 @@ def save_purified(workdir: Workdir, result: PurifyResult) -> None:
 
 
 def log_history(log: MetricsLog, result: PurifyResult, true_labels: np.ndarray | None) -> None:
-    """Writes the purifier's steps to the metrics, with label accuracy where it can be known."""
+    """Logs the purifier's steps to the metrics, with label accuracy where the true labels are known."""
     log.rewind("purify", 0)
     history = {name: values for name, values in result.history.items() if name != "labels"}
     if true_labels is not None and "labels" in result.history:
@@ -53,7 +53,7 @@ def summarize(
         UserError: the purifier has not run.
     """
     if not workdir.is_complete("purify", config):
-        raise UserError(f"{workdir.purified} is not there or not finished; run the stage purify first")
+        raise UserError(f"{workdir.purified} is missing or not finished; run the stage purify first")
     stored = files.load_npz(workdir.purifier)
     scores = {
         name: {
@@ -98,7 +98,7 @@ def summarize(
         "changed": float(np.mean(files.load_npz(workdir.purified)["changed"])),
         "held_out": {name: values["accuracy"] for name, values in scores.items()},
         "scores": scores,
-        # A workdir of an earlier commit has none.
+        # Absent in workdirs of earlier versions.
         "source": SOURCES[int(stored.get("chosen/source", 0))],
         "chosen": {
             key.removeprefix("chosen/"): int(value)
@@ -132,7 +132,7 @@ def summarize(
 
 
 def provenance() -> dict[str, Any]:
-    """What ran: device, versions, commit."""
+    """Device, versions and commit of this run."""
     return {
         "device": _device(),
         "versions": {"python": platform.python_version()} | {p: metadata.version(p) for p in PACKAGES},
@@ -162,7 +162,7 @@ def table(result: dict[str, Any]) -> str:
         own = result["retrain"]["method"]
         lines += [
             "",
-            f"clean: the labels of the clean rows and no others; {own} took the rest without labels",
+            f"clean: the labels of the clean rows only; {own} used all other rows without labels",
         ]
     return "\n".join(lines)
 
@@ -172,7 +172,7 @@ def _percent(value: float | None) -> str:
 
 
 def finite(value: SupportsFloat) -> float | None:
-    """A scalar as JSON has it: None for what is not known, which the purifier writes as NaN."""
+    """A scalar for JSON: None for NaN, which the purifier uses for unknown values."""
     number = float(value)
     return number if math.isfinite(number) else None
 
@@ -184,10 +184,10 @@ def _device() -> str:
 
 @functools.cache
 def commit() -> str | None:
-    """The checked-out commit that this package runs from, None outside a git checkout of it."""
+    """The git commit of the checkout that this package runs from; None outside such a checkout."""
     here = Path(__file__).resolve()
     try:
-        # Installed into a .venv within somebody's project, the package lies in that project's checkout.
+        # A package installed into a .venv inside another project is in that project's checkout.
         _git(here.parent, "ls-files", "--error-unmatch", here.name)
         return _git(here.parent, "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*") or None
     except (OSError, subprocess.SubprocessError):

@@ -1,12 +1,12 @@
-"""The folder of a run: where everything lies, what is done, and whether the settings still fit it.
+"""Manages the folder of a run: its files, which stages are complete, and whether the settings still match.
 
 stages.json records for every stage the settings that it depends on, its own and those of the stages before
-it, and whether it finished. A stage whose record disagrees with the configuration is refused; later settings
-may change freely. Deleting a stage's artefact resets the stage. With a finished stage stands the SHA-256 of
-each file that later stages read, and a file that no longer has it is refused.
+it, and whether it finished. A run stops with an error if a stage's record disagrees with the configuration;
+settings of later stages may change freely. Deleting a stage's artefact resets the stage. The record of a
+finished stage has the SHA-256 of each file that later stages read; a file with another checksum is refused.
 
-A workdir at an address such as gs://bucket/run is a folder of this machine that is kept the same as what lies
-there, see `mirror`.
+A workdir at an address such as gs://bucket/run is a local folder that is synchronised with the address, see
+`mirror`.
 """
 
 import contextlib
@@ -32,16 +32,16 @@ class Workdir(RunPaths):
     """Paths and records of one run.
 
     Args:
-        root: the folder, made if absent, or an address. What lies at an address is here once the workdir is
+        root: the folder, made if absent, or an address. Files at an address are fetched when the workdir is
             locked.
 
     Attributes:
-        root: the folder.
+        root: the local folder.
         name: the folder or the address, for messages.
-        on_each_host: whether every process has a folder of its own, as with an address.
+        on_each_host: whether every process has its own folder, as with an address.
 
     Raises:
-        UserError: the folder cannot be made, or the address is none.
+        UserError: the folder cannot be made, or the address is invalid.
     """
 
     def __init__(self, root: Path | str):
@@ -65,28 +65,28 @@ class Workdir(RunPaths):
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Makes this process the only one that writes here while the block runs; see `lock.hold`.
+        """Locks the workdir for writing while the block runs; see `lock.hold`.
 
         Processes that only read need no lock.
 
         Raises:
-            UserError: another process holds it, or the folder cannot be written to.
+            UserError: another process holds the lock, or the folder cannot be written to.
         """
         with lock.hold(self.root / ".lock"):
             files.save_text(self.root / ".writable", "")
             (self.root / ".writable").unlink()
-            # Without the lock these could be the files that another process is just writing.
+            # Only under the lock: otherwise these might be files that another process is writing.
             for folder in (self.root, self.retrain, *self.retrain.glob("*/")):
                 files.remove_temporary(folder)
             with contextlib.nullcontext() if self._mirror is None else self._mirror.kept():
                 yield
 
     def watched(self, stop: Callable[[], bool]) -> Callable[[], bool]:
-        """`stop`, which also raises a UserError once another run works on the address."""
+        """Wraps `stop` so that it raises a UserError once another run has claimed the address."""
         return stop if self._mirror is None else self._mirror.watched(stop)
 
     def claim(self) -> None:
-        """Makes this run the one that works on the address; an earlier one that still runs ends.
+        """Claims the address for this run; an earlier run that is still active ends.
 
         Raises:
             UserError: the address cannot be reached.
@@ -96,10 +96,10 @@ class Workdir(RunPaths):
             self._fetch()
 
     def share(self) -> None:
-        """Sends what is new to the address, from where the other processes fetch it.
+        """Uploads new files to the address, from where the other processes fetch them.
 
         Raises:
-            UserError: the address cannot be reached, or another run works on it.
+            UserError: the address cannot be reached, or another run has claimed it.
         """
         if self._mirror is not None:
             hosts.only_main(self._mirror.send)
@@ -117,8 +117,8 @@ class Workdir(RunPaths):
             config: the whole configuration.
 
         Raises:
-            UserError: it was begun under other settings, the message says which differ; or one of its files
-                is damaged.
+            UserError: the stage was started under other settings (the message names those that differ), or
+                one of its files is damaged.
         """
         return hosts.agree(lambda: self._is_complete(stage, config))
 
@@ -139,7 +139,7 @@ class Workdir(RunPaths):
                 "made from it"
             )
         if stage == "pretrain" and not (self.pretrain / str(config.pretrain.epochs)).exists():
-            # Its last checkpoint was deleted; the one before is no finished encoder.
+            # The last checkpoint was deleted, and the previous one is not of a finished encoder.
             return False
         whole = [
             self._records.is_whole(self.root / name, digest) for name, digest in record["sha256"].items()
@@ -155,7 +155,7 @@ class Workdir(RunPaths):
         """The SHA-256 of a file in the workdir; None if it is not there.
 
         Raises:
-            UserError: a stage left it with another one: it is damaged.
+            UserError: it differs from the checksum that was recorded, so the file is damaged.
         """
         return hosts.agree(lambda: self._digest(path))
 
@@ -167,14 +167,14 @@ class Workdir(RunPaths):
         return files.sha256(path) if path.exists() else None
 
     def refuse_other_rows(self, stage: str, config: ConfigDict) -> None:
-        """Refuses what a method made of other rows, labels or noise; its own settings may differ.
+        """Checks that a method's results belong to the same rows, labels and noise; its settings may differ.
 
         Args:
             stage: 'retrain/<method>'.
             config: the whole configuration.
 
         Raises:
-            UserError: it was run on other rows; the message says which settings differ.
+            UserError: the method was run on other rows; the message names the settings that differ.
         """
         record = hosts.agree(lambda: self._records.read().get(stage))
         if record is None:
@@ -189,14 +189,14 @@ class Workdir(RunPaths):
             )
 
     def begin(self, stage: str, config: ConfigDict, **details: Any) -> None:
-        """Records under which settings the stage runs, and what else there is to record."""
+        """Records the settings under which the stage runs, and further `details`."""
         hosts.only_main(lambda: self._begin(stage, config, details))
         self.share()
 
     def _begin(self, stage: str, config: ConfigDict, details: dict[str, Any]) -> None:
         kept = {}
         if stage.startswith("retrain/"):
-            # Arms that are done stay, and are read again; other stages write all their files anew.
+            # Finished networks are kept and read again; other stages write all their files anew.
             known = self._records.read().get(stage, {"sha256": {}})["sha256"]
             kept = {name: digest for name, digest in known.items() if (self.root / name).exists()}
         settings = relevant_settings(stage, config)
@@ -208,8 +208,8 @@ class Workdir(RunPaths):
         Args:
             stage: as in `is_complete`.
             config: the whole configuration.
-            made: files in the workdir whose checksums are kept, to tell later whether they are damaged.
-            **details: what else to record, such as its seconds.
+            made: files in the workdir whose checksums are recorded, for finding damage later.
+            **details: further values to record, such as the duration.
         """
         made = list(made)
         hosts.only_main(lambda: self._finish(stage, config, made, details))
@@ -221,13 +221,13 @@ class Workdir(RunPaths):
         self._records.write(stage, {"settings": settings, "complete": True, "sha256": digests, **details})
 
     def details(self, stage: str) -> dict[str, Any]:
-        """What else was recorded with a stage, empty where nothing was."""
+        """Further values that were recorded with a stage; empty if there are none."""
         record = hosts.agree(lambda: self._records.read().get(stage, {}))
         return {key: value for key, value in record.items() if key not in COMMON}
 
 
 def _differing(found: dict[str, Any], wanted: dict[str, Any], keys: Iterable[str]) -> list[str]:
-    """In words, the settings of these names that are not the same."""
+    """Descriptions of the settings among `keys` that differ."""
     return [
         f"{key} is {found.get(key)!r} there and {wanted.get(key)!r} now"
         for key in sorted(keys)

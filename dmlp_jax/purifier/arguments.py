@@ -1,4 +1,4 @@
-"""The arguments of `purify`, checked and brought into the form that the program takes."""
+"""Checks the arguments of `purify` and brings them into the form that the program takes."""
 
 from typing import Any
 
@@ -7,14 +7,15 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from dmlp_jax.purifier import checks, settings_checks, sharded
+from dmlp_jax.purifier import checks, sharded
 from dmlp_jax.purifier.base.errors import InputError
-from dmlp_jax.purifier.config import PurifyConfig
+from dmlp_jax.purifier.config import Config, PaperConfig, check_config
 from dmlp_jax.purifier.program import Inputs
 from dmlp_jax.purifier.rows import disk
 
 
 def _as_float32(value: Any) -> ArrayLike:
+    """A number of a configuration in float32, on the device or on the host as it was."""
     return value.astype(jnp.float32) if isinstance(value, jax.Array) else np.float32(value)
 
 
@@ -25,14 +26,21 @@ def check(
     num_classes: int | None,
     val_given_labels: ArrayLike | None,
     sample_weight: ArrayLike | None,
-    config: PurifyConfig,
+    config: Config,
     key: jax.Array,
 ) -> tuple[Any, Inputs, int]:
-    """The arguments of `purify` as `program.run` takes them."""
+    """Checks the arguments of `purify`.
+
+    Returns:
+        The features as `program.run` takes them, the other arguments, and the number of classes.
+
+    Raises:
+        InputError: an argument is malformed.
+    """
     # Values of concrete arrays can be looked at even while a caller's jit traces around them.
     with jax.ensure_compile_time_eval():
-        settings_checks.check_config(config)
-        key = settings_checks.check_key(key)
+        check_config(config)
+        key = checks.check_key(key)
         if num_classes is not None:
             num_classes = checks.check_num_classes(num_classes)
         matrix = _check_training_features(features, config)
@@ -42,24 +50,24 @@ def check(
         val_features = checks.check_features("val features", val_features)
         checks.check_width("val features", val_features, "features", matrix)
         labels = checks.check_labels("labels", labels, matrix.shape[0], num_classes)
-        val_labels = checks.check_labels("val labels", val_labels, val_features.shape[0], num_classes)
-        if val_labels.ndim != 1:
-            raise InputError(
-                f"val labels must be class indices [m], got shape {tuple(val_labels.shape)}: clean labels "
-                "are certain; pass their classes, for instance val_labels.argmax(axis=1)"
-            )
+        val_labels = checks.check_classes(
+            "val labels",
+            val_labels,
+            len(val_features),
+            num_classes,
+            ": clean labels are certain; pass their classes, for instance val_labels.argmax(axis=1)",
+        )
         num_classes = checks.check_num_classes(num_classes, labels, val_labels)
-        checks.check_labels("val labels", val_labels, val_features.shape[0], num_classes)
+        checks.check_range("val labels", val_labels, num_classes)
         checks.check_every_class("val labels", val_labels, num_classes)
         if val_given_labels is not None:
-            val_given_labels = checks.check_labels(
-                "val_given_labels", val_given_labels, val_features.shape[0], num_classes
+            val_given_labels = checks.check_classes(
+                "val_given_labels",
+                val_given_labels,
+                len(val_features),
+                num_classes,
+                "; pass the classes, for instance val_given_labels.argmax(axis=1)",
             )
-            if val_given_labels.ndim != 1:
-                raise InputError(
-                    f"val_given_labels must be class indices [m], got shape {tuple(val_given_labels.shape)}; "
-                    "pass the classes, for instance val_given_labels.argmax(axis=1)"
-                )
         if sample_weight is not None:
             sample_weight = checks.check_weight("sample_weight", sample_weight, matrix.shape[0])
     # Numbers of one type, so that a new value is never a new program.
@@ -68,12 +76,12 @@ def check(
     return matrix, inputs, num_classes
 
 
-def _check_training_features(features: ArrayLike, config: PurifyConfig) -> Any:
+def _check_training_features(features: ArrayLike, config: Config) -> Any:
     """Features as an array, or as they are where they lie on disk."""
     on_disk = disk.is_on_disk(features)
     features = sharded.off_a_mesh_of_one(checks.check_features("features", features))
     where = "on disk" if on_disk else "spread over devices" if sharded.placement(features) else None
-    if where and config.preset == "paper":
+    if where and isinstance(config, PaperConfig):
         raise InputError(
             f"features are {where}, but the paper preset takes its rows in turn, batch after batch; load "
             "them into the memory of one device, or use the default preset"
@@ -82,6 +90,7 @@ def _check_training_features(features: ArrayLike, config: PurifyConfig) -> Any:
 
 
 def _unpack(val: Any) -> tuple[Any, Any]:
+    """Features and labels of the clean rows."""
     if not isinstance(val, (tuple, list)) or len(val) != 2:
         raise InputError(
             f"val must be a pair (val_features, val_labels), got {type(val).__name__}; pass the clean rows' "

@@ -60,6 +60,22 @@ def _check_finite(name: str, array: Any) -> None:
         )
 
 
+def check_classes(name: str, labels: Any, rows: int, num_classes: int | None, example: str) -> jax.Array:
+    """Labels as class indices [rows], in range where concrete; distributions are refused.
+
+    Args:
+        name: of the argument.
+        labels: what was given.
+        rows: how many there must be.
+        num_classes: c, or None where it is not known yet.
+        example: what to write instead of distributions.
+    """
+    array = check_labels(name, labels, rows, num_classes)
+    if array.ndim != 1:
+        raise InputError(f"{name} must be class indices [m], got shape {tuple(array.shape)}{example}")
+    return array
+
+
 def check_labels(name: str, labels: Any, rows: int, num_classes: int | None) -> jax.Array:
     """Labels as class indices [rows], or as distributions [rows, c] where 2-d; in range, where concrete."""
     array = _array(name, labels)
@@ -76,8 +92,7 @@ def check_labels(name: str, labels: Any, rows: int, num_classes: int | None) -> 
             "remove rows without a label, and map the classes to 0, 1, 2, ..., whole numbers by .astype(int)"
         )
     _check_rows(name, array, rows)
-    if not is_traced(array):
-        _check_range(name, array, num_classes)
+    check_range(name, array, num_classes)
     return array
 
 
@@ -157,6 +172,24 @@ def check_weight(name: str, weight: Any, rows: int) -> jax.Array:
     return array.astype(jnp.float32)
 
 
+def check_key(key: Any) -> jax.Array:
+    """One typed PRNG key, of shape (); a `jax.random.PRNGKey` [2] becomes one.
+
+    Raises:
+        InputError: it is no key, or several.
+    """
+    if isinstance(key, jax.Array) and key.dtype == jnp.uint32 and key.shape == (2,):
+        key = jax.random.wrap_key_data(key, impl="threefry2x32")
+    if not (isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)):
+        raise InputError(f"key must be a PRNG key, got {type(key).__name__}; pass jax.random.key(seed)")
+    if key.shape != ():
+        raise InputError(
+            f"key must be one PRNG key, got keys of shape {key.shape}; pass one of them, or jax.vmap over "
+            "them"
+        )
+    return key
+
+
 def _array(name: str, value: Any) -> Any:
     if isinstance(value, jax.Array):
         return value
@@ -190,7 +223,10 @@ def _first_fraction(name: str, array: jax.Array) -> str:
     return f" ({name}[{int(bad.argmax())}] is {values[bad.argmax()]})" if bad.any() else ""
 
 
-def _check_range(name: str, array: jax.Array, num_classes: int | None) -> None:
+def check_range(name: str, array: jax.Array, num_classes: int | None) -> None:
+    """Class indices are not negative and, where the number of classes is known, below it; where concrete."""
+    if is_traced(array):
+        return
     bad = array < 0
     if num_classes is not None:
         bad |= array >= num_classes

@@ -1,180 +1,96 @@
-"""From what a schedule leaves to labels, or to a trivial baseline where that is clearly better."""
+"""Chooses the final labels: purified, a probe's, or the given ones, by held-out clean accuracy."""
 
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from dmlp_jax.purifier.base import reliability
-from dmlp_jax.purifier.base import scores as selection
-from dmlp_jax.purifier.base.ridge import HIGHEST, matmul
+from dmlp_jax.purifier.base import reliability, scores
+from dmlp_jax.purifier.base.ridge import HIGHEST
 from dmlp_jax.purifier.base.scores import HeldOutScore
-from dmlp_jax.purifier.config import PurifyConfig
-from dmlp_jax.purifier.paper import ipc
-from dmlp_jax.purifier.paper import schedule as paper
-from dmlp_jax.purifier.posterior import classifier_errors, e_step, lda, race, transition
-from dmlp_jax.purifier.posterior.e_step import Head
-from dmlp_jax.purifier.posterior.state import Precomputed
+from dmlp_jax.purifier.posterior import transition
 from dmlp_jax.purifier.probes import PROBES, Probe
-from dmlp_jax.purifier.rows import chunks, scaling
+from dmlp_jax.purifier.result import HeldOut, Outcome
+from dmlp_jax.purifier.rows import chunks
 from dmlp_jax.purifier.rows.chunks import Chunk, Training
 from dmlp_jax.purifier.rows.clean_set import CleanSet
 from dmlp_jax.purifier.rows.scaling import LinearClassifier
 
-# Most triples of a clean row and two classes gone through to judge the labels; with more, rows are left out.
-TRIPLES = 2**31
 
-
-class Labels(NamedTuple):
-    """Labels of the training rows.
+class Choice(NamedTuple):
+    """The final labels and what is known of them.
 
     Attributes:
-        probs: the outcome, distributions [rows, c].
+        probs: distributions over the classes of the training rows, padding included, [rows, c].
         guesses: most probable classes according to each of `PROBES`, [rows, 3] int32.
+        counts: soft counts of `probs` against given labels, by weight, [c, c].
+        confidence: sum over rows of their largest probability, by weight, scalar.
+        classifier: linear head for raw features.
+        score: of the labels on held-out clean rows, see `PurifyResult.scores`.
+        reliability: of their confidence there, see `PurifyResult.reliability`.
+        source: which labels they are, an index of `SOURCES`, int32.
     """
 
     probs: jax.Array
     guesses: jax.Array
-
-
-class Totals(NamedTuple):
-    """Sums over the training rows, by weight.
-
-    Attributes:
-        counts: soft counts of the outcome against given labels, [c, c].
-        confidence: of the outcome's largest probabilities, scalar.
-    """
-
     counts: jax.Array
     confidence: jax.Array
-
-
-class Choice(NamedTuple):
-    """The outcome of a purification.
-
-    Attributes:
-        labels: of the training rows, padding included.
-        totals: sums over them.
-        classifier: linear head for raw features.
-        score: of the outcome on held-out clean rows, see `PurifyResult.scores`.
-        reliability: of its confidence there, see `PurifyResult.reliability`.
-        history: arrays [steps].
-        chosen: 'source', 'candidate', 'step' and 'refits', int32, see `PurifyResult.chosen`.
-    """
-
-    labels: Labels
-    totals: Totals
     classifier: LinearClassifier
     score: HeldOutScore
     reliability: dict[str, jax.Array]
-    history: dict[str, jax.Array]
-    chosen: dict[str, jax.Array]
+    source: jax.Array
 
 
-def of_default(
+def choose(
+    outcome: Outcome,
     train: Training,
     clean: CleanSet,
     probes: tuple[Probe, ...],
-    shared: Precomputed,
     val_given_labels: jax.Array | None,
-    config: PurifyConfig,
+    *,
+    compare: bool,
 ) -> Choice:
-    """Runs the schedule and sets its labels against the trivial baselines on held-out clean rows.
+    """Compares purified labels with the trivial baselines on held-out clean rows, and takes the better ones.
 
     Args:
+        outcome: of a schedule.
         train: the training rows.
         clean: the clean rows.
-        probes: the trivial baselines; the schedule starts from the last.
-        shared: see `schedule.share`.
+        probes: the trivial baselines, in the order of `PROBES`.
         val_given_labels: what the noisy source said of the clean rows [m], or None.
-        config: the settings.
+        compare: False keeps the purified labels, whatever the scores.
     """
-    best, candidate, history = race.run(train, clean, probes[-1], shared, config)
-    best, refits = lda.refine(best, train, clean, shared, config)
-    last = jax.tree.map(lambda leaf: leaf[-1], best.head)
-    noise, head, logits = classifier_errors.separate_classifier_errors(last, best, clean, config)
-    trusted = head.transition
-
-    truth = clean.labels
-    others = [jnp.argmax(probe.held_out, axis=-1) == truth for probe in probes]
-    scores = [probe.score for probe in probes]
-    bins = [reliability.of_predictions(probe.held_out, clean.targets) for probe in probes]
-    if val_given_labels is None:
-        hits, own_bins = _expected(logits, noise, trusted, clean)
-        others = [hit[:: _stride(clean)] for hit in others]
-        loss = -selection.expected_score(logits, noise, clean.labels, trusted)
-        own = HeldOutScore(loss, jnp.mean(hits))
+    held_out = outcome.held_out
+    if held_out is None:
+        unknown = jnp.float32(jnp.nan)
+        source = jnp.int32(0)
+        score, bins = HeldOutScore(unknown, unknown), reliability.unknown()
     else:
-        held_out = logits + jnp.log(trusted).T[val_given_labels]
-        hits = jnp.argmax(held_out, axis=-1) == truth
-        others.append(val_given_labels == truth)
-        scores.append(HeldOutScore(jnp.float32(jnp.nan), jnp.mean(others[-1].astype(jnp.float32))))
-        own = selection.score(held_out, clean.targets)
-        own_bins = reliability.of_predictions(held_out, clean.targets)
-        kept = others[-1].astype(jnp.float32)
-        bins.append(reliability.binned(jnp.ones_like(kept), kept))
-    option = _choose(hits, jnp.stack(others)) if config.selection else jnp.int32(0)
-
-    probe_weights = jnp.stack([probe.weights[-1] for probe in probes])
-    labels, totals = chunks.visit(lambda chunk: _settle(option, head, probe_weights, chunk), train)
-    weights = last.weights / last.temperature
-    # The given labels have no classifier of their own.
-    weights = jax.lax.select_n(option, weights, *probe_weights, weights)
-    score, in_bins = jax.tree.map(
-        lambda *values: jnp.stack(values)[option],
-        (own, own_bins),
-        *zip(scores, bins, strict=True),
+        others = _baselines(probes, val_given_labels, clean)
+        better = best_source(held_out.hits, others.hits[:, :: held_out.stride])
+        source = better if compare else jnp.int32(0)
+        score, bins = jax.tree.map(
+            lambda own, other: jnp.concatenate([own[None], other])[source],
+            (held_out.score, held_out.reliability),
+            (others.score, others.reliability),
+        )
+    weights = jnp.stack([probe.weights[-1] for probe in probes])
+    (probs, guesses), (counts, confidence) = chunks.visit(
+        lambda chunk, own: _label(source, outcome.write(chunk, own), weights, chunk), train, outcome.rows
     )
-    chosen = {"source": option, "candidate": candidate, "step": best.step, "refits": refits}
-    classifier = scaling.linear_classifier(weights, train.mean)
-    return Choice(labels, totals, classifier, score, in_bins, history, chosen)
+    # All heads are on rows scaled alike. Given labels have no classifier: the purifier's stands in.
+    own = outcome.classifier
+    kernel = jax.lax.select_n(source, own.kernel, *weights[:, :-1], own.kernel)
+    bias = jax.lax.select_n(source, own.bias, *weights[:, -1], own.bias)
+    classifier = own._replace(kernel=kernel, bias=bias)
+    return Choice(probs, guesses, counts, confidence, classifier, score, bins, source)
 
 
-def _stride(clean: CleanSet) -> int:
-    """How far apart the clean rows are that are asked what their label would be under each given label."""
-    count, classes = clean.targets.shape
-    return -(-count * classes**2 // TRIPLES)
-
-
-def _expected(
-    logits: jax.Array, noise: jax.Array, trusted: jax.Array, clean: CleanSet
-) -> reliability.Expected:
-    """`reliability.expected` of every `_stride`th clean row; the bins count all rows."""
-    stride = _stride(clean)
-    found = reliability.expected(logits[::stride], clean.targets[::stride], noise, trusted)
-    each = logits.shape[0] / found.hits.shape[0]
-    return found._replace(bins={name: each * values for name, values in found.bins.items()})
-
-
-def _settle(option: jax.Array, head: Head, probe_weights: jax.Array, chunk: Chunk) -> tuple[Labels, Totals]:
-    """Labels and totals of a chunk.
-
-    Args:
-        option: whose labels to take, see `_choose`.
-        head: what purified them.
-        probe_weights: of the probes, [3, d, c].
-        chunk: the rows.
-    """
-    written = e_step.write(jax.tree.map(lambda leaf: leaf[None], head), chunk).labels[0].T
-    logits = jnp.einsum("bd,pdc->pbc", chunk.features, probe_weights, precision=HIGHEST)
-    probs = jax.lax.select_n(option, written, *jax.nn.softmax(logits), chunk.given)
-    return Labels(probs, _guesses(logits)), _totals(probs, chunk.given, chunk.weight)
-
-
-def _guesses(logits: jax.Array) -> jax.Array:
-    """Most probable classes [b, p] of logits [p, b, c]."""
-    return jnp.argmax(logits, axis=-1).T.astype(jnp.int32)
-
-
-def _totals(probs: jax.Array, given: jax.Array, weight: jax.Array) -> Totals:
-    return Totals(transition.soft_counts(probs, given, weight), jnp.dot(weight, jnp.max(probs, axis=-1)))
-
-
-def _choose(hits: jax.Array, others: jax.Array) -> jax.Array:
+def best_source(hits: jax.Array, others: jax.Array) -> jax.Array:
     """0 for the purified labels, else one plus the index of what replaces them; scalar int32.
 
     A probe must be clearly better on the held-out clean rows. The given labels, where they are known for the
-    clean rows, need only be better: not to touch them is the safe choice.
+    clean rows, need only be better: leaving them alone is the safe choice.
 
     Args:
         hits: whether the purified label of each clean row is right, or how probably, [m].
@@ -183,31 +99,46 @@ def _choose(hits: jax.Array, others: jax.Array) -> jax.Array:
     others, hits = others.astype(jnp.float32), hits.astype(jnp.float32)
     gains = others - hits
     is_given = jnp.arange(len(others)) >= len(PROBES)
-    better = jnp.where(is_given, jnp.mean(gains, axis=1) > 0, selection.clearly_better(others, hits))
+    better = jnp.where(is_given, jnp.mean(gains, axis=1) > 0, scores.clearly_better(others, hits))
     value = jnp.where(better, jnp.mean(others, axis=1), -1.0)
     return jnp.where(jnp.any(better), jnp.argmax(value) + 1, 0).astype(jnp.int32)
 
 
-def of_paper(
-    outcome: paper.Result, given: jax.Array, train: Training, probes: tuple[Probe, ...], config: PurifyConfig
-) -> Choice:
-    """The paper's labels on the simplex; every clean row was trained on, so nothing is held out.
+def _baselines(probes: tuple[Probe, ...], val_given_labels: jax.Array | None, clean: CleanSet) -> HeldOut:
+    """The probes on the clean rows that they did not train on, and the given labels where they are known.
+
+    Returns:
+        Leaves [k, ...], k the number of baselines.
+    """
+    logits, of_probes = jax.tree.map(
+        lambda *leaves: jnp.stack(leaves), *((probe.held_out, probe.score) for probe in probes)
+    )
+    hits = jnp.argmax(logits, axis=-1) == clean.labels
+    bins = jax.vmap(reliability.of_predictions, in_axes=(0, None))(logits, clean.targets)
+    found = HeldOut(hits, of_probes, bins, 1)
+    if val_given_labels is None:
+        return found
+    right = val_given_labels == clean.labels
+    kept = right.astype(jnp.float32)
+    score = HeldOutScore(jnp.float32(jnp.nan), jnp.mean(kept))
+    of_given = (right, score, reliability.binned(jnp.ones_like(kept), kept))
+    hits, scores_of_all, bins = jax.tree.map(lambda a, b: jnp.concatenate([a, b[None]]), found[:3], of_given)
+    return HeldOut(hits, scores_of_all, bins, 1)
+
+
+def _label(
+    source: jax.Array, purified: jax.Array, probe_weights: jax.Array, chunk: Chunk
+) -> tuple[tuple[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]:
+    """The chosen labels of a chunk and the probes' classes; soft counts and confidence, see `Choice`.
 
     Args:
-        outcome: of the paper's schedule.
-        given: given labels as distributions [n, c].
-        train: the same rows, for the probes.
-        probes: the trivial baselines.
-        config: the settings.
+        source: whose labels to take.
+        purified: the schedule's labels [b, c].
+        probe_weights: of the probes, [3, d, c].
+        chunk: the rows.
     """
-    probe_weights = jnp.stack([probe.weights[-1] for probe in probes])
-    guesses = chunks.map_over(lambda chunk: _guesses(matmul(chunk.features, probe_weights)), train)
-    probs = ipc.to_simplex(outcome.labels)
-    totals = _totals(probs, given, train.weight.reshape(-1)[: len(given)])
-    weights = jnp.mean(outcome.weights, axis=0)
-    head = LinearClassifier(weights[:-1], weights[-1], jnp.zeros_like(weights[:-1, 0]), jnp.float32(0))
-    unknown = HeldOutScore(jnp.float32(jnp.nan), jnp.float32(jnp.nan))
-    zero = jnp.int32(0)
-    chosen = {"source": zero, "candidate": zero, "step": jnp.int32(config.steps), "refits": zero}
-    bins = reliability.unknown()
-    return Choice(Labels(probs, guesses), totals, head, unknown, bins, outcome.history, chosen)
+    logits = jnp.einsum("bd,pdc->pbc", chunk.features, probe_weights, precision=HIGHEST)
+    probs = jax.lax.select_n(source, purified, *jax.nn.softmax(logits), chunk.given)
+    guesses = jnp.argmax(logits, axis=-1).T.astype(jnp.int32)
+    counts = transition.soft_counts(probs, chunk.given, chunk.weight)
+    return (probs, guesses), (counts, jnp.dot(chunk.weight, jnp.max(probs, axis=-1)))

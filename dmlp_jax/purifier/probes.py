@@ -13,12 +13,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dmlp_jax.purifier.base import nesterov, ridge
-from dmlp_jax.purifier.base import scores as selection
-from dmlp_jax.purifier.base import temperature as calibration
+from dmlp_jax.purifier.base import nesterov, ridge, scores
 from dmlp_jax.purifier.base.pytrees import at
 from dmlp_jax.purifier.base.scores import HeldOutScore
-from dmlp_jax.purifier.rows import clean_set as clean_lib
+from dmlp_jax.purifier.base.temperature import fit_temperature
+from dmlp_jax.purifier.rows import clean_set
 from dmlp_jax.purifier.rows.clean_set import CleanSet
 
 PROBES = ("val_only_probe", "noisy_probe", "noisy_plus_val_probe")
@@ -37,14 +36,21 @@ class Probe(NamedTuple):
             the last member on every clean row.
         held_out: logits [m, c] of each clean row from the member that did not train on it.
         score: of `held_out`.
-        memory: response of the logits to a row's own given label in the eigenbasis of F^T F, [d]; 0 where
-            the given labels were not looked at.
+        response: of the logits to a row's own given label in the eigenbasis of F^T F, [d]; 0 where the probe
+            was not trained on the given labels.
     """
 
     weights: jax.Array
     held_out: jax.Array
     score: HeldOutScore
-    memory: jax.Array
+    response: jax.Array
+
+
+def fit_probes(
+    gram: jax.Array, spectrum: jax.Array, moment: jax.Array, total: jax.Array, clean: CleanSet
+) -> tuple[Probe, Probe, Probe]:
+    """The three trivial baselines in the order of `PROBES`; arguments as in `ridge_probes`."""
+    return (val_only_probe(clean), *ridge_probes(gram, spectrum, moment, total, clean))
 
 
 def val_only_probe(clean: CleanSet, steps: int = 20) -> Probe:
@@ -60,11 +66,11 @@ def val_only_probe(clean: CleanSet, steps: int = 20) -> Probe:
     momentum = jnp.asarray(nesterov.nesterov_momentum(steps))
 
     def fit(weights, penalty):
-        # What bounds the curvature on all clean rows bounds it on some of them.
-        bound = ridge.factor(0.5 * gram, penalty * unit)
+        # A bound of the curvature on all clean rows is one on some of them, too.
+        bound = ridge.inverse(0.5 * gram, penalty * unit)
 
         def body(step, state):
-            gradient = clean_lib.predict_clean(state.lookahead, clean).pull
+            gradient = clean_set.predict_clean(state.lookahead, clean).gradient
             gradient += share * penalty * unit * state.lookahead
             move = jax.vmap(nesterov.nesterov_step, in_axes=(0, 0, None, None))
             return move(state, gradient, bound, momentum[step])
@@ -92,7 +98,7 @@ def ridge_probes(
         clean: the clean rows.
     """
     gram_val = jax.vmap(ridge.gram, in_axes=(None, 0))(clean.features, clean.masks)
-    moment_val = clean_lib.moment(clean)
+    moment_val = clean_set.moment(clean)
     count_val = jnp.sum(clean.masks, axis=1)
     unit = ridge.mean_eigenvalue(gram)
     grid = [(penalty, share) for share in (0.0, *VAL_SHARES) for penalty in RIDGE_PENALTIES]
@@ -104,14 +110,14 @@ def ridge_probes(
         def of_member(gram_val, moment_val, count_val):
             val_weight = share * total / count_val
             total_gram, total_moment = gram + val_weight * gram_val, moment + val_weight * moment_val
-            return ridge.fit(total_gram, penalty * unit, total_moment)
+            return ridge.solve(total_gram, penalty * unit, total_moment)
 
         return jax.vmap(of_member)(gram_val[:members], moment_val[:members], count_val[:members])
 
     def probe(setting):
         # The clean rows look like the training rows: with their weight the Gram matrix is 1 + share as large.
-        memory = 1.0 / ((1.0 + shares[setting]) * spectrum + penalties[setting] * unit)
-        return _probe(fit(setting, len(clean.masks)), at(found, setting), memory, clean)
+        response = 1.0 / ((1.0 + shares[setting]) * spectrum + penalties[setting] * unit)
+        return _probe(fit(setting, len(clean.masks)), at(found, setting), response, clean)
 
     folds = len(clean.masks) - 1
     found = jax.lax.map(lambda setting: _held_out(fit(setting, folds), clean), jnp.arange(len(grid)))
@@ -120,40 +126,40 @@ def ridge_probes(
     return at(chosen, 0), at(chosen, 1)
 
 
-class _HeldOut(NamedTuple):
-    """How a setting does on the clean rows that its members did not see, and the temperature there."""
+class _HeldOutFit(NamedTuple):
+    """The held-out score of a setting, and the temperature that calibrates it there."""
 
     score: HeldOutScore
     temperature: jax.Array
 
 
-def _held_out(members: jax.Array, clean: CleanSet) -> _HeldOut:
-    """`_HeldOut` of the members without a fold, weights [k, d, c]."""
-    logits = clean_lib.held_out(members, clean)
-    temperature = calibration.fit_temperature(logits, clean.targets)
-    return _HeldOut(selection.score(logits, clean.targets, temperature), temperature)
+def _held_out(members: jax.Array, clean: CleanSet) -> _HeldOutFit:
+    """`_HeldOutFit` of the members without a fold, weights [k, d, c]."""
+    logits = clean_set.held_out(members, clean)
+    temperature = fit_temperature(logits, clean.targets)
+    return _HeldOutFit(scores.score(logits, clean.targets, temperature), temperature)
 
 
-def _best(scores: HeldOutScore, among: jax.Array | bool = True) -> jax.Array:
+def _best(found: HeldOutScore, among: jax.Array | bool = True) -> jax.Array:
     """Index of the setting of the least held-out loss.
 
     Args:
-        scores: of the settings.
+        found: scores of the settings.
         among: which of them to choose from; one of these even where no loss is finite.
     """
-    losses = jnp.where(jnp.isfinite(scores.cross_entropy), scores.cross_entropy, jnp.finfo(jnp.float32).max)
+    losses = jnp.where(jnp.isfinite(found.cross_entropy), found.cross_entropy, jnp.finfo(jnp.float32).max)
     return jnp.argmin(jnp.where(among, losses, jnp.inf))
 
 
-def _probe(weights: jax.Array, found: _HeldOut, memory: jax.Array, clean: CleanSet) -> Probe:
+def _probe(weights: jax.Array, found: _HeldOutFit, response: jax.Array, clean: CleanSet) -> Probe:
     """A probe at the temperature that calibrates it.
 
     Args:
         weights: [k + 1, d, c].
-        found: what its held-out members score, and their temperature.
-        memory: see `Probe`, before the temperature.
+        found: the score and temperature of its members without a fold.
+        response: see `Probe`, before the temperature.
         clean: the clean rows.
     """
     temperature = found.temperature
-    held_out = clean_lib.held_out(weights[:-1], clean) / temperature
-    return Probe(weights / temperature, held_out, found.score, memory / temperature)
+    held_out = clean_set.held_out(weights[:-1], clean) / temperature
+    return Probe(weights / temperature, held_out, found.score, response / temperature)

@@ -5,21 +5,23 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dmlp_jax.purifier import choose as verdict_lib
-from dmlp_jax.purifier import probes as baselines
-from dmlp_jax.purifier.config import PurifyConfig
-from dmlp_jax.purifier.paper import schedule as paper
+from dmlp_jax.purifier import choose
+from dmlp_jax.purifier import probes as probes_lib
+from dmlp_jax.purifier.base import ridge
+from dmlp_jax.purifier.choose import Choice
+from dmlp_jax.purifier.config import Config, PaperConfig
+from dmlp_jax.purifier.paper import schedule as paper_schedule
 from dmlp_jax.purifier.posterior import race, transition
-from dmlp_jax.purifier.probes import PROBES
-from dmlp_jax.purifier.result import PurifyResult
-from dmlp_jax.purifier.rows import chunks, scaling
-from dmlp_jax.purifier.rows import clean_set as clean_lib
+from dmlp_jax.purifier.posterior import schedule as default_schedule
+from dmlp_jax.purifier.probes import PROBES, Probe
+from dmlp_jax.purifier.result import Outcome, PurifyResult
+from dmlp_jax.purifier.rows import chunks, clean_set, scaling
 from dmlp_jax.purifier.rows.clean_set import CleanSet
 from dmlp_jax.purifier.rows.disk import Reader
 
 
 class Inputs(NamedTuple):
-    """What `purify` was given beside the features, checked.
+    """The checked arguments of `purify` but for the features.
 
     Attributes:
         labels: class indices [n] or distributions [n, c].
@@ -36,14 +38,14 @@ class Inputs(NamedTuple):
     val_features: jax.Array
     val_labels: jax.Array
     val_given_labels: jax.Array | None
-    config: PurifyConfig
+    config: Config
     key: jax.Array
 
 
 def run(
     features: jax.Array | Reader, inputs: Inputs, num_classes: int, axis: tuple[str, ...] | None = None
 ) -> PurifyResult:
-    """`purify` on checked arguments.
+    """`purify` on checked arguments: the probes, a schedule, the choice between their labels.
 
     Args:
         features: [n, d], or their reader; under `jax.shard_map` this device's rows.
@@ -51,57 +53,84 @@ def run(
         num_classes: c.
         axis: names of the mesh axes over which rows are spread.
     """
-    labels, weight, val_features, val_labels, val_given_labels, config, key = inputs
-    count = features.shape[0]
-    weight = jnp.ones(count, jnp.float32) if weight is None else weight
-    given = labels.astype(jnp.float32 if labels.ndim == 2 else jnp.int32)
+    config, count = inputs.config, features.shape[0]
+    weight = jnp.ones(count, jnp.float32) if inputs.sample_weight is None else inputs.sample_weight
+    given = inputs.labels.astype(jnp.float32 if inputs.labels.ndim == 2 else jnp.int32)
     if not isinstance(features, Reader):
         features = features.astype(jnp.float32)
-    val_features = val_features.astype(jnp.float32)
-    fold_key, start_key = jax.random.split(key)
+    val_features = inputs.val_features.astype(jnp.float32)
+    fold_key, start_key = jax.random.split(inputs.key)
 
-    entries = entries_per_row(config, num_classes)
-    train = chunks.load(features, given, weight, num_classes, entries, axis)
+    train = chunks.load(features, given, weight, num_classes, entries_per_row(config, num_classes), axis)
     val_rows = scaling.standardize(val_features, train.mean)
-    clean = clean_lib.make(val_rows, val_labels, num_classes, config.num_folds, fold_key)
+    clean = clean_set.make(val_rows, inputs.val_labels, num_classes, config.num_folds, fold_key)
     gram, moment, total = chunks.sum_over(chunks.moments, train)
-    shared = race.precompute(gram, total, clean, config)
-    probes = (
-        baselines.val_only_probe(clean),
-        *baselines.ridge_probes(gram, shared.spectrum, moment, total, clean),
-    )
-    if config.preset == "paper":
+    spectrum = ridge.spectrum(gram)
+    probes = probes_lib.fit_probes(gram, spectrum, moment, total, clean)
+    if isinstance(config, PaperConfig):
         assert not isinstance(features, Reader)  # `purify` refuses it
-        given = given if given.ndim == 2 else jax.nn.one_hot(given, num_classes, dtype=jnp.float32)
-        outcome = paper.run(features, given, weight, val_features, clean.targets, config, start_key)
-        verdict = verdict_lib.of_paper(outcome, given, train, probes, config)
+        soft = given if given.ndim == 2 else jax.nn.one_hot(given, num_classes, dtype=jnp.float32)
+        outcome = paper_schedule.run(features, soft, weight, val_features, clean.targets, config, start_key)
+        compare = False
     else:
-        verdict = verdict_lib.of_default(train, clean, probes, shared, val_given_labels, config)
+        precomputed = race.precompute(gram, spectrum, total, clean, config)
+        outcome = default_schedule.run(train, clean, probes[-1], precomputed, inputs.val_given_labels, config)
+        compare = config.selection
+    choice = choose.choose(outcome, train, clean, probes, inputs.val_given_labels, compare=compare)
+    return _result(inputs, choice, outcome, probes, clean, total, count)
 
-    probs, guesses = (values[:count] for values in verdict.labels)
-    counts, confidence = verdict.totals
-    hard = jnp.argmax(probs, axis=-1).astype(jnp.int32)
+
+def _result(
+    inputs: Inputs,
+    choice: Choice,
+    outcome: Outcome,
+    probes: tuple[Probe, ...],
+    clean: CleanSet,
+    total: jax.Array,
+    count: int,
+) -> PurifyResult:
+    """`PurifyResult` without the padding of the last chunk.
+
+    Args:
+        inputs: of the program.
+        choice: the labels.
+        outcome: of the schedule.
+        probes: the trivial baselines.
+        clean: the clean rows.
+        total: sum of the row weights.
+        count: number of training rows, n.
+    """
+    probs, guesses, given = choice.probs[:count], choice.guesses[:count], inputs.labels
+    labels = jnp.argmax(probs, axis=-1).astype(jnp.int32)
     scores = {name: probe.score._asdict() for name, probe in zip(PROBES, probes, strict=True)}
-    scores["purified"] = verdict.score._asdict() | {"estimated_accuracy": confidence / total}
-    scores["given"] = _given_score(val_given_labels, val_labels) | {
-        "estimated_accuracy": jnp.trace(counts) / total
-    }
+    scores["purified"] = choice.score._asdict() | {"estimated_accuracy": choice.confidence / total}
+    scores["given"] = _given_score(inputs) | {"estimated_accuracy": jnp.trace(choice.counts) / total}
     history = {
-        name: values[:, :count] if name == "labels" else values for name, values in verdict.history.items()
+        name: values[:, :count] if name == "labels" else values for name, values in outcome.history.items()
     }
     return PurifyResult(
-        labels=hard,
+        labels=labels,
         probs=probs,
         confidence=jnp.max(probs, axis=-1),
-        changed=hard != (labels if labels.ndim == 1 else jnp.argmax(labels, axis=-1)),
-        classifier=verdict.classifier,
-        transition=transition.transition_matrix(counts),
+        changed=labels != (given if given.ndim == 1 else jnp.argmax(given, axis=-1)),
+        classifier=choice.classifier,
+        transition=transition.transition_matrix(choice.counts),
         history=history,
         scores=scores,
-        reliability=verdict.reliability,
+        reliability=choice.reliability,
         baselines={name: guesses[:, i] for i, name in enumerate(PROBES)},
-        chosen=verdict.chosen | {"single_row_classes": _single_row_classes(clean)},
+        chosen={
+            "source": choice.source,
+            **outcome.chosen,
+            "single_row_classes": _single_row_classes(clean),
+        },
     )
+
+
+def entries_per_row(config: Config, num_classes: int) -> int:
+    """Entries of the largest intermediate result per training row: classifiers times classes."""
+    candidates = 1 if isinstance(config, PaperConfig) else len(config.weight_decay)
+    return candidates * (config.num_folds + 1) * num_classes
 
 
 def _single_row_classes(clean: CleanSet) -> jax.Array:
@@ -109,14 +138,10 @@ def _single_row_classes(clean: CleanSet) -> jax.Array:
     return jnp.sum(jnp.sum(clean.targets, axis=0) < 2, dtype=jnp.int32)
 
 
-def entries_per_row(config: PurifyConfig, num_classes: int) -> int:
-    """Entries of the largest intermediate result per training row."""
-    return len(config.weight_decay) * (config.num_folds + 1) * num_classes
-
-
-def _given_score(val_given_labels: jax.Array | None, val_labels: jax.Array) -> dict[str, jax.Array]:
+def _given_score(inputs: Inputs) -> dict[str, jax.Array]:
+    """The score of the given labels on the clean rows; NaN where they are not known there."""
     unknown = jnp.float32(jnp.nan)
     accuracy = unknown
-    if val_given_labels is not None:
-        accuracy = jnp.mean((val_given_labels == val_labels).astype(jnp.float32))
+    if inputs.val_given_labels is not None:
+        accuracy = jnp.mean((inputs.val_given_labels == inputs.val_labels).astype(jnp.float32))
     return {"cross_entropy": unknown, "accuracy": accuracy}

@@ -5,7 +5,7 @@ from jax.typing import ArrayLike
 
 from dmlp_jax.purifier import arguments, checks, compiled, sharded
 from dmlp_jax.purifier.base.errors import InputError
-from dmlp_jax.purifier.config import PurifyConfig
+from dmlp_jax.purifier.config import Config, PurifyConfig
 from dmlp_jax.purifier.result import PurifyResult
 from dmlp_jax.purifier.rows import disk
 
@@ -18,7 +18,7 @@ def purify(
     num_classes: int | None = None,
     val_given_labels: ArrayLike | None = None,
     sample_weight: ArrayLike | None = None,
-    config: PurifyConfig | None = None,
+    config: Config | None = None,
     key: jax.Array | None = None,
 ) -> PurifyResult:
     """Repairs the labels of a training set with the help of a small clean validation set.
@@ -28,7 +28,7 @@ def purify(
 
     Args:
         features: features of the training rows [n, d], from an encoder that did not see these labels, any
-            type of number and any scale, but one for all: columns are not scaled one by one. A NumPy memory
+            type of number. Any overall scale; columns are not standardised. A NumPy memory
             map, or another array-like that is sliced from disk, is never loaded whole but read once in every
             round, and a few times before and after. A `jax.Array` whose rows are spread over devices or hosts
             stays so, and so do the results; not inside `jax.jit`. The paper preset wants features in the
@@ -41,7 +41,7 @@ def purify(
             make the given labels comparable with the purified ones; see `PurifyResult.scores`.
         sample_weight: weight of each training row [n], not negative, 1 by default: a row of weight 2 counts
             as two rows.
-        config: settings; `PurifyConfig()` is the recommended purifier, `PurifyConfig.paper()` the paper's.
+        config: settings; `PurifyConfig()` is the default purifier, `PurifyConfig.paper()` the paper's.
         key: typed PRNG key (`jax.random.key`) for the folds of the clean set; `jax.random.key(0)` by default.
 
     Returns:

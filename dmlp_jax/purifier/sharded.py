@@ -1,7 +1,7 @@
-"""Purification of rows that are spread over the devices of a mesh, on one host or several.
+"""Purifies rows that are spread over the devices of a mesh, on one host or several.
 
-The program runs on every device with that device's rows (`jax.shard_map`). What it needs of the others are
-sums over rows, one `psum` each; the features never move.
+The program runs on every device with that device's rows (`jax.shard_map`). From the others it needs sums over
+rows only, one `psum` each; the features never move.
 """
 
 from functools import partial
@@ -12,10 +12,8 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from dmlp_jax.purifier import program
-from dmlp_jax.purifier.posterior import em
-from dmlp_jax.purifier.probes import PROBES
 from dmlp_jax.purifier.program import Inputs
-from dmlp_jax.purifier.result import PurifyResult
+from dmlp_jax.purifier.result import PurifyResult, over_rows
 
 
 class Placement(NamedTuple):
@@ -84,22 +82,8 @@ def _run(
     features: jax.Array, inputs: Inputs, num_classes: int, where: Placement, key_type: str
 ) -> PurifyResult:
     rows, whole = _row_and_whole(where)
-    history = dict.fromkeys(em.HISTORY, whole)
-    if inputs.config.keep_label_history:
-        history["labels"] = PartitionSpec(None, where.axis)
-    result = PurifyResult(
-        labels=rows,
-        probs=rows,
-        confidence=rows,
-        changed=rows,
-        classifier=whole,
-        transition=whole,
-        history=history,
-        scores=whole,
-        baselines=dict.fromkeys(PROBES, rows),
-        chosen=whole,
-        reliability=whole,
-    )
+    steps_and_rows = PartitionSpec(None, where.axis) if inputs.config.keep_label_history else None
+    out_specs = over_rows(rows, whole, steps_and_rows)
 
     def on_device(features, inputs):
         key = jax.random.wrap_key_data(inputs.key, impl=key_type)
@@ -107,7 +91,7 @@ def _run(
 
     # Everything but the rows is equal on all devices by construction; the checker cannot see that.
     return jax.shard_map(
-        on_device, mesh=where.mesh, in_specs=(rows, _specs(where)), out_specs=result, check_vma=False
+        on_device, mesh=where.mesh, in_specs=(rows, _specs(where)), out_specs=out_specs, check_vma=False
     )(features, inputs)
 
 

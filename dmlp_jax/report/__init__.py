@@ -1,1 +1,1 @@
-"""The page that shows what a run found."""
+"""Makes report.html, the page with the results of a run: tables, figures and a review of labels."""

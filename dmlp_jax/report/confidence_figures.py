@@ -1,4 +1,4 @@
-"""How sure the purified labels are, and how far that can be relied on; figures as SVG text."""
+"""Draws the confidence of purified labels and its calibration as SVG figures."""
 
 from typing import NamedTuple
 
@@ -12,10 +12,10 @@ _POINTS = 200
 
 
 class Bins(NamedTuple):
-    """Rows of similar confidence; arrays [b].
+    """Bins of rows of similar confidence; arrays [b].
 
     Attributes:
-        confidence: mean of the bin.
+        confidence: mean confidence of the bin.
         accuracy: share of its labels that are right.
         lower: end of the 95 % Wilson interval of `accuracy`.
         upper: likewise.
@@ -30,7 +30,7 @@ class Bins(NamedTuple):
 
 
 def histogram(confidence: np.ndarray, changed: np.ndarray) -> str:
-    """Rows by the confidence of their purified label, those with a changed label on top of the others.
+    """Histogram of the confidence of purified labels, changed labels stacked on kept ones.
 
     Args:
         confidence: [n], in [0, 1].
@@ -53,9 +53,9 @@ def histogram(confidence: np.ndarray, changed: np.ndarray) -> str:
 
 
 def coverage(confidence: np.ndarray, right: np.ndarray | None) -> str:
-    """Accuracy of the surest rows against their share of all rows (a risk-coverage curve).
+    """Accuracy of the most confident rows against their share of all rows (a risk-coverage curve).
 
-    The expected accuracy is the mean confidence of the rows taken, right as far as confidence is calibrated.
+    The expected accuracy is the mean confidence of the rows taken; it assumes calibrated confidence.
 
     Args:
         confidence: [n], in [0, 1].
@@ -73,12 +73,12 @@ def coverage(confidence: np.ndarray, right: np.ndarray | None) -> str:
             axes.plot(share, 100 * hits / count, color=COLORS["true"], lw=1.8, label="by the true labels")
             axes.fill_between(share, 100 * lower, 100 * upper, color=COLORS["true"], alpha=0.2, lw=0)
         axes.set(
-            xlabel="rows taken, the surest first, %",
+            xlabel="rows taken, the most confident first, %",
             ylabel="purified labels that are right, %",
             title="Coverage and accuracy",
         )
         if right is not None:
-            # The band of the first few rows is wide and would flatten the curves.
+            # The limits ignore the band of the first few rows, which is wide and would flatten the curves.
             settled = count >= min(50, len(order))
             axes.set_ylim(100 * min(lower[settled].min(), expected.min()) - 1, 101)
         svg.legend(axes)
@@ -91,7 +91,7 @@ def reliability(bins: Bins, source: str) -> str:
 
     Args:
         bins: the rows.
-        source: which rows these are, for the title.
+        source: name of the set of rows, for the title.
     """
 
     def draw(axes):
@@ -118,12 +118,12 @@ def reliability(bins: Bins, source: str) -> str:
 
 
 def equal_bins(confidence: np.ndarray, right: np.ndarray, number: int = 10) -> Bins:
-    """`number` bins of as equal numbers of rows as can be, or fewer where there are fewer rows.
+    """`number` bins of (nearly) equal numbers of rows; fewer bins where there are fewer rows.
 
     Args:
         confidence: [n].
         right: whether each label is right [n].
-        number: of bins.
+        number: number of bins.
     """
     order = np.argsort(confidence, kind="stable")
     parts = [part for part in np.array_split(order, number) if len(part)]
@@ -135,7 +135,7 @@ def equal_bins(confidence: np.ndarray, right: np.ndarray, number: int = 10) -> B
 
 
 def stored_bins(sums: dict[str, np.ndarray]) -> Bins:
-    """Bins out of `PurifyResult.reliability`, those left out that hold less than half a row.
+    """Bins from `PurifyResult.reliability`, without those whose weight is less than half a row.
 
     Args:
         sums: 'rows', 'confidence' and 'right', [b].

@@ -1,4 +1,4 @@
-"""What purifier.npz holds: everything that `purify` returned but the labels, as named arrays."""
+"""Collects the arrays of purifier.npz: all results of `purify` except the labels."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from dmlp_jax.purifier import PurifyResult
 
 
 def purifier_arrays(result: PurifyResult) -> dict[str, np.ndarray]:
-    """What purifier.npz holds, by names such as 'history/val_loss'.
+    """The arrays of purifier.npz, by names such as 'history/val_loss'.
 
     'transition', and the fields 'history', 'scores', 'baselines', 'chosen', 'reliability' and 'classifier' of
     `PurifyResult`.

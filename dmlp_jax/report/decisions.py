@@ -1,7 +1,7 @@
-"""What a human decided on the report's review page: decisions.csv, and whose data it belongs to.
+"""Reads decisions.csv, the file that the report's review page exports, and checks which data it belongs to.
 
 The columns are index, given_label, predicted_label, decision, confidence, label and run. `decision` is one of
-`DECISIONS`; `label` is the class that the row has after it; `run` is the fingerprint of the run that the page
+`DECISIONS`; `label` is the row's class after the decision; `run` is the fingerprint of the run that the page
 shows. Files written by hand may leave confidence and run out, and label where nothing is corrected.
 """
 
@@ -28,8 +28,8 @@ class Decisions(NamedTuple):
         labels: the decided class indices, int32.
         predicted: class indices that the page proposed, int32.
         kinds: the decisions, strings.
-        confidence: of the proposals, NaN where the file does not tell, float64.
-        skipped: how many rows were skipped.
+        confidence: confidence of the proposals, float64 in [0, 1], NaN where the file has none.
+        skipped: number of rows that were skipped.
     """
 
     rows: np.ndarray
@@ -41,9 +41,9 @@ class Decisions(NamedTuple):
 
 
 def fingerprint(given: np.ndarray, class_names: tuple[str, ...], index: np.ndarray) -> str:
-    """16 hex digits that tell one set of noisy rows from another: given labels, classes and row numbers.
+    """Hash of the noisy rows, 16 hex digits: of given labels, class names and row numbers.
 
-    Features do not count, so decisions outlive a better encoder.
+    Features are not part of it, so decisions stay valid when the encoder changes.
 
     Args:
         given: class indices [n].
@@ -59,7 +59,7 @@ def fingerprint(given: np.ndarray, class_names: tuple[str, ...], index: np.ndarr
 
 
 def run_fingerprint(data: str, purified: np.ndarray) -> str:
-    """Tells one run from another: the `fingerprint` of its rows, a dash, 8 hex digits of its labels [n]."""
+    """Hash of a run: the `fingerprint` of its rows, a dash, 8 hex digits of its purified labels [n]."""
     return f"{data}-{hashlib.sha256(np.asarray(purified, '<i8').tobytes()).hexdigest()[:8]}"
 
 
@@ -67,7 +67,8 @@ def read(path: Path, given: np.ndarray, class_names: tuple[str, ...], index: np.
     """Reads and checks a file of decisions against the noisy rows; see `fingerprint` for the arguments.
 
     Raises:
-        UserError: it cannot be read, is malformed, or is of other rows; the message names line and column.
+        UserError: the file cannot be read, is malformed, or belongs to other rows; the message names line and
+            column.
     """
     table = csv.DictReader(io.StringIO(_text(path), newline=""), restkey="more", restval="", strict=True)
     _check_header(path, table)
@@ -91,7 +92,7 @@ def read(path: Path, given: np.ndarray, class_names: tuple[str, ...], index: np.
         if _class(where, "given_label", record["given_label"], classes) != given[place]:
             raise UserError(
                 f"{where}, column given_label: row {record['index']} is given as "
-                f"{class_names[given[place]]!r}, not {record['given_label']!r}; these decide on other data"
+                f"{class_names[given[place]]!r}, not {record['given_label']!r}; the file is for other data"
             )
         label = _decided(where, record, int(given[place]), proposed, classes)
         if label is None:
@@ -125,16 +126,16 @@ def _check_header(path: Path, table: csv.DictReader) -> None:
     missing = [name for name in _NEEDED if name not in names]
     if missing:
         raise UserError(
-            f"{path}, line 1: no column {', '.join(missing)}; a comma-separated table with the columns "
-            f"{', '.join(COLUMNS)} is wanted, found are {', '.join(map(repr, names)) or 'none'}"
+            f"{path}, line 1: no column {', '.join(missing)}; the file must be a comma-separated table with "
+            f"the columns {', '.join(COLUMNS)}, it has {', '.join(map(repr, names)) or 'none'}"
         )
     twice = [name for name in COLUMNS if names.count(name) > 1]
     if twice:
-        raise UserError(f"{path}, line 1: the column {twice[0]} is there twice")
+        raise UserError(f"{path}, line 1: the column {twice[0]} occurs twice; remove one")
 
 
 def _records(path: Path, table: csv.DictReader):
-    """Line number, of the record's last line, and record."""
+    """Yields each record with the number of its last line."""
     try:
         for record in table:
             yield table.line_num, record
@@ -154,11 +155,11 @@ def _place(where: str, text: str, places: dict[int, int]) -> int:
     try:
         number = int(text)
     except ValueError:
-        raise UserError(f"{where}, column index: {text!r} is no row number") from None
+        raise UserError(f"{where}, column index: {text!r} is not a row number") from None
     if number not in places:
         raise UserError(
             f"{where}, column index: there is no row {number} to decide on; the noisy rows are "
-            f"{min(places)} to {max(places)}, clean ones left out"
+            f"{min(places)} to {max(places)} without the clean rows"
         )
     return places[number]
 
@@ -166,14 +167,14 @@ def _place(where: str, text: str, places: dict[int, int]) -> int:
 def _class(where: str, column: str, text: str, classes: dict[str, int]) -> int:
     if text not in classes:
         shown = ", ".join(list(classes)[:8]) + (", ..." if len(classes) > 8 else "")
-        raise UserError(f"{where}, column {column}: {text!r} is no class; they are {shown}")
+        raise UserError(f"{where}, column {column}: {text!r} is not a class; the classes are {shown}")
     return classes[text]
 
 
 def _decided(
     where: str, record: dict[str, str], given: int, proposed: int, classes: dict[str, int]
 ) -> int | None:
-    """The class after the decision; None where the row was skipped."""
+    """The row's class after the decision; None where the row was skipped."""
     decision, text = record["decision"], record.get("label", "")
     if decision not in DECISIONS:
         raise UserError(f"{where}, column decision: {decision!r} is none of {', '.join(DECISIONS)}")
@@ -184,8 +185,8 @@ def _decided(
     label = proposed if decision == "accept" else given
     if text and _class(where, "label", text, classes) != label:
         raise UserError(
-            f"{where}, column label: {decision!r} means another label than {text!r}; for one of your own "
-            "write 'correct'"
+            f"{where}, column label: {decision!r} stands for another label than {text!r}; to give this label "
+            "write 'correct' as the decision"
         )
     return label
 
@@ -196,5 +197,5 @@ def _confidence(where: str, text: str) -> float:
     except ValueError:
         value = np.inf
     if not (np.isnan(value) or 0 <= value <= 1):
-        raise UserError(f"{where}, column confidence: {text!r} is no number from 0 to 1")
+        raise UserError(f"{where}, column confidence: {text!r} is not a number from 0 to 1")
     return value

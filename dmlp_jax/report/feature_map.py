@@ -1,4 +1,4 @@
-"""A map of the features in two dimensions, coloured by what happened to the labels."""
+"""Draws the features in two dimensions (PCA or UMAP), coloured by whether the label changed."""
 
 import importlib
 from typing import Any
@@ -10,12 +10,12 @@ from dmlp_jax.report import svg
 from dmlp_jax.report.svg import COLORS
 
 METHODS = ("pca", "umap", "none")
-# Rows on the map; of more a sample is drawn.
+# Rows on the map; larger data sets are sampled.
 LIMIT = 4000
 
 
 def check(method: str) -> None:
-    """Nothing if maps can be made by `method`, one of `METHODS`.
+    """Checks that `method`, one of `METHODS`, is available.
 
     Raises:
         UserError: an unknown method, or one whose library is not installed.
@@ -27,13 +27,13 @@ def check(method: str) -> None:
 
 
 def draw(features: Any, changed: np.ndarray, method: str = "pca", limit: int = LIMIT) -> str:
-    """The map as SVG text; its points are pixels, so that its size does not grow with them.
+    """The map as SVG text; the points are rasterised, so that its size does not grow with their number.
 
     Args:
-        features: [n, d], anything that gives rows for an array of numbers; only the sample is read.
+        features: [n, d], anything that can be indexed by an array of row numbers; only the sample is read.
         changed: whether the purified label differs from the given one, bool [n].
         method: see `embed`.
-        limit: rows drawn at most, a random sample that is always the same.
+        limit: most rows that are drawn, a random sample with a fixed seed.
 
     Raises:
         UserError: see `check`.
@@ -59,12 +59,12 @@ def draw(features: Any, changed: np.ndarray, method: str = "pca", limit: int = L
 
 
 def embed(features: np.ndarray, method: str = "pca") -> tuple[np.ndarray, tuple[str, str]]:
-    """Places of rows [n, d] in the plane [n, 2], float64, and what the axes are.
+    """Coordinates of rows [n, d] in the plane, [n, 2] float64, and the names of the axes.
 
     Args:
         features: float64.
         method: 'pca', the two directions of largest variance, or 'umap' (McInnes et al. 2018) on 50 of them,
-            which needs the extra 'umap'.
+            which needs the extra `umap`.
 
     Raises:
         UserError: see `check`.
@@ -91,5 +91,5 @@ def _umap() -> Any:
         return importlib.import_module("umap")
     except ImportError as error:
         raise UserError(
-            "umap needs umap-learn, which is not installed: pip install 'dmlp_jax[umap]', or take pca"
+            "umap needs umap-learn, which is not installed: pip install umap-learn, or use pca"
         ) from error

@@ -1,17 +1,17 @@
-"""Uncertainty of shares that were counted."""
+"""Computes confidence intervals and standard errors of proportions."""
 
 import numpy as np
 
-# Standard errors on either side of a 95 % interval.
+# Half width of a 95 % interval in standard errors.
 Z = 1.959964
 
 
 def wilson(hits: np.ndarray | float, count: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
-    """Wilson's 95 % interval of a share (Wilson 1927), which stays in [0, 1] and is never empty.
+    """Wilson's 95 % interval of a proportion (Wilson 1927), which stays in [0, 1] and is never empty.
 
     Args:
-        hits: how many of `count`, [...]; sums of weights will do.
-        count: out of how many, [...]; 0 gives the interval from 0 to 1.
+        hits: number of hits [...]; sums of weights are allowed.
+        count: number of trials [...]; 0 gives the interval from 0 to 1.
 
     Returns:
         Lower and upper limit, [...].
@@ -27,7 +27,7 @@ def wilson(hits: np.ndarray | float, count: np.ndarray | float) -> tuple[np.ndar
 def standard_error(share: float, count: int) -> float:
     """Standard error of a share of `count` rows, from (hits + 2) / (count + 4) (Agresti and Coull 1998).
 
-    The plain formula says 0 for a share of 0 or 1, as if a few rows that are all right were proof.
+    The usual formula gives 0 for a share of 0 or 1, however few the rows are.
     """
     middle = (share * count + 2) / (count + 4)
     return float(np.sqrt(middle * (1 - middle) / (count + 4)))

@@ -1,10 +1,11 @@
-"""What the run did and the noise it found, each figure an SVG document as text."""
+"""Draws label accuracy, losses, estimated noise and test accuracy as SVG figures."""
 
 from typing import Any
 
 import numpy as np
 
 from dmlp_jax.report import intervals, svg
+from dmlp_jax.report.names import of_source
 from dmlp_jax.report.svg import COLORS, CORRECTED
 
 
@@ -12,9 +13,9 @@ def label_accuracy(accuracy: np.ndarray, baselines: dict[str, float], taken: int
     """Label accuracy over the purifier's steps, as in the paper's Fig. 4, with the baselines as lines.
 
     Args:
-        accuracy: of the purified labels after each step, [steps].
-        baselines: accuracy of the labels that each baseline gives.
-        taken: the step that the labels are from, see `verdict.step`.
+        accuracy: accuracy of the purified labels after each step, [steps].
+        baselines: accuracy of each baseline's labels.
+        taken: the step that the labels are from, see `findings.step`.
     """
     lowest = min(accuracy.min(), *(value for name, value in baselines.items() if name != "given"))
 
@@ -22,9 +23,9 @@ def label_accuracy(accuracy: np.ndarray, baselines: dict[str, float], taken: int
         steps = np.arange(1, len(accuracy) + 1)
         axes.plot(steps, 100 * accuracy, color=COLORS["purified"], lw=2, label="purified")
         for name, value in baselines.items():
-            label = name.replace("_", " ")
+            label = of_source(name)
             if value < lowest - 0.2:
-                # Far below everything else it would only flatten the curves.
+                # A line far below the others would flatten the curves, so it is in the legend only.
                 axes.plot(
                     [],
                     [],
@@ -43,11 +44,11 @@ def label_accuracy(accuracy: np.ndarray, baselines: dict[str, float], taken: int
 
 
 def course(history: dict[str, np.ndarray], taken: int | None = None) -> str:
-    """Loss on clean rows and share of the labels that has moved over the purifier's steps; needs no truth.
+    """Loss on clean rows and share of changed label mass over the purifier's steps; needs no true labels.
 
     Args:
         history: arrays [steps], 'val_loss', 'changed', perhaps 'held_out_loss'.
-        taken: the step that the labels are from, see `verdict.step`.
+        taken: the step that the labels are from, see `findings.step`.
     """
 
     def draw(axes):
@@ -76,8 +77,8 @@ def _mark(axes: Any, taken: int | None) -> None:
 def confusion(given: np.ndarray, purified: np.ndarray, class_names: tuple[str, ...]) -> str:
     """Estimate of the noise p(given | true): shares of given labels (columns) in each purified class (rows).
 
-    Up to ten classes each share stands with its 95 % Wilson interval, which knows about the number of rows
-    and takes the purified labels for the truth.
+    For up to ten classes each share has its 95 % Wilson interval, which covers sampling error and assumes
+    that the purified labels are right.
 
     Args:
         given: [n].
@@ -126,13 +127,13 @@ def class_noise(
     true_rates: np.ndarray | None,
     class_rows: np.ndarray | None = None,
 ) -> str:
-    """Estimated share of wrong given labels in each true class, beside the measured one where known.
+    """Estimated share of wrong given labels in each true class, beside the measured share where known.
 
     Args:
         transition: estimate of p(given | true), [c, c].
         class_names: one per class.
         true_rates: measured shares [c], or None.
-        class_rows: rows of each class by estimate [c], for 95 % Wilson intervals; None draws none.
+        class_rows: estimated number of rows of each class [c], for 95 % Wilson intervals; None draws none.
     """
     rates, names = 1 - np.diag(transition), svg.short(class_names)
 
@@ -141,7 +142,7 @@ def class_noise(
         axes.bar(places, 100 * rates, 0.7, color=COLORS["purified"], label="estimated", alpha=0.8)
         if class_rows is not None:
             lower, upper = intervals.wilson(rates * class_rows, class_rows)
-            # An estimate that is drawn towards the other classes' may lie outside what its own rows say.
+            # An estimate shrunk towards the other classes' may lie outside the interval from its own rows.
             ends = 100 * np.maximum([rates - lower, upper - rates], 0)
             axes.errorbar(places, 100 * rates, ends, fmt="none", ecolor="black", lw=1, label="95 % interval")
         if true_rates is not None:
@@ -151,7 +152,7 @@ def class_noise(
         if len(names) <= 25:
             axes.set_xticks(places, names, rotation=90 if turned else 0)
         axes.grid(axis="x", visible=False)
-        # Turned names need the room below.
+        # Rotated names need the room below the axes, so the legend goes above.
         options: dict[str, Any] = {"loc": "upper right", "bbox_to_anchor": (1, 1), "ncols": 3}
         svg.legend(axes, **(options if turned else {}))
 
@@ -162,7 +163,7 @@ def test_accuracy(curves: dict[str, list[float]]) -> str:
     """Test accuracy of the retrained networks over their epochs.
 
     Args:
-        curves: by source of labels, one value an epoch.
+        curves: by source of labels, one value for each epoch.
     """
 
     def draw(axes):
@@ -172,7 +173,7 @@ def test_accuracy(curves: dict[str, list[float]]) -> str:
                 100 * np.asarray(values),
                 color=COLORS.get(name, CORRECTED),
                 lw=1.8,
-                label=f"{name.replace('_', ' ')} labels",
+                label=of_source(name),
             )
         axes.set(xlabel="epoch", ylabel="test accuracy, %", title="Networks trained on the labels")
         svg.legend(axes)

@@ -1,15 +1,15 @@
-"""The tables of the report, as rows for the template."""
+"""Builds the rows of the report's tables."""
 
 from typing import Any
 
 import numpy as np
 
 from dmlp_jax.report import intervals, label_figures
-from dmlp_jax.report.names import printable
+from dmlp_jax.report.names import of_source, printable
 
 
 def sources(result: dict[str, Any]) -> list[dict[str, Any]]:
-    """One row per source of labels: accuracy of the labels, on held-out clean rows, and of networks.
+    """One row per source of labels: their accuracy, that on held-out clean rows, and that of networks.
 
     Args:
         result: the contents of summary.json.
@@ -20,7 +20,7 @@ def sources(result: dict[str, Any]) -> list[dict[str, Any]]:
     count = result["rows"]["val"]
     return [
         {
-            "name": name.replace("_", " "),
+            "name": of_source(name),
             "labels": 1.0 if name == "true" and known else result["labels"].get(name),
             "held_out": (held_out := result["held_out"].get(name)),
             "error": None if held_out is None else intervals.standard_error(held_out, count),
@@ -35,14 +35,14 @@ def flows(
 ) -> list[dict[str, Any]]:
     """The most frequent changes of a label, with their share of the purified class.
 
-    The 95 % Wilson interval of the share knows about the number of rows and takes the purified labels for the
-    truth.
+    The 95 % Wilson interval of the share covers sampling error and assumes that the purified labels are
+    right.
 
     Args:
         given: [n].
         purified: [n].
         class_names: one per class.
-        limit: how many changes.
+        limit: most changes that are listed.
     """
     counts = label_figures.count_pairs(given, purified, len(class_names))
     totals = counts.sum(axis=1)

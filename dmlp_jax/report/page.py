@@ -1,4 +1,4 @@
-"""report.html: one self-contained page, nothing loaded from elsewhere."""
+"""Writes report.html, one self-contained page that loads nothing from elsewhere."""
 
 import base64
 import hashlib
@@ -19,7 +19,7 @@ from dmlp_jax.report import confidence_figures, feature_map, findings, label_fig
 from dmlp_jax.report.names import encodable
 from dmlp_jax.storage import files
 
-# In the order in which the page holds them.
+# In the order of the page.
 _SCRIPTS = ("decisions.js", "filters.js", "row_list.js", "review.js")
 
 
@@ -50,12 +50,12 @@ def write(
         features: of the training rows [n, d], for the map; by default the rows themselves, where they are
             features.
         row_index: number of each training row in the user's data [n]; 0 to n - 1 by default.
-        row_names: what the page calls each training row [n]; its number by default.
+        row_names: name of each training row on the page [n]; its number by default.
         image_of: the picture of a training row, [h, w, channels] uint8 or None where there is none; by
             default the row itself, where it is an image.
 
     Raises:
-        UserError: `report.map` asks for what is not there.
+        UserError: the method `report.map` is unknown or not installed.
     """
     problem = problem._replace(class_names=tuple(map(encodable, problem.class_names)))
     if features is None and len(problem.train_inputs.shape) == 2:
@@ -106,7 +106,7 @@ def _environment() -> Environment:
 
 
 def _part(name: str) -> str:
-    """A file that the page holds inside itself."""
+    """Text of a file that is embedded in the page."""
     return resources.files("dmlp_jax.report").joinpath("static", name).read_text(encoding="utf-8")
 
 
@@ -154,13 +154,13 @@ def _confidence_figures(
     ]
     prefix = "reliability/"
     sums = {name[len(prefix) :]: values for name, values in purifier.items() if name.startswith(prefix)}
-    # The paper preset holds nothing out.
+    # The paper preset holds no clean rows out.
     if sums and np.any(sums["rows"] >= 0.5):
         held_out = confidence_figures.stored_bins(sums)
         drawn.append(confidence_figures.reliability(held_out, "held-out clean rows"))
     if right is not None:
         by_truth = confidence_figures.equal_bins(confidence, right)
-        drawn.append(confidence_figures.reliability(by_truth, "all rows, by the truth"))
+        drawn.append(confidence_figures.reliability(by_truth, "all rows, by the true labels"))
     return drawn
 
 

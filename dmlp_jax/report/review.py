@@ -1,4 +1,4 @@
-"""The rows that the review page lists, the most suspicious first, as compact data for its scripts."""
+"""Selects the rows of the review page, the most suspicious first, and packs them for its scripts."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -9,20 +9,22 @@ from dmlp_jax.data.types import Problem
 from dmlp_jax.report import decisions, thumbnails
 from dmlp_jax.report.names import printable
 
-# Rows that a page lists; 50,000 of them are about a megabyte.
+# Most rows that a page lists; 50,000 are about a megabyte.
 ROWS = 50_000
-# Rows with a picture, whatever `report.gallery` says.
+# Most rows with a picture, whatever the setting `report.gallery` is.
 GALLERY = 1000
-# Characters of a row's name that a page holds.
+# Longest name of a row on a page, characters.
 _LONGEST = 300
 
 
 def suspicious_rows(purified: dict[str, np.ndarray], limit: int = ROWS) -> np.ndarray:
-    """Positions of at most `limit` rows: changed labels, the surest first, then kept ones, the surest last.
+    """Positions of at most `limit` rows, the most suspicious first.
+
+    Changed labels come first, in descending order of confidence, then kept labels in ascending order.
 
     Args:
         purified: 'changed' and 'confidence', [n].
-        limit: how many.
+        limit: most rows.
     """
     changed, confidence = purified["changed"], purified["confidence"]
     return np.lexsort((np.where(changed, -confidence, confidence), ~changed))[:limit]
@@ -35,7 +37,7 @@ def payload(
     row_index: np.ndarray,
     row_names: Sequence[Any] | None = None,
 ) -> dict[str, Any]:
-    """What the scripts of the page read; a list entry per row of `order`.
+    """The data that the scripts of the page read; lists have an entry per row of `order`.
 
     Args:
         problem: the rows.
@@ -54,7 +56,7 @@ def payload(
         "index": row_index[order].tolist(),
         "given": problem.given_labels[order].tolist(),
         "purified": purified["labels"][order].tolist(),
-        # In units of 0.0001, as short as numbers come.
+        # In units of 0.0001: integers are shorter than decimals.
         "confidence": np.rint(10_000 * purified["confidence"][order].astype(np.float64)).astype(int).tolist(),
         "true": None if true is None else true[order].tolist(),
         "names": None if row_names is None else [str(row_names[row])[:_LONGEST] for row in order],
@@ -68,13 +70,13 @@ def suspects(
     row_names: Sequence[Any],
     image_of: Callable[[int], np.ndarray | None],
 ) -> list[dict[str, Any]]:
-    """The rows of the gallery, as the template shows them, with pictures until `thumbnails.BUDGET` is spent.
+    """The rows of the gallery for the template, with pictures until `thumbnails.BUDGET` is spent.
 
     Args:
         problem: the rows.
         purified: the arrays of purified.npz.
-        rows: their positions.
-        row_names: what to call each training row [n].
+        rows: positions of the gallery's rows.
+        row_names: name of each training row [n].
         image_of: the picture of a training row, or None where it has none.
     """
     names = tuple(map(printable, problem.class_names))

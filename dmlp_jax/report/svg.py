@@ -1,4 +1,4 @@
-"""How every figure of the report looks, and its drawing as an SVG document in text."""
+"""Draws figures in the report's style as SVG text."""
 
 import io
 from collections.abc import Callable
@@ -19,7 +19,7 @@ _STYLE: Any = {
     "grid.alpha": 0.3,
     "svg.fonttype": "none",
     "svg.hashsalt": "dmlp_jax",
-    # Class names are anybody's: a $ in them begins no formula.
+    # Class names are arbitrary: a $ in them must not begin a formula.
     "text.parse_math": False,
 }
 WIDE = (5.6, 3.2)
@@ -33,19 +33,19 @@ COLORS = {
     "true": "#4d4d4d",
     "clean": "#01665e",
 }
-# Of labels that a coupled method corrected, whichever it was.
+# Colour of labels corrected by any coupled method.
 CORRECTED = "tab:brown"
-# Dots per inch of what is drawn as pixels inside an SVG document.
+# Dots per inch of rasterised parts.
 _DPI = 150
-# Characters of a class name that a figure shows.
+# Longest class name in a figure, characters.
 _LONGEST = 24
 
 
 def draw(paint: Callable[[Axes], Any], size: tuple[float, float] = WIDE) -> str:
-    """The SVG document that `paint` draws on axes, from '<svg' on; equal drawings give equal text.
+    """The SVG document, from '<svg' on, of what `paint` draws; equal drawings give equal text.
 
     Args:
-        paint: draws.
+        paint: function that draws on given axes.
         size: width and height, inches.
     """
     with matplotlib.rc_context(_STYLE):
@@ -58,12 +58,12 @@ def draw(paint: Callable[[Axes], Any], size: tuple[float, float] = WIDE) -> str:
 
 
 def legend(axes: Axes, entries: tuple[list, list[str]] | None = None, **options: Any) -> None:
-    """A legend in two columns below the axes, of `entries` (handles, labels) or of all that is drawn."""
+    """Adds a legend in two columns below the axes, for `entries` (handles, labels) or for all lines."""
     entries = axes.get_legend_handles_labels() if entries is None else entries
     below = {"frameon": False, "ncols": 2, "loc": "upper center", "bbox_to_anchor": (0.5, -0.2)}
     axes.legend(*entries, **below | options)
 
 
 def short(names: tuple[str, ...]) -> list[str]:
-    """Class names as figures show them: on one line, and cut where they are long."""
+    """Class names for figures: on one line, cut where they are long."""
     return [printable(name, _LONGEST) for name in names]

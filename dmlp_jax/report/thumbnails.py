@@ -1,4 +1,4 @@
-"""Pictures of rows as data URIs, bounded in size."""
+"""Encodes pictures of rows as data URIs of bounded size."""
 
 import base64
 import io
@@ -8,15 +8,15 @@ from PIL import Image
 
 # Longest side of a picture on the page, pixels.
 SIDE = 160
-# Up to this side a picture is kept exactly, as PNG; larger ones are JPEG.
+# Up to this side a picture is stored losslessly as PNG; larger ones are JPEG.
 _EXACT = 64
 _QUALITY = 80
-# Bytes of all pictures of a page together.
+# Most bytes of all pictures of a page together.
 BUDGET = 12_000_000
 
 
 class Budget:
-    """Hands out bytes until they are spent.
+    """Counts bytes that may still be used.
 
     Args:
         limit: bytes.
@@ -26,7 +26,7 @@ class Budget:
         self._left = limit
 
     def take(self, size: int) -> bool:
-        """Whether `size` bytes were still there; after the first refusal there are none."""
+        """Takes `size` bytes and returns whether they were available; after a refusal none are."""
         if size > self._left:
             self._left = 0
             return False
@@ -35,7 +35,7 @@ class Budget:
 
 
 def data_uri(pixels: np.ndarray | None) -> str | None:
-    """An image of at most `SIDE` pixels a side as a data URI; None for what is no image.
+    """An image of at most `SIDE` pixels a side as a data URI; None if the input is not an image.
 
     Args:
         pixels: [h, w, 1, 3 or 4], uint8; features [d] are no image.

@@ -1,1 +1,1 @@
-"""The paper's tables, a command each; see `__main__.py`."""
+"""Reproduces the tables and figures of the paper; see `__main__.py` for the command."""

@@ -1,6 +1,6 @@
-"""`python -m dmlp_jax.reproduce --table=5 --workdir=W`: a table of the paper, ours beside what it prints.
+"""Reproduces a table or figure of the paper: `python -m dmlp_jax.reproduce --table=5 --workdir=W`.
 
-Cells that were made before are not made again; a killed call goes on where it stopped.
+Results stand beside the published numbers. Finished cells are not run again; a killed call resumes.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from dmlp_jax.reproduce import budgets, cells, curve_cells, published, show
 from dmlp_jax.runtime import console
 from dmlp_jax.storage import files
 
-# The exit status after SIGTERM, as of dmlp_jax.main.
+# The exit status after SIGTERM, as in dmlp_jax.main.
 RETRY = 75
 
 
@@ -24,13 +24,15 @@ def parser() -> argparse.ArgumentParser:
     found = argparse.ArgumentParser("python -m dmlp_jax.reproduce", description=__doc__.splitlines()[0])
     found.add_argument("--table", type=int, help="number of the paper's table, 1 to 9")
     found.add_argument("--figure", type=int, help="instead: number of a figure with curves, 2 or 4")
-    found.add_argument("--workdir", type=Path, help="where everything is kept; the same folder resumes")
-    found.add_argument("--cells", default="", help="only these rows, columns or ends of columns, by commas")
+    found.add_argument("--workdir", type=Path, help="folder of all runs and results; the same folder resumes")
+    found.add_argument(
+        "--cells", default="", help="only these rows, columns or ends of columns, comma-separated"
+    )
     found.add_argument("--seeds", type=int, default=1, help="runs of each cell, seeds 0, 1, ...")
     found.add_argument("--budget", default="full", help="full, short or smoke; see --list")
-    found.add_argument("--data-dir", default="data", help="where CIFAR-10 and -100 lie")
-    found.add_argument("--clothing1m-dir", default="data/clothing1m", help="where Clothing1M lies")
-    found.add_argument("--list", action="store_true", help="show the cells and what they cost, run nothing")
+    found.add_argument("--data-dir", default="data", help="folder of CIFAR-10 and -100")
+    found.add_argument("--clothing1m-dir", default="data/clothing1m", help="folder of Clothing1M")
+    found.add_argument("--list", action="store_true", help="list the cells and their cost, run nothing")
     return found
 
 
@@ -48,7 +50,7 @@ def _main(arguments: argparse.Namespace) -> int:
         if arguments.seeds < 1:
             raise UserError(f"--seeds is {arguments.seeds}; it must be at least 1")
         if arguments.figure is not None and (wanted or arguments.seeds != 1):
-            raise UserError("a figure takes no --cells and one seed")
+            raise UserError("--figure takes neither --cells nor more than one of --seeds; leave them out")
         if arguments.table is not None and arguments.figure is not None:
             raise UserError("name a --table or a --figure, not both")
         if arguments.list:
@@ -101,7 +103,7 @@ def _folders(arguments: argparse.Namespace) -> dict[str, str]:
 
 
 def _make(arguments: argparse.Namespace, wanted: list[str], budget: budgets.Budget) -> int:
-    # Imported late, so that --list and mistakes do not wait for jax.
+    # Imported late, so that --list and errors in arguments do not wait for jax.
     from dmlp_jax.training.session import Stopped
 
     terminated = threading.Event()
@@ -116,7 +118,7 @@ def _make(arguments: argparse.Namespace, wanted: list[str], budget: budgets.Budg
 
 
 def _root(arguments: argparse.Namespace) -> Path:
-    """Where everything of a budget is kept."""
+    """The folder of a budget."""
     files.refuse_address(arguments.workdir, "--workdir")
     return arguments.workdir / arguments.budget
 
@@ -157,7 +159,7 @@ def _run(
         print(f"error: {reason}\nwithout these data: {_names(needing)}", file=sys.stderr, flush=True)
     for cell in missing:
         for seed in range(arguments.seeds):
-            # Read again: another call may have made it meanwhile.
+            # Read again, because another call may have finished the cell meanwhile.
             if cell.name in failed or str(seed) in results.load(kept).get(cell.name, {}):
                 continue
             print(f"\n{cell.name}, seed {seed}", flush=True)

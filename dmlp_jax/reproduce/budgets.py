@@ -1,4 +1,4 @@
-"""How much a cell may cost: the paper's setting, a shorter one, or a minute on a CPU."""
+"""Defines how long a cell is trained: as in the paper, shorter, or a minute on a CPU."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -13,9 +13,9 @@ class Budget(NamedTuple):
     """A budget.
 
     Attributes:
-        about: what it is.
-        stand_in: train on the embedded digits with small networks, in place of the cell's data set.
-        shorten: changes a configuration in place.
+        about: description.
+        stand_in: whether to train on the embedded digits with small networks instead of the cell's data set.
+        shorten: function that changes a configuration in place.
     """
 
     about: str

@@ -1,4 +1,4 @@
-"""The cells of the tables: which run makes each, and the configuration of that run."""
+"""Lists the reproducible cells of the paper's tables, with the configuration of each cell's run."""
 
 import difflib
 import zlib
@@ -21,21 +21,21 @@ from dmlp_jax.reproduce import published
 from dmlp_jax.reproduce.budgets import Budget
 from dmlp_jax.reproduce.table_rows import ROWS, How
 
-# Settings that say where the data lie, and those of `retrain` that all methods of a workdir have in common.
+# Settings of the data's location, and those of `retrain` that all methods of a workdir share.
 _PLACES = ("data.dir", "data.path", "data.workers", "data.memory_gb")
 _TOGETHER = ("retrain.with_val", "retrain.init")
 ENCODERS = ("simclr_resnet18", "simclr_resnet50", "moco_resnet18", "clothing1m")
 
 
 class Cell(NamedTuple):
-    """A number of a table that is made here.
+    """A number of a table that can be reproduced.
 
     Attributes:
         table: number of the table.
-        row: its method.
-        column: its setting.
-        preset: of the purifier.
-        how: what is trained on what.
+        row: method, the row of the table.
+        column: setting, the column of the table.
+        preset: preset of the purifier.
+        how: the method and the labels that are trained on.
     """
 
     table: int
@@ -46,44 +46,44 @@ class Cell(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Such as 'DMLP-Naive/cifar10_sym80', with the preset where there are two."""
-        return f"{self.row}/{self.column}" + (f"/{self.preset}" if self.how.both_presets else "")
+        """Such as 'DMLP-Naive/cifar10_sym80', with the preset where it is not the default alone."""
+        return f"{self.row}/{self.column}" + ("" if self.how.presets == ("default",) else f"/{self.preset}")
 
 
 def of_table(number: int, wanted: Iterable[str] = ()) -> list[Cell]:
-    """The cells of a table that are made here, in its order.
+    """The reproducible cells of a table, in its order.
 
     Args:
-        number: of the table.
-        wanted: words; a cell is taken if one of them is its row, its column, its preset, its name, or
-            the beginning or end of its column. All cells without any.
+        number: number of the table.
+        wanted: words; a cell is selected if one of them is its row, its column, its preset, its name, or the
+            beginning or end of its column. Without words all cells are selected.
 
     Raises:
-        UserError: no such table, or a word that fits no cell.
+        UserError: no such table, or a word that matches no cell.
     """
     chosen = {word.lower() for word in check_words(wanted, [number])}
     return [cell for cell in _every(number) if not chosen or chosen & _words(cell)]
 
 
 def check_words(wanted: Iterable[str], numbers: Iterable[int]) -> list[str]:
-    """The words, each of which fits a cell of one of the tables; see `of_table`.
+    """The words, after checking that each matches a cell of one of the tables; see `of_table`.
 
     Raises:
-        UserError: no such table, or a word that fits no cell of any.
+        UserError: no such table, or a word that matches no cell of any table.
     """
     wanted, numbers = list(wanted), list(numbers)
     known = sorted({word for number in numbers for cell in _every(number) for word in _words(cell)})
     for word in wanted:
         if word.lower() not in known:
             near = difflib.get_close_matches(word.lower(), known, n=3)
-            hint = f"; near it are {', '.join(near)}" if near else ""
+            hint = f" (did you mean {', '.join(near)}?)" if near else ""
             where = f"table {numbers[0]}" if len(numbers) == 1 else "any table"
-            raise UserError(f"--cells: {word!r} is no cell of {where}{hint}; --list shows all")
+            raise UserError(f"--cells: {word!r} matches no cell of {where}{hint}; --list shows all")
     return wanted
 
 
 def fitting(wanted: Iterable[str], number: int) -> list[str]:
-    """Those of the words that fit a cell of a table."""
+    """The words that match a cell of a table."""
     known = {word for cell in _every(number) for word in _words(cell)}
     return [word for word in wanted if word.lower() in known]
 
@@ -94,14 +94,14 @@ def _every(number: int) -> list[Cell]:
         Cell(number, row, column, preset, how)
         for row, how in ROWS[number].items()
         for column in table.columns
-        for preset in (("paper", "default") if how.both_presets else ("default",))
+        for preset in how.presets
         if (row, column) in table.values or row not in table.rows
     ]
 
 
 def _words(cell: Cell) -> set[str]:
     words = {cell.row, cell.column, cell.column.split("_")[-1], cell.column.split("_")[0], cell.name}
-    if cell.how.both_presets:
+    if cell.how.presets != ("default",):
         words.add(cell.preset)
     return {word.lower() for word in words}
 
@@ -111,9 +111,9 @@ def config_of(cell: Cell, seed: int, budget: Budget, folders: dict[str, str]) ->
 
     Args:
         cell: the cell.
-        seed: of everything.
-        budget: how long.
-        folders: where data sets lie, by the beginning of the column ('cifar10', 'cifar100', 'clothing1m').
+        seed: seed of the run.
+        budget: length of the run.
+        folders: folders of data sets by the beginning of the column ('cifar10', 'cifar100', 'clothing1m').
     """
     config = _data(cell, budget.stand_in)
     config.data.dir = folders.get(cell.column.split("_")[0], config.data.dir)
@@ -158,9 +158,9 @@ def _data(cell: Cell, stand_in: bool) -> ConfigDict:
 
 
 def run_name(config: ConfigDict) -> str:
-    """The folder of a run: cells that differ only by what the same workdir can hold share one.
+    """Name of the run's folder; cells that can use the same workdir share it.
 
-    Those are methods on the same data, encoder and purified labels, if their own settings of `retrain` agree.
+    These are methods on the same data, encoder and purified labels, with equal common settings of `retrain`.
     """
     apart = {
         key: value
@@ -172,7 +172,7 @@ def run_name(config: ConfigDict) -> str:
 
 
 def encoder_name(config: ConfigDict) -> str:
-    """The folder of an encoder, which all runs with the same images and seed share."""
+    """Name of the encoder's folder, shared by all runs with the same images and seed."""
     keys = {
         key: value
         for key, value in flatten(config)
@@ -182,7 +182,7 @@ def encoder_name(config: ConfigDict) -> str:
 
 
 def cost(cell: Cell, budget: Budget) -> str:
-    """Epochs of pretraining, which cells share, and of retraining, with the networks."""
+    """The cost in words: epochs of pretraining, which cells share, and of retraining, with the networks."""
     config = apply_recipe(config_of(cell, 0, budget, {}))
     pretrain, retrain = config.pretrain, config.retrain
     model = "small_cnn" if budget.stand_in else None

@@ -1,4 +1,4 @@
-"""The figures of the paper with curves: what is run for each line."""
+"""Lists the paper's figures with curves, and the run behind each line."""
 
 from typing import Any, NamedTuple
 
@@ -10,7 +10,7 @@ from dmlp_jax.reproduce.table_rows import How
 
 
 class Figure(NamedTuple):
-    """A figure: the settings of its panels, and by the name of each line what is run."""
+    """A figure: the settings of its panels, and the run of each line by name."""
 
     title: str
     columns: tuple[str, ...]
@@ -53,7 +53,7 @@ def get(number: int) -> Figure:
 
 
 def purifies(cell: Cell) -> bool:
-    """Whether a line is the purifier's own course, for which no network is trained."""
+    """Whether a line shows the purifier's steps, for which no network is trained."""
     return cell.how.labels == "purified"
 
 
@@ -72,6 +72,6 @@ def of_figure(number: int) -> list[Cell]:
 
 
 def cost(cell: Cell, budget: Budget) -> str:
-    """What a line takes, see `cells.cost`."""
+    """The cost of a line in words, see `cells.cost`."""
     whole = cells.cost(cell, budget)
     return "the purifier" + whole[whole.index(", on features") :] if purifies(cell) else whole

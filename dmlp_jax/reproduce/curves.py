@@ -1,9 +1,9 @@
-"""Figures 2 and 4 of the paper: how right the labels become while purifiers work, coupled and decoupled.
+"""Reproduces the paper's Figures 2 and 4: label accuracy during purification, coupled and decoupled.
 
-The paper prints no numbers for them. Its prose says that DMLP's labels pass 92 % early at 20 % noise and come
-to a similar level at 80 %, above MLC and MSLC (Fig. 4), and that decoupling is better than coupling (Fig. 2).
-Fig. 2 here shows MLC and MSLC from scratch and from the pretrained encoder beside the purifier on that
-encoder's features; the paper freezes MLC's weights after 70 epochs for its decoupled curve.
+The paper prints no numbers for them. Its text says that DMLP's labels pass 92 % accuracy early at 20 % noise
+and reach a similar level at 80 %, above MLC and MSLC (Fig. 4), and that decoupling is better than coupling
+(Fig. 2). Fig. 2 here shows MLC and MSLC from scratch and from the pretrained encoder beside the purifier on
+that encoder's features; the paper freezes MLC's weights after 70 epochs for its decoupled curve.
 """
 
 import csv
@@ -23,19 +23,19 @@ from dmlp_jax.storage import files
 def make(
     number: int, seed: int, budget: Budget, root: Path, folders: dict[str, str], stop: Callable[[], bool]
 ) -> Path:
-    """Makes a figure's curves and draws them; returns the picture, beside which lie the numbers as CSV.
+    """Computes a figure's curves, draws them and writes them as CSV beside the picture; returns its path.
 
     Args:
-        number: of the figure.
-        seed: of everything.
-        budget: how long.
+        number: number of the figure.
+        seed: seed of the runs.
+        budget: length of the runs.
         root: see `runner.run`.
         folders: see `cells.config_of`.
         stop: see `pipeline.run`.
 
     Raises:
         UserError: no such figure, or missing data.
-        Stopped: `stop` said so.
+        Stopped: `stop` returned true.
     """
     figure = curve_cells.get(number)
     found = {

@@ -1,4 +1,4 @@
-"""The numbers of the paper (arXiv 2302.06810v3), as printed: test accuracy in %."""
+"""Reads the published numbers of the paper (arXiv 2302.06810v3): test accuracy in %, as printed."""
 
 import csv
 from importlib import resources
@@ -27,7 +27,7 @@ class Table(NamedTuple):
         columns: settings, such as 'cifar10_sym80'.
         rows: methods, in the paper's order.
         values: by (row, column), the printed accuracy by epoch, 'best' and 'last', or '' where the paper
-            does not say which; absent where nothing is printed.
+            does not state the epoch; absent where nothing is printed.
     """
 
     number: int

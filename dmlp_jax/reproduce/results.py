@@ -1,4 +1,4 @@
-"""What was found for the cells of a table, in a file that several calls may add to at the same time."""
+"""Stores the results of a table's cells in a file to which several calls may write at the same time."""
 
 import contextlib
 from collections.abc import Iterator
@@ -7,18 +7,18 @@ from typing import Any
 
 from dmlp_jax.storage import files, lock
 
-# By the cell's name and the seed, results of `runner.run`.
+# Results of `runner.run` by the cell's name and the seed.
 Results = dict[str, dict[str, dict[str, Any]]]
-# Seconds to wait for another call that is just writing.
+# Seconds to wait for another call that is writing.
 _PATIENCE = 60.0
 
 
 @contextlib.contextmanager
 def alone(path: Path) -> Iterator[None]:
-    """Makes this call the only one that writes what belongs to the results in `path` while the block runs.
+    """Locks the results in `path`, and files beside it, for writing while the block runs.
 
     Raises:
-        UserError: another one holds the lock for a minute, or the folder cannot be written to.
+        UserError: another call holds the lock for a minute, or the folder cannot be written to.
     """
     with files.writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -27,7 +27,7 @@ def alone(path: Path) -> Iterator[None]:
 
 
 def load(path: Path) -> Results:
-    """The results in `path`, none if it is not there.
+    """The results in `path`; empty if it does not exist.
 
     Raises:
         UserError: the file is damaged.
@@ -36,7 +36,7 @@ def load(path: Path) -> Results:
 
 
 def add(path: Path, name: str, seed: int, result: dict[str, Any]) -> None:
-    """Adds the result of a cell to those in `path`, whatever other calls have added meanwhile.
+    """Adds the result of a cell to those in `path`, keeping results that other calls have added meanwhile.
 
     Raises:
         UserError: the file is damaged or cannot be written.

@@ -1,4 +1,4 @@
-"""Runs cells, resuming what earlier calls left; encoders and purified labels are made once for all."""
+"""Runs cells and resumes unfinished ones; encoders and purified labels are shared between cells."""
 
 import os
 import shutil
@@ -24,24 +24,24 @@ from dmlp_jax.storage import files
 def run(
     cell: Cell, seed: int, budget: Budget, root: Path, folders: dict[str, str], stop: Callable[[], bool]
 ) -> dict[str, Any]:
-    """Makes one cell with one seed.
+    """Runs one cell with one seed.
 
     Args:
         cell: the cell.
-        seed: of everything.
-        budget: how long.
-        root: holds `encoders/` and `runs/`.
+        seed: seed of the run.
+        budget: length of the run.
+        root: folder that holds `encoders/` and `runs/`.
         folders: see `cells.config_of`.
         stop: see `pipeline.run`.
 
     Returns:
-        Test accuracy in % after the epoch that is 'best' on the test set and after the 'last' one, label
-        accuracy 'labels' of what was trained on, of methods that correct labels while they train of those
-        (None where the truth is unknown), and the 'epochs' used.
+        Test accuracy in % after the epoch that is 'best' on the test set and after the 'last' epoch; the
+        accuracy 'labels' of the labels trained on, or of the corrected labels for methods that correct labels
+        during training (None where the true labels are unknown); and the number of 'epochs'.
 
     Raises:
-        UserError: missing data, or settings that do not fit them.
-        Stopped: `stop` said so.
+        UserError: missing data, or settings that do not match them.
+        Stopped: `stop` returned true.
     """
     config = cells.config_of(cell, seed, budget, folders)
     workdir = root / "runs" / cells.run_name(config) / f"seed{seed}"
@@ -62,7 +62,7 @@ def run(
     if (first := corrector(cell)) is not None:
         pipeline.run(cells.config_of(first, seed, budget, folders), workdir, stop)
     summary = pipeline.run(config, workdir, stop)
-    assert summary is not None  # The report is among the stages.
+    assert summary is not None  # The stage report always runs.
     accuracies = summary["labels"]
     own = f"{label_variants.CORRECTED}{config.retrain.method}"
     accuracy = accuracies[own if cell.how.labels == "given" and own in accuracies else cell.how.labels]
@@ -74,10 +74,10 @@ def run(
 def missing_data(
     wanted: Iterable[Cell], budget: Budget, folders: dict[str, str]
 ) -> list[tuple[str, list[Cell]]]:
-    """Looks once for each data set of the cells.
+    """Checks once that each data set of the cells exists.
 
     Returns:
-        What is wrong with a data set, and the cells that need it.
+        For each missing data set the error, and the cells that need it.
     """
     by_place: dict[tuple[str, str], tuple[ConfigDict, list[Cell]]] = {}
     for cell in wanted:
@@ -93,7 +93,7 @@ def missing_data(
 
 
 def corrector(cell: Cell) -> Cell | None:
-    """What must run before a cell that learns from labels a method corrected: that method; else None."""
+    """The cell whose method corrects the labels that `cell` is trained on, to be run first; else None."""
     if not cell.how.labels.startswith(label_variants.CORRECTED):
         return None
     method_name = cell.how.labels.removeprefix(label_variants.CORRECTED)
@@ -106,10 +106,10 @@ def _scores(workdir: Path, arm: str) -> dict[str, float]:
 
 
 def share_encoder(config: ConfigDict, place: Path, workdir: Path, stop: Callable[[], bool]) -> None:
-    """Pretrains at `place` if need be and links the result into `workdir`."""
+    """Pretrains at `place` if not done before, and links the result into `workdir`."""
     alone = config.copy_and_resolve_references()
     alone.stages = "pretrain"
-    # An encoder sees neither labels nor clean set: those of its own folder must not differ from cell to cell.
+    # Pretraining uses neither labels nor clean set, so these settings must be equal in all encoder folders.
     alone.noise.update(name="none", rate=0.0)
     alone.val.update(size=30 if config.data.name == "digits" else 1000, share=1.0)
     pipeline.run(alone, place, stop)
@@ -121,7 +121,7 @@ def share_encoder(config: ConfigDict, place: Path, workdir: Path, stop: Callable
         if target.is_complete("pretrain", resolved):
             return
         shutil.rmtree(target.pretrain, ignore_errors=True)
-        # Links take no room; a checkpoint is never written to again.
+        # Hard links take no space and are safe, because a finished checkpoint is never written to.
         shutil.copytree(place / "pretrain", target.pretrain, copy_function=_link)
         target.finish("pretrain", resolved, **Workdir(place).details("pretrain"))
 
@@ -136,7 +136,7 @@ def _link(source: str, target: str) -> None:
 def _probe(config: ConfigDict, workdir: Path) -> float:
     """Test accuracy of a linear probe of the features, trained on the given labels."""
     dataset = datasets.load(config.data, config.seed)
-    assert dataset.test_labels is not None  # Every data set of the tables has them.
+    assert dataset.test_labels is not None  # Every data set of the tables has test labels.
     features = files.load_npz(workdir / "features.npz", ("train", "test"))
     given = files.load_npz(workdir / "split.npz", ("given_labels",))["given_labels"]
     return linear_probe(

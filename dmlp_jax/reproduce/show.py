@@ -1,4 +1,4 @@
-"""What was found beside what the paper prints."""
+"""Formats results beside the paper's published numbers, as Markdown, CSV or text."""
 
 import csv
 import io
@@ -22,17 +22,18 @@ def lines(
     failed: dict[str, str],
     stand_in: bool = False,
 ) -> list[tuple[str, ...]]:
-    """A line for each number of the paper, and for each of ours, under `HEADER`.
+    """A line for each published number and for each reproduced number, under `HEADER`.
 
-    Where the paper does not say which epoch its number is of (Tables 2, 3, 7 and 9), ours is of the last one:
-    the best is chosen on the test set, and would flatter us. The column 'epoch' says so.
+    Where the paper does not state the epoch of its number (Tables 2, 3, 7 and 9), the reproduced number is
+    that of the last epoch: the best epoch is chosen on the test set, which is optimistic. The column 'epoch'
+    says so.
 
     Args:
-        table: of the paper.
-        every: the cells that are made here.
+        table: the published table.
+        every: the reproducible cells.
         found: results of `runner.run` by the cell's name, one per seed.
-        failed: why a cell could not be made, by its name.
-        stand_in: results are of other data than the paper's, so that a difference would say nothing.
+        failed: error messages of failed cells by name.
+        stand_in: whether results are on other data than the paper's; then no difference is shown.
     """
     rows: list[tuple[str, ...]] = []
     made = {(cell.row, cell.column) for cell in every}
@@ -85,7 +86,7 @@ def _ours(
 
 
 def only(rows: list[tuple[str, ...]], chosen: list[Cell]) -> list[tuple[str, ...]]:
-    """The lines of these cells."""
+    """The lines of the chosen cells."""
     keys = {(cell.row, cell.column, cell.preset) for cell in chosen}
     return [row for row in rows if row[:3] in keys]
 
@@ -105,7 +106,7 @@ def as_csv(rows: list[tuple[str, ...]]) -> str:
 
 
 def plain(rows: list[tuple[str, ...]]) -> str:
-    """The table for a screen."""
+    """The table as aligned text."""
     widths = [max(len(row[place]) for row in (HEADER, *rows)) for place in range(len(HEADER))]
     return "\n".join(
         "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()

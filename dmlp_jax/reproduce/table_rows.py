@@ -1,19 +1,19 @@
-"""How each row of the paper's tables is made here; rows that are not listed are shown as published."""
+"""Defines how each row of the paper's tables is reproduced; other rows are shown as published only."""
 
 from typing import Any, NamedTuple
 
 
 class How(NamedTuple):
-    """What a row trains on what.
+    """The method of a row, and the labels that it is trained on.
 
     Attributes:
         method: `retrain.method`; '' for a linear probe of the features, trained on the given labels.
-        labels: `retrain.labels`, one source; 'corrected_' and a method for what that made of the given ones.
+        labels: `retrain.labels`, one source; 'corrected_' and a method for given labels that it corrected.
         encoder: key of `cells.ENCODERS`.
-        with_val: the clean images join the training set.
-        init: 'encoder' starts from the pretrained one.
+        with_val: whether the clean images join the training set.
+        init: `retrain.init`; 'encoder' starts from the pretrained encoder.
         purify: settings of the purifier that differ from the preset.
-        both_presets: run under PurifyConfig() and PurifyConfig.paper().
+        presets: of the purifier, each of which makes a cell of its own.
     """
 
     method: str = "naive"
@@ -22,10 +22,11 @@ class How(NamedTuple):
     with_val: bool = False
     init: str = "scratch"
     purify: tuple[tuple[str, Any], ...] = ()
-    both_presets: bool = False
+    presets: tuple[str, ...] = ("default",)
 
 
 HEADLINE = "simclr_resnet50"
+BOTH = ("paper", "default")
 
 
 def _dmlp(method: str, encoder: str = HEADLINE, **more: Any) -> How:
@@ -38,7 +39,7 @@ _CLOTHING: dict[str, Any] = {"encoder": "clothing1m", "init": "encoder"}
 ROWS: dict[int, dict[str, How]] = {
     1: {
         "Cross-Entropy": How(),
-        # Announced in the caption of Table 1, whose rows do not have it.
+        # The caption of Table 1 announces it, but the table has no such row.
         "Classifier": How(method="", encoder=HEADLINE),
         "Co-teaching+": How("co_teaching_plus"),
         "C2D-DivideMix": How("dividemix", init="encoder"),
@@ -58,8 +59,8 @@ ROWS: dict[int, dict[str, How]] = {
         "DMLP-DivideMix": _dmlp("dividemix"),
     },
     3: {
-        # DivideMix of this table starts from ImageNet weights, which are not at hand; from the pretrained
-        # encoder it would be C2D-DivideMix.
+        # DivideMix in this table starts from ImageNet weights, which are not available here; from the
+        # pretrained encoder it would be C2D-DivideMix.
         "C2D-DivideMix": How("dividemix", **_CLOTHING),
         "GCE": How("gce", **_CLOTHING),
         "MLC": How("mlc", **_CLOTHING, **_META),
@@ -77,9 +78,10 @@ ROWS: dict[int, dict[str, How]] = {
         "DMLP-ELR+": _dmlp("elr_plus"),
     },
     5: {
-        "EAC alone": _dmlp("naive", purify=(("ipc", False), ("eac", True)), both_presets=True),
-        "IPC alone": _dmlp("naive", purify=(("ipc", True), ("eac", False)), both_presets=True),
-        "IPC and EAC": _dmlp("naive", purify=(("ipc", True), ("eac", True)), both_presets=True),
+        "EAC alone": _dmlp("naive", purify=(("ipc", False),), presets=BOTH),
+        # The default preset has no part without EAC.
+        "IPC alone": _dmlp("naive", purify=(("eac", False),), presets=("paper",)),
+        "IPC and EAC": _dmlp("naive", purify=(("ipc", True),), presets=BOTH),
     },
     6: {
         "MLC*": How("mlc", init="encoder", **_META),
@@ -89,11 +91,11 @@ ROWS: dict[int, dict[str, How]] = {
         "MSLC*-DivideMix": How("dividemix", "corrected_mslc", init="encoder", **_META),
         "DMLP*-DivideMix": _dmlp("dividemix", "simclr_resnet18"),
     },
-    7: {"DMLP-Naive": _dmlp("naive", **_CLOTHING, both_presets=True)},
+    7: {"DMLP-Naive": _dmlp("naive", **_CLOTHING, presets=BOTH)},
     8: {
-        "MoCo ResNet-18": _dmlp("naive", "moco_resnet18", both_presets=True),
-        "SimCLR ResNet-18": _dmlp("naive", "simclr_resnet18", both_presets=True),
-        "SimCLR ResNet-50": _dmlp("naive", both_presets=True),
+        "MoCo ResNet-18": _dmlp("naive", "moco_resnet18", presets=BOTH),
+        "SimCLR ResNet-18": _dmlp("naive", "simclr_resnet18", presets=BOTH),
+        "SimCLR ResNet-50": _dmlp("naive", presets=BOTH),
     },
     9: {
         "MeanTeacher": How("mean_teacher", with_val=True),

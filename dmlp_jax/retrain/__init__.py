@@ -1,1 +1,1 @@
-"""Networks retrained from purified labels."""
+"""Trains classifier networks on purified labels, by the methods of the noisy-label literature."""

@@ -1,4 +1,4 @@
-"""The arms of a comparison: one training set per source of labels, all with the same clean images."""
+"""Builds one training set per source of labels, all with the same clean images, for comparison."""
 
 import numpy as np
 
@@ -15,9 +15,9 @@ SOURCES = (
     "purified",
     "true",
 )
-# The one arm of methods that learn from no labels but the clean rows'; all other rows are unlabelled.
+# The only source for semi-supervised methods: the clean rows are labelled, all other rows are not.
 CLEAN = "clean"
-# `corrected_mlc`: what the method mlc made of the given labels, an arm of which was trained before.
+# `corrected_mlc`: the given labels as corrected by the method mlc in an earlier run on this workdir.
 CORRECTED = "corrected_"
 
 
@@ -37,17 +37,24 @@ def parse(labels: str) -> list[str]:
 
 
 def unlabelled(rows: int, num_classes: int) -> np.ndarray:
-    """Labels that say nothing: the uniform distribution for each row, [rows, num_classes] float32."""
+    """Uniform label distributions, [rows, num_classes] float32, for rows that count as unlabelled."""
     return np.full((rows, num_classes), 1.0 / num_classes, np.float32)
 
 
 def split_clean(labels: np.ndarray, share: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Clean rows to train on and clean rows kept out to pick the epoch, indices into `labels`.
+    """Splits the clean rows into rows to train on and rows held out to pick the epoch.
 
     Args:
-        labels: of the clean rows [m].
-        share: of each class that is kept out; at least one row of each class with two or more, none for 0.
+        labels: labels of the clean rows [m].
+        share: share of each class that is held out, in [0, 1); at least one row of each class with two or
+            more rows, none for 0.
         rng: the source of randomness.
+
+    Returns:
+        Indices into `labels`: rows to train on, and rows held out; both ascending.
+
+    Raises:
+        UserError: `share` is out of range.
     """
     if not 0 <= share < 1:
         raise UserError(f"retrain.select_share is {share}; it must lie in [0, 1)")
@@ -67,12 +74,12 @@ def training_set(
     num_classes: int,
     noise_rate: float | None,
 ) -> TrainingSet:
-    """One arm: the noisy rows with its labels, then the clean rows with theirs.
+    """Joins the noisy rows under one source of labels with the clean rows, which come last.
 
     Args:
         problem: the rows.
-        labels: of the noisy rows, class indices [n] or distributions [n, c].
-        clean_rows: which clean rows join, indices [k].
+        labels: labels of the noisy rows, class indices [n] or distributions [n, c].
+        clean_rows: indices [k] of the clean rows that join.
         num_classes: c.
         noise_rate: share of wrong labels among the noisy rows; None where unknown.
     """

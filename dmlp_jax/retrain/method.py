@@ -1,4 +1,4 @@
-"""What a retraining method is: three pure functions and perhaps a plan of its epochs, registered by name."""
+"""Defines the interface of a retraining method, and the registry of methods by name."""
 
 import re
 from collections.abc import Callable
@@ -15,13 +15,13 @@ from dmlp_jax.training.loop import Planner
 
 
 class TrainingSet(NamedTuple):
-    """What one network, or one pair of them, is trained on.
+    """The rows and labels that one network, or one pair of networks, is trained on.
 
     Attributes:
         inputs: images [n, h, w, channels] uint8 or features [n, d] float32.
         targets: labels as distributions [n, c], float32; given labels are one-hot.
         noise_rate: estimated share of wrong labels; None where it could not be estimated.
-        num_clean: how many of the rows are clean ones, whose labels are right; they are the last.
+        num_clean: number of clean rows, whose labels are right; they are the last rows.
     """
 
     inputs: Images
@@ -31,10 +31,10 @@ class TrainingSet(NamedTuple):
 
 
 class Method(NamedTuple):
-    """A way of training a classifier on labels.
+    """A retraining method: pure functions that initialise, train and apply a classifier.
 
-    What differs from one training set to the next (its rows, its noise) goes into the state, so that one
-    compiled step serves all of them.
+    Whatever depends on the training set (its rows, its noise rate) is part of the state, so that one compiled
+    step serves all training sets.
 
     Attributes:
         init: `(key, training set) -> state`, a pytree of arrays.
@@ -42,8 +42,8 @@ class Method(NamedTuple):
         predict: `(state, inputs [b, ...]) -> class probabilities [b, c]`.
         make_planner: `(training set, devices) -> planner`, for methods that choose their rows or work on
             all rows between epochs; None for all rows in random order. See `training.loop.Planner`.
-        correct: `(state, inputs [b, ...], targets [b, c], rows [b]) -> labels [b, c]`, for methods that mend
-            labels: distributions over classes for training rows with their numbers and targets.
+        correct: `(state, inputs [b, ...], targets [b, c], rows [b]) -> labels [b, c]`, for methods that
+            correct labels: distributions over classes, given training rows, their targets and row indices.
     """
 
     init: Callable[[jax.Array, TrainingSet], Any]
@@ -54,7 +54,7 @@ class Method(NamedTuple):
 
 
 class Task(NamedTuple):
-    """What a method may know of its task beside its own settings.
+    """What a method is told of its task beyond its own settings.
 
     Attributes:
         num_classes: c.
@@ -68,12 +68,12 @@ class Task(NamedTuple):
 
 
 class Needs(NamedTuple):
-    """What a method asks of its data.
+    """What a method requires of its data.
 
     Attributes:
-        labels: of all rows; without them it learns from those of the clean rows alone, and there is one
-            network, not one for each source of labels.
-        images: features will not do.
+        labels: whether it uses the labels of all rows. If not, it is trained on the labels of the clean rows
+            only, and there is one network instead of one for each source of labels.
+        images: whether it needs images; features are refused then.
     """
 
     labels: bool = True
@@ -89,11 +89,11 @@ def register(name: str, needs: Needs = Needs()) -> Callable[[Factory], Factory]:
     """Decorator: makes `factory(retrain settings, task) -> Method` available as `retrain.method=name`.
 
     Args:
-        name: of the method, and of its folders.
-        needs: what it asks of its data.
+        name: name of the method and of its folders: lower-case letters, digits and underscores.
+        needs: what the method requires of its data.
 
     Raises:
-        ValueError: a name that folders could not be told apart by.
+        ValueError: the name has other characters.
     """
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         raise ValueError(f"method name {name!r} must be of lower-case letters, digits and underscores")
@@ -125,7 +125,7 @@ def check_name(name: str) -> None:
 
 
 def needs(name: str) -> Needs:
-    """What the method `name` asks of its data.
+    """What the method `name` requires of its data.
 
     Raises:
         UserError: no such method.
@@ -138,34 +138,34 @@ def check_needs(name: str, *, images: bool, with_val: bool) -> None:
     """Raises a UserError if the method cannot be trained on such data.
 
     Args:
-        name: of the method.
-        images: the inputs are images, not features.
-        with_val: clean rows are among the training rows.
+        name: the method's name.
+        images: whether the inputs are images rather than features.
+        with_val: whether the clean rows are among the training rows.
     """
     wanted = needs(name)
     if wanted.images and not images:
         raise UserError(
-            f"retrain.method {name!r} learns from random views of images, but the inputs are features; use "
+            f"retrain.method {name!r} is trained on random views of images, but the inputs are features; use "
             "another method, such as naive or dividemix"
         )
     if not wanted.labels and not with_val:
         raise UserError(
-            f"retrain.method {name!r} learns from the labels of the clean rows alone, but "
+            f"retrain.method {name!r} is trained on the labels of the clean rows alone, but "
             "retrain.with_val is False; set it to True"
         )
 
 
 def by_noise(name: str, value: Any, noise_rate: float | None) -> float:
-    """A constant that may depend on the share of wrong labels.
+    """The value of a constant that may depend on the noise rate.
 
     Args:
-        name: of the setting, for the message.
-        value: a number, also in a tuple of its own (which is how a flag gives it), or pairs (from this noise
-            rate on, number) in rising order that start at 0.
-        noise_rate: of the training set.
+        name: the setting's name, for the message.
+        value: a number, also as a tuple of one (as a command-line flag gives it), or pairs (from this noise
+            rate on, number) in ascending order that start at 0.
+        noise_rate: share of wrong labels in the training set.
 
     Raises:
-        UserError: the value depends on a noise rate that is not known, or is neither number nor pairs.
+        UserError: the value depends on a noise rate that is not known, or is neither a number nor pairs.
     """
     if np.size(value) == 1:
         return float(np.reshape(value, ()))
@@ -180,14 +180,18 @@ def by_noise(name: str, value: Any, noise_rate: float | None) -> float:
 
 
 def known_rate(noise_rate: float | None, why: str) -> float:
-    """The noise rate.
+    """Returns `noise_rate`.
+
+    Args:
+        noise_rate: share of wrong labels, None where unknown.
+        why: why it is needed, for the message.
 
     Raises:
         UserError: it is None.
     """
     if noise_rate is None:
         raise UserError(
-            f"the share of wrong labels could not be estimated ({why}); say it with "
+            f"the label noise rate could not be estimated ({why}); set it, for example "
             "--config.retrain.noise_rate=0.2"
         )
     return noise_rate

@@ -1,4 +1,4 @@
-"""A classifier network as pure functions, for the methods."""
+"""Wraps the configured classifier network in pure functions for the retraining methods."""
 
 from typing import Any
 
@@ -21,8 +21,8 @@ class Network:
 
     Args:
         settings: the `retrain` settings.
-        task: what is to be learned.
-        optimizer: of the parameters.
+        task: number of classes, steps per epoch, pretrained encoder.
+        optimizer: optimiser of the parameters.
     """
 
     def __init__(self, settings: ConfigDict, task: Task, optimizer: optax.GradientTransformation):
@@ -32,7 +32,7 @@ class Network:
         """A fresh state for inputs [n, ...], with the pretrained encoder if the task has one.
 
         Raises:
-            UserError: the pretrained encoder is another network.
+            UserError: the pretrained encoder has another architecture.
         """
         example = self._evaluated(jnp.asarray(inputs[:2]))
         model = self._model(None)
@@ -42,7 +42,7 @@ class Network:
     def train_logits(
         self, params: Any, batch_stats: Any, inputs: jax.Array, key: jax.Array, axis_name: str | None
     ) -> tuple[jax.Array, Any]:
-        """Logits [b, c] and the running statistics that follow, in training mode.
+        """Logits [b, c] and the updated running statistics, in training mode.
 
         See `train_outputs` for the arguments.
         """
@@ -56,9 +56,9 @@ class Network:
 
         Args:
             params: parameters.
-            batch_stats: running statistics.
+            batch_stats: running statistics of batch normalisation.
             inputs: float inputs [b, ...].
-            key: of dropout, the same on all devices.
+            key: key of dropout, the same on all devices.
             axis_name: pmap axis.
         """
         model = self._model(axis_name)
@@ -69,13 +69,13 @@ class Network:
         return logits, features, updates.get("batch_stats", {})
 
     def logits(self, state: TrainState, inputs: jax.Array) -> jax.Array:
-        """Logits [b, c] of inputs [b, ...] as they came, in evaluation mode."""
+        """Logits [b, c] of inputs [b, ...] without augmentation, in evaluation mode."""
         variables = {"params": state.params, "batch_stats": state.batch_stats}
         logits: Any = self._model(None).apply(variables, self._evaluated(inputs), False)
         return logits
 
     def outputs(self, state: TrainState, inputs: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Logits [b, c] and features [b, d] of inputs [b, ...] as they came, in evaluation mode."""
+        """Logits [b, c] and features [b, d] of inputs [b, ...] without augmentation, in evaluation mode."""
         variables = {"params": state.params, "batch_stats": state.batch_stats}
         logits, updates = self._model(None).apply(
             variables, self._evaluated(inputs), False, mutable=["intermediates"]
@@ -97,10 +97,10 @@ class Network:
 
 
 def start_from_encoder(variables: dict[str, Any], encoder: dict[str, Any] | None) -> dict[str, Any]:
-    """The classifier's fresh linen variables with those of a pretrained encoder, if there is one, put in.
+    """Copies a pretrained encoder, if there is one, into the classifier's fresh linen variables.
 
     Raises:
-        UserError: the encoder is another network than the classifier's.
+        UserError: the encoder has another architecture than the classifier's.
     """
     if encoder is None:
         return variables

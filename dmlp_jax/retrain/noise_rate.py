@@ -1,4 +1,4 @@
-"""How many labels of an arm are wrong, as the purifier sees it: from the clean rows, never from the truth."""
+"""Estimates the label noise rate of each source of labels from the purifier's results."""
 
 import numpy as np
 
@@ -12,19 +12,19 @@ def estimate(
     calibrated: bool,
     soft: bool,
 ) -> float | None:
-    """The share of wrong labels of one source; None where nothing tells.
+    """Estimated share of wrong labels of one source, in [0, 1]; None where it cannot be estimated.
 
-    With the default preset the purified distribution of each row is calibrated on held-out clean rows. So
-    purified labels are wrong as often as their confidence lacks to 1, soft ones as often as a label drawn
-    from them differs from the truth, and given labels as often as the distribution lacks them. A probe's
-    labels are wrong as often as on held-out clean rows.
+    With the default preset the purified distribution p of each row is calibrated on held-out clean rows. The
+    estimates are means over the rows: 1 - max p for purified labels, 1 - sum p^2 for soft ones (the
+    probability that a label drawn from p is wrong if the truth is drawn from p too), 1 - p[given] for given
+    labels. Otherwise the estimate is 1 minus the held-out accuracy; true labels have 0.
 
     Args:
-        source: one of `arms.SOURCES`.
+        source: one of `label_variants.SOURCES`.
         given: given labels [n].
         probs: purified distributions [n, c].
         scores: accuracy on held-out clean rows by source, nan where unknown; see `PurifyResult.scores`.
-        calibrated: whether `probs` are.
+        calibrated: whether `probs` are calibrated.
         soft: whether purified labels are used as distributions.
     """
     if source == "true":

@@ -1,10 +1,10 @@
-"""The constants of every retraining method, as data: `config.recipes.<method>`.
+"""Holds the constants of every retraining method, as data: `config.recipes.<method>`.
 
-A recipe holds what the method recommends for the common settings of `config.retrain` (used where those are
-None) and the method's own constants. Constants that depend on the share of wrong labels are pairs (from this
-share on, value). The authors tabulate them by the rate at which labels were drawn anew; with the true class
-drawn too, 20, 50, 80 and 90 % on ten classes leave 18, 45, 72 and 81 % wrong, and the bounds lie half-way.
-`co_teaching.noise_rate` and the like do not exist: the share is estimated, or given as `retrain.noise_rate`.
+A recipe holds the method's defaults for the common settings of `config.retrain` (used where those are None)
+and the method's own constants. Constants that depend on the noise rate are pairs (from this noise rate on,
+value). The authors tabulate them by the share of labels that were redrawn. As a redrawn label may be the true
+one, redrawing 20, 50, 80 and 90 % on ten classes leaves 18, 45, 72 and 81 % wrong; the bounds lie half-way
+between these. No method has a noise rate of its own: it is estimated, or given as `retrain.noise_rate`.
 """
 
 from typing import Any
@@ -22,14 +22,14 @@ COMMON: Recipe = {
     "lr": 3e-3,
     "weight_decay": 5e-4,  # not on biases and batch norm
     "momentum": 0.9,  # sgd, momentum, lars
-    "schedule": "cosine",  # see training/schedule.py, also for the settings that follow
+    "schedule": "cosine",  # see training/learning_rates.py, also for the settings that follow
     "warmup_epochs": 3.0,  # cosine: linear warm-up
     "lr_drops": (0.5,),  # steps: shares of the epochs
     "lr_drop": 0.1,  # steps: factor
     "lr_decay_start": 0.5,  # linear: share of the epochs
     "lr_min": 0.0,  # restarts
     "lr_restart_epochs": 10,  # restarts
-    "augment": "auto",  # see data/augment.py; auto, by the input: affine, crop_flip or none
+    "augment": "auto",  # see data/augment/; auto, by the input: affine, crop_flip or none
     "crop_size": 0,  # side of the square that the network sees, cut out of the image; 0 for all of it
     "dtype": "float32",
     "soft_labels": False,  # purified labels as distributions; False takes the most probable class
@@ -44,7 +44,7 @@ def small() -> dict[str, Recipe]:
         "gce": {"gce_q": 0.7},
         "bootstrap": {"bootstrap_share": 0.95},
         "elr": {"elr_beta": 0.7, "elr_strength": 3.0},
-        # Weights are averaged over some twenty steps: a short run has few.
+        # The average spans about twenty steps, as a short run has few steps.
         "elr_plus": _elr_plus(ema=0.95),
         "co_teaching": {"forget_epochs": 10},
         "co_teaching_plus": {"forget_epochs": 10, "plus_start": 0.1},
@@ -62,7 +62,7 @@ def small() -> dict[str, Recipe]:
             for name, recipe in _coupled().items()
         },
     }
-    # Averages over fifty steps, of five to eight hundred.
+    # The average spans about fifty of five to eight hundred steps.
     views = {"augment": "affine_weak", "batch_size": 32, "ema": 0.98}
     strong = views | {"epochs": 60, "unlabelled_ratio": 5, "strong_augment": "affine_strong"}
     methods |= {
@@ -79,7 +79,7 @@ def cifar(classes: int, asymmetric: bool) -> dict[str, Recipe]:
 
     Args:
         classes: 10 or 100; other images take those of CIFAR-10.
-        asymmetric: noise that asks for the class.
+        asymmetric: whether the noise depends on the class.
     """
     many = classes == 100
     images = COMMON | {"augment": "crop_flip", "dtype": "bfloat16", "checkpoint_epochs": 20}
@@ -129,7 +129,7 @@ def cifar(classes: int, asymmetric: bool) -> dict[str, Recipe]:
         # 150 is C2D's; DivideMix has no results for CIFAR-100 with asymmetric noise.
         dividemix |= {"lambda_u": ((0.0, 150.0 if many else 0.0),), "confidence_penalty": True}
     # The semi-supervised methods' authors count steps: 2^20, UDA's 500,000. An epoch is one pass over the
-    # 49,000 rows without labels. What Table 9 of the DMLP paper was run with is not said.
+    # 49,000 rows without labels. The DMLP paper does not state the settings of its Table 9.
     wide = {
         "model": "wide_resnet28_8" if many else "wide_resnet28_2", "batch_size": 64, "optimizer": "sgd",
         "momentum": 0.9, "lr": 0.03, "weight_decay": 1e-3 if many else 5e-4, "schedule": "slow_cosine",
@@ -151,7 +151,7 @@ def cifar(classes: int, asymmetric: bool) -> dict[str, Recipe]:
         "elr": elr,
         "elr_plus": elr_plus,
         "co_teaching": co_teaching,
-        # Its authors use smaller networks than this, the DMLP paper cites a rerun on a larger one.
+        # The authors use smaller networks than this; the DMLP paper cites a rerun on a larger one.
         "co_teaching_plus": co_teaching | {"plus_start": 5 / 200 if many else 20 / 200},
         "cdr": cdr,
         "dividemix": dividemix,
@@ -160,8 +160,8 @@ def cifar(classes: int, asymmetric: bool) -> dict[str, Recipe]:
         "fixmatch": _fixmatch() | wide | {"epochs": round(2**20 / per_epoch[7])},
         "uda": _uda() | uda,
         **{name: coupled | recipe for name, recipe in _coupled().items()},
-        # As the authors', where the others have a ResNet-32, which is thinner than any network here. The DMLP
-        # paper compares all on a ResNet-18 (Table 6).
+        # The authors' network; the other coupled methods use a ResNet-32, thinner than any network here. The
+        # DMLP paper compares all of them on a ResNet-18 (Table 6).
         "mslc": coupled | _coupled()["mslc"] | {"model": "resnet34"},
         # 80,000 steps of 490 an epoch.
         "l2r": coupled | {"epochs": 163, "weight_decay": 2e-4, "lr_drops": (40 / 80, 60 / 80)},
@@ -172,8 +172,9 @@ def cifar(classes: int, asymmetric: bool) -> dict[str, Recipe]:
 def clothing1m() -> dict[str, Recipe]:
     """For Clothing1M: a ResNet-50 that starts from the pretrained encoder, 80 epochs.
 
-    DivideMix is its authors' for Clothing1M, the rest of the methods take CIFAR's constants with the settings
-    of `naive`, whose learning rate the DMLP paper does not give: it is that of Ghosh and Lan's fine-tuning.
+    DivideMix uses its authors' constants for Clothing1M. The other methods use the constants for CIFAR with
+    the common settings of `naive`. The DMLP paper does not give the learning rate of `naive`; here it is that
+    of Ghosh and Lan's fine-tuning.
     """
     common = {
         "model": "resnet50", "epochs": 80, "batch_size": 64, "crop_size": 224, "checkpoint_epochs": 1,
@@ -187,8 +188,9 @@ def clothing1m() -> dict[str, Recipe]:
     return methods
 
 
-# Weights are learned once a step, of which there are a hundredth of the authors': so smaller batches and a
-# larger rate. MSLC begins before the labels are memorised. Chosen on a seed that no benchmark has.
+# The meta networks are updated once a step, and there are a hundredth of the authors' steps: so batches are
+# smaller and learning rates larger. MSLC starts before the labels are memorised. The constants were chosen on
+# a seed that no benchmark uses.
 _COUPLED_SMALL: dict[str, Recipe] = {
     "mlc": {},
     "mslc": {"meta_lr": 1e-2, "correct_start": 1 / 3},
@@ -202,7 +204,7 @@ def _coupled() -> dict[str, Recipe]:
         "meta_lr": 1e-3,  # Adam's, of the networks that make weights
         "meta_decay": 1e-4,  # of these
         "weight_width": 100,  # their hidden layer
-        "lookahead_scale": 1.0,  # rate of the look-ahead step beside the network's
+        "lookahead_scale": 1.0,  # learning rate of the look-ahead step over the network's
     }
     return {
         "mlc": {
@@ -214,7 +216,7 @@ def _coupled() -> dict[str, Recipe]:
         },
         "mslc": weights
         | {
-            "correct_start": 80 / 120,  # share of the epochs with cross-entropy on the labels as they came
+            "correct_start": 80 / 120,  # share of the epochs with cross-entropy on the given labels
             "lookahead_scale": 10.0,
         },
         "meta_weight_net": weights,
@@ -224,12 +226,12 @@ def _coupled() -> dict[str, Recipe]:
 
 def _elr_plus(ema: float) -> Recipe:
     return {
-        "elr_beta": 0.7,  # share of a running target that stays
-        "elr_strength": 3.0,  # lambda, of the term that holds predictions
+        "elr_beta": 0.7,  # decay of the running targets
+        "elr_strength": 3.0,  # lambda, the weight of the regularisation term
         "elr_ramp": 0.0,  # share of the epochs over which lambda rises
         "elr_reweight": False,  # multiply the labels by the running targets
         "mixup": 1.0,  # of Beta(a, a)
-        "ema": ema,  # share of a weight average that stays
+        "ema": ema,  # decay of the weight average
         "ema_ramp": 0.5,  # share of the epochs over which that rises from 0
     }
 
@@ -242,12 +244,12 @@ def _dividemix(classes: int) -> Recipe:
         lambda_u, high = ((0.0, 0.0), (0.315, 25.0), (0.765, 50.0)), 0.765
     return {
         "divide_warmup": 10,  # epochs of cross-entropy on all labels
-        "confidence_penalty": False,  # in these: negative entropy, for noise that asks for the class
+        "confidence_penalty": False,  # in these: negative entropy, for noise that depends on the class
         "threshold": ((0.0, 0.5), (high, 0.6)),  # tau: from which probability on a label is kept
         "loss_memory": ((0.0, 1), (high, 5)),  # epochs whose losses are averaged
-        "divide_by": "losses",  # confidence: judge labels that are distributions by these; not in the paper
-        "bound_by_noise": False,  # judge no more labels wrong than the noise rate says; not in the paper
-        "epoch_rows": 0,  # rows of an epoch, drawn anew, of all given classes alike; 0 for all rows
+        "divide_by": "losses",  # or confidence: the largest probability of soft labels; not in the paper
+        "bound_by_noise": False,  # take no more labels for wrong than the noise rate says; not in the paper
+        "epoch_rows": 0,  # rows drawn for each epoch, as many of every given class; 0 for all rows
         "sharpen": 0.5,  # temperature T
         "mixup": 4.0,  # of Beta(a, a)
         "lambda_u": lambda_u,  # weight of the unlabelled rows
@@ -260,7 +262,7 @@ def _mean_teacher() -> Recipe:
         "unlabelled_ratio": 1,  # rows without labels to one with, in a batch
         "unlabelled_weight": 50.0,  # lambda_u
         "unlabelled_ramp": 0.4,  # share of the epochs over which that rises from 0
-        "ema": 0.999,  # share of the weight average that stays
+        "ema": 0.999,  # decay of the weight average
     }
 
 
@@ -269,8 +271,8 @@ def _mixmatch(unlabelled_weight: float) -> Recipe:
         "unlabelled_ratio": 1,  # no other is possible
         "unlabelled_weight": unlabelled_weight,  # lambda_u
         "unlabelled_ramp": 1 / 64,  # share of the epochs over which that rises from 0: 2^20 images of 2^26
-        "ema": 0.999,  # share of the weight average that stays
-        "sharpen": 0.5,  # temperature T of the guess
+        "ema": 0.999,  # decay of the weight average
+        "sharpen": 0.5,  # temperature T of the pseudo-label
         "mixup": 0.75,  # of Beta(a, a)
     }
 
@@ -279,11 +281,11 @@ def _fixmatch() -> Recipe:
     return {
         "unlabelled_ratio": 7,  # rows without labels to one with, in a batch
         "unlabelled_weight": 1.0,  # lambda_u
-        "confidence": 0.95,  # probability from which on a guess counts
+        "confidence": 0.95,  # probability from which on a pseudo-label counts
         "strong_augment": "randaugment",  # policy of the second views; retrain.augment is that of the first
-        "ema": 0.999,  # share of the weight average that stays
+        "ema": 0.999,  # decay of the weight average
     }
 
 
 def _uda() -> Recipe:
-    return _fixmatch() | {"confidence": 0.8, "sharpen": 0.4}  # temperature of the guess
+    return _fixmatch() | {"confidence": 0.8, "sharpen": 0.4}  # temperature of the pseudo-label

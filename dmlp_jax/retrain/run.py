@@ -1,4 +1,4 @@
-"""Trains one network per source of labels, and scores it after every epoch."""
+"""Trains one network per source of labels and measures its accuracy after every epoch."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -34,9 +34,9 @@ def retrain(
     seed: int,
     encoder: dict[str, Any] | None,
 ) -> dict[str, dict[str, Any]]:
-    """Trains and scores an arm per entry of `labels`.
+    """Trains and scores one network per entry of `labels`.
 
-    The arms share their compiled step, their start and their order of the data, so that they differ by
+    The networks share their compiled step, initialisation and order of the data, so that they differ by
     their labels only.
 
     Args:
@@ -47,15 +47,15 @@ def retrain(
         session: devices, log, and when to stop.
         folder: retrain/ of the workdir; `<method>-<source>/` in it holds checkpoints and result.json.
         key: typed PRNG key.
-        seed: draws the clean rows that are kept out.
+        seed: seed for drawing the held-out clean rows.
         encoder: variables of the pretrained encoder, None to start from scratch.
 
     Returns:
         By source: test accuracies 'best', 'last' (of all epochs, as the paper reports them) and 'selected'
-        (at the epoch that is best on the clean rows kept out, which needs no test set), None where unknown.
-        A method that corrects labels leaves those after the last epoch in corrected.npz: 'probs' [n, c] and
-        'labels' [n]. Their accuracy, 'label_accuracy', is in the curve after each epoch where the truth is
-        known, and nothing else is made of it.
+        (at the epoch that is best on the held-out clean rows, which needs no test set), None where unknown.
+        A method that corrects labels saves them after the last epoch in corrected.npz: 'probs' [n, c] and
+        'labels' [n]. Where the true labels are known, the curve has the accuracy of the corrected labels
+        after each epoch, 'label_accuracy'; it is only reported.
     """
     images = problem.train_inputs.ndim > 2
     method.check_needs(settings.method, images=images, with_val=settings.with_val)
@@ -114,10 +114,10 @@ def retrain(
 
 
 def finished(place: Path) -> dict[str, Any] | None:
-    """The result of an arm; None if it has none, or lacks the labels that its method corrected.
+    """The saved result of a network; None if there is none, or if its corrected labels are missing.
 
     Args:
-        place: its folder.
+        place: the network's folder.
 
     Raises:
         UserError: the result is damaged.
@@ -126,7 +126,7 @@ def finished(place: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     result = files.load_json(path)
-    # Only methods that correct labels speak of their accuracy.
+    # The results of methods that correct labels are those with 'label_accuracy'.
     return None if "label_accuracy" in result and not (place / "corrected.npz").exists() else result
 
 
@@ -135,7 +135,7 @@ def _evaluator(
     held: dict[str, tuple[Images, Any]],
     devices: list[jax.Device],
 ) -> Callable[[Any], dict[str, float]]:
-    """Accuracy on every non-empty held set, as a function of the state; one pass over all of them."""
+    """Makes a function from the state to the accuracy on every non-empty set; one pass over all sets."""
     held = {name: rows for name, rows in held.items() if len(rows[0])}
     if not held:
         return lambda state: {}
@@ -156,7 +156,7 @@ def _evaluator(
 def _corrector(
     correct: Callable[..., jax.Array], train: TrainingSet, devices: list[jax.Device]
 ) -> Callable[[Any], np.ndarray]:
-    """Corrected labels [n, c] of the noisy rows, as a function of the state."""
+    """Makes a function from the state to corrected labels [n, c] of the noisy rows."""
     noisy = len(train.targets) - train.num_clean
     rows = np.arange(noisy, dtype=np.int32)
     arrays = (lazy.take(train.inputs, rows), train.targets[:noisy], rows)
@@ -168,7 +168,7 @@ def _with_label_accuracy(
     correct: Callable[[Any], np.ndarray] | None,
     true_labels: np.ndarray | None,
 ) -> Callable[[Any], dict[str, float]]:
-    """`score`, and the share of corrected labels that are right, for reporting only."""
+    """Adds to `score` the share of corrected labels that are right, for reporting only."""
     if correct is None or true_labels is None:
         return score
 
@@ -180,7 +180,7 @@ def _with_label_accuracy(
 
 
 def _summarize(curve: list[dict[str, float]]) -> dict[str, Any]:
-    """Best, last and selected test accuracy of a curve; the latest of equally good epochs is selected."""
+    """Best, last and selected test accuracy of a curve; of equally good epochs the latest is selected."""
     test = [scores["test_accuracy"] for scores in curve if "test_accuracy" in scores]
     select = [scores["select_accuracy"] for scores in curve if "select_accuracy" in scores]
     epoch = max((score, index) for index, score in enumerate(select))[1] if select else None

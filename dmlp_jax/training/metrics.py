@@ -140,5 +140,5 @@ def _tensorboard(folder: Path) -> Any:
     try:
         from tensorboardX import SummaryWriter
     except ImportError as error:
-        raise UserError("tensorboard=True needs tensorboardX: pip install 'dmlp_jax[tensorboard]'") from error
+        raise UserError("tensorboard=True needs tensorboardX: pip install tensorboardX") from error
     return SummaryWriter(str(folder))

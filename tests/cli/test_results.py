@@ -78,7 +78,7 @@ def test_without_clean_rows_some_are_drawn(folder, tmp_path, capsys):
     assert contents["drawn"]["noise_rate"] == pytest.approx(0.5, abs=0.15)
     assert contents["rows"]["val"] == len(drawn)
     for text in (capsys.readouterr().out, (tmp_path / "report.html").read_text()):
-        assert "Nobody vouches for the clean rows" in text
+        assert "The clean rows were not checked by anyone" in text
     assert cli.main([*arguments, "--overwrite", "--seed", "1"]) == 0
     assert len(np.setdiff1d(files.load_npz(tmp_path / "purified.npz")["index"], stored["index"]))
 
@@ -121,8 +121,7 @@ def test_table_with_clean_rows_ids_and_a_gallery(folder, tmp_path, capsys):
     (tmp_path / "images" / "299.png").write_bytes(b"broken")
     assert cli.main([*arguments, "--out", str(tmp_path / "out")]) == 0
     assert (
-        "no features, since they are no numbers or count the rows: 'Unnamed: 0', 'note'"
-        in capsys.readouterr().out
+        "not used as features (row numbers, or not numeric): 'Unnamed: 0', 'note'" in capsys.readouterr().out
     )
     stored = files.load_npz(tmp_path / "out" / "purified.npz")
     rest = np.setdiff1d(np.arange(300), clean)
@@ -138,7 +137,7 @@ def test_table_with_clean_rows_ids_and_a_gallery(folder, tmp_path, capsys):
     page = (tmp_path / "out" / "report.html").read_text()
     assert page.count('class="card') == min(200, int(stored["changed"].sum()))
     assert "data:image/png;base64," in page
-    assert re.findall(r"sure, row (\d{3}\.png)", page)
+    assert re.findall(r"confidence [\d.]+ %, row (\d{3}\.png)", page)
 
 
 def test_help_is_quick_and_shows_how_it_is_used():

@@ -70,7 +70,6 @@ def test_csv_is_read_back_as_it_was():
 
 
 def test_frame_is_indexed_by_row():
-    pytest.importorskip("pandas")
     frame = interop.issues(RESULT, LABELS, NAMES).frame
     assert list(frame.columns) == [
         "is_label_issue",
@@ -85,11 +84,10 @@ def test_frame_is_indexed_by_row():
     assert ordered["is_label_issue"].dtype == bool
 
 
-def test_without_pandas_the_extra_is_named(monkeypatch):
-    monkeypatch.setitem(sys.modules, "pandas", None)
-    found = interop.issues(RESULT, LABELS)
-    with pytest.raises(UserError, match=r"needs pandas.*dmlp_jax\[interop\]"):
-        _ = found.frame
+def test_a_missing_library_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(UserError, match=r"needs datasets.*pip install datasets"):
+        interop.dataset_arrays(None, features="embedding", label="label")
 
 
 @pytest.mark.parametrize(

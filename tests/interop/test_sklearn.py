@@ -15,13 +15,13 @@ import dmlp_jax
 from dmlp_jax import InputError, LabelPurifier
 from dmlp_jax.data.row_subset import RowSubset
 from dmlp_jax.interop import sklearn
-from tests.conftest import accuracy, make_blobs
+from tests.conftest import SHORT, accuracy, make_blobs
 
 FEATURES, GIVEN, (VAL_FEATURES, VAL_LABELS), TRUE = make_blobs(0)
 
 
 def fit(given=GIVEN, val_labels=VAL_LABELS, features=FEATURES, **options):
-    purifier = LabelPurifier(random_state=0)
+    purifier = LabelPurifier(random_state=0, steps=SHORT.steps)
     return purifier.fit(features, given, X_val=VAL_FEATURES, y_val=val_labels, **options)
 
 
@@ -41,7 +41,7 @@ def test_labels_are_repaired_and_new_rows_classified(fitted):
 
 def test_attributes_agree_with_purify_and_with_each_other(fitted):
     key = jax.random.key(np.random.RandomState(0).randint(np.iinfo(np.int32).max))
-    result = dmlp_jax.purify(FEATURES, GIVEN, (VAL_FEATURES, VAL_LABELS), num_classes=3, key=key)
+    result = dmlp_jax.purify(FEATURES, GIVEN, (VAL_FEATURES, VAL_LABELS), config=SHORT, key=key)
     np.testing.assert_array_equal(fitted.labels_, result.labels)
     np.testing.assert_array_equal(fitted.label_distributions_, result.probs)
     np.testing.assert_array_equal(fitted.confidence_, result.confidence)
@@ -97,9 +97,15 @@ def test_without_a_clean_set_a_share_of_every_class_is_held_out():
 
 
 @pytest.mark.filterwarnings("ignore:no clean set")
-def test_without_a_clean_set_half_of_the_labels_wrong(tmp_path):
+def test_without_a_clean_set_half_of_the_labels_wrong():
     purifier = LabelPurifier(random_state=0).fit(FEATURES, GIVEN)
     assert accuracy(purifier.labels_, TRUE) > accuracy(GIVEN, TRUE) + 0.2
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:no clean set")
+def test_without_a_clean_set_rows_on_disk_and_weights(tmp_path):
+    purifier = LabelPurifier(random_state=0).fit(FEATURES, GIVEN)
     np.save(tmp_path / "f.npy", FEATURES)
     mapped = LabelPurifier(random_state=0).fit(np.load(tmp_path / "f.npy", mmap_mode="r"), GIVEN)
     np.testing.assert_array_equal(mapped.val_index_, purifier.val_index_)
@@ -127,7 +133,13 @@ def test_state_is_plain_and_survives_pickling(fitted):
 
 
 def test_parameters_are_those_of_scikit_learn(fitted):
-    assert fitted.get_params() == {"preset": "default", "steps": None, "val_size": 0.2, "random_state": 0}
+    assert LabelPurifier().get_params() == {
+        "preset": "default",
+        "steps": None,
+        "val_size": 0.2,
+        "random_state": None,
+    }
+    assert fitted.get_params() == LabelPurifier(steps=SHORT.steps, random_state=0).get_params()
     copy = clone(fitted).set_params(steps=5, preset="paper")
     assert copy.steps == 5
     assert not hasattr(copy, "labels_")
@@ -139,7 +151,7 @@ def test_names_of_the_features_are_kept():
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame(FEATURES, columns=[f"f{i}" for i in range(16)])
     labels = pandas.Series(np.array(["ant", "bee", "cat"])[GIVEN], dtype="category")
-    purifier = LabelPurifier(random_state=0)
+    purifier = LabelPurifier(random_state=0, steps=SHORT.steps)
     val = pandas.DataFrame(VAL_FEATURES, columns=frame.columns)
     purifier.fit(frame, labels, X_val=val, y_val=np.array(["ant", "bee", "cat"])[VAL_LABELS])
     assert purifier.feature_names_in_.tolist() == frame.columns.tolist()
@@ -220,7 +232,7 @@ def test_memory_maps_reach_purify_as_they_are(monkeypatch, tmp_path, dtype, clea
 
     def look(estimator, X, **options):
         looked.append(len(X))
-        return validate_data(sklearn, X, **options)
+        return validate_data(estimator, X, **options)
 
     monkeypatch.setattr(sklearn, "purify", stop)
     monkeypatch.setattr(sklearn, "validate_data", look)

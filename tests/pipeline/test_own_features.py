@@ -51,7 +51,7 @@ def test_features_without_truth_or_test_set(tmp_path, capsys):
     assert set(summary["labels"].values()) == {None}
     assert summary["test"] == {"purified": {"best": None, "last": None, "selected": None}}
     assert summary["held_out"]["purified"] is not None
-    assert "nobody knows them" in capsys.readouterr().out
+    assert "they are unknown" in capsys.readouterr().out
 
 
 def test_changed_data_are_noticed(tmp_path):

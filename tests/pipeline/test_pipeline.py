@@ -238,10 +238,10 @@ def test_method_without_given_labels_trains_one_network_and_says_so(copy, capsys
     assert (copy / "retrain" / "mean_teacher-clean" / "result.json").exists()
     assert (copy / "retrain" / "naive-given" / "result.json").exists()
     out = capsys.readouterr().out
-    assert "mean_teacher with small_cnn on the labels of the clean rows alone" in out
-    assert "clean: the labels of the clean rows and no others" in out
+    assert "mean_teacher with small_cnn on the labels of the clean rows only" in out
+    assert "clean: the labels of the clean rows only" in out
     page = (copy / "report.html").read_text()
-    assert "learned from the labels" in page
+    assert "was trained on the labels" in page
     assert "train with the same clean images" not in " ".join(page.split())
     pipeline.run(config, copy)
     assert "retrain  done before" in capsys.readouterr().out

@@ -1,15 +1,15 @@
-"""Run by test_spread.py: purifies rows spread over devices, of one process or of two.
+"""Run by test_sharded.py: purifies rows spread over devices, of one process or of two.
 
-    python -m tests.purifier.sharded_rows OUT.npz DEVICES [PROCESS PORT]
+    python -m tests.purifier.sharded_rows OUT.npz DEVICES [PROCESS PORT | quick]
 
-With a process number it is one of two processes that hold half of the devices each.
+With a process number it is one of two processes that hold half of the devices each. `quick` runs one setting.
 """
 
 import os
 import re
 import sys
 
-COUNT, PROCESS = int(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else None
+COUNT, PROCESS = int(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 4 else None
 os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={COUNT // (1 if PROCESS is None else 2)}"
 os.environ["NPROC"] = "16"
 os.environ["JAX_PLATFORMS"] = "cpu"
@@ -22,7 +22,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from dmlp_jax import InputError, PurifyConfig, purify
 from dmlp_jax.purifier import sharded
 from dmlp_jax.purifier.program import Inputs
-from tests.conftest import make_blobs
+from tests.conftest import FIXED, make_blobs
 
 CONFIGS = {
     "fixed": PurifyConfig(steps=20, selection=False, ipc=True),
@@ -40,6 +40,10 @@ def main() -> None:
     placed = features
     if COUNT > 1:
         placed = jax.make_array_from_callback(features.shape, over, lambda index: features[index])
+    if sys.argv[3:] == ["quick"]:
+        result = purify(placed, given, val, config=FIXED)
+        np.savez(sys.argv[1], probs=everywhere(result.probs), labels=everywhere(result.labels))
+        return
     weight = np.linspace(0.5, 1.5, len(given)).astype(np.float32)
     whole = labels = np.eye(3, dtype=np.float32)[given]
     if COUNT > 1:

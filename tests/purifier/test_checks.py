@@ -1,10 +1,13 @@
+import dataclasses
+import pickle
+
 import jax
 import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
 from dmlp_jax import InputError, PurifyConfig, purify
-from tests.conftest import make_blobs
+from tests.conftest import FIXED, make_blobs
 
 
 def broken(**changes):
@@ -75,7 +78,7 @@ FEATURES, GIVEN, (VAL_FEATURES, VAL_LABELS), _ = make_blobs(0)
         ({"labels": with_value(GIVEN.astype(np.uint64), 0, 2**63)}, ["val labels", "class 3, 4,"]),
         ({"labels": with_value(GIVEN, 0, 2**31 - 1)}, ["val labels", "2147483645 of 2147483648"]),
         ({"config": {"steps": 3}}, ["config", "PurifyConfig", "dict"]),
-        ({"config": PurifyConfig(preset="best")}, ["config.preset", "'default', 'paper'"]),
+        ({"config": "paper"}, ["config", "PurifyConfig.paper()", "str"]),
         ({"config": PurifyConfig(steps=0)}, ["config.steps", "at least 1"]),
         ({"config": PurifyConfig(num_folds=1)}, ["config.num_folds", "at least 2"]),
         ({"config": PurifyConfig(weight_decay=())}, ["weight_decay", "tuple"]),
@@ -106,8 +109,7 @@ def test_val_must_be_a_pair():
 
 
 def test_untyped_key_is_as_good_as_a_typed_one():
-    config = PurifyConfig(steps=3)
-    typed, untyped = (broken(key=key, config=config) for key in (jax.random.key(7), jax.random.PRNGKey(7)))
+    typed, untyped = (broken(key=key, config=FIXED) for key in (jax.random.key(7), jax.random.PRNGKey(7)))
     np.testing.assert_array_equal(typed.probs, untyped.probs)
 
 
@@ -119,3 +121,32 @@ def test_number_of_classes_is_asked_for_under_jit():
 def test_shapes_are_checked_under_jit():
     with pytest.raises(InputError, match="299"):
         jax.jit(lambda g: purify(FEATURES, g, (VAL_FEATURES, VAL_LABELS), num_classes=3))(GIVEN[:-1])
+
+
+@pytest.mark.parametrize(
+    ("make", "field", "words"),
+    [
+        (PurifyConfig, "preset", ["'preset'", "PurifyConfig.paper()"]),
+        (PurifyConfig, "eac", ["'eac'", "PurifyConfig.paper(eac=...)"]),
+        (PurifyConfig, "step", ["'step'", "its fields are steps, "]),
+        (PurifyConfig.paper, "race_steps", ["'race_steps'", "its fields are steps, "]),
+        (PurifyConfig.paper, "preset", ["'preset'", "PurifyConfig() is the default"]),
+    ],
+)
+def test_a_field_that_a_preset_does_not_read_is_named(make, field, words):
+    with pytest.raises(InputError) as caught:
+        make(**{field: 1})
+    for word in words:
+        assert word in str(caught.value)
+    with pytest.raises(InputError):
+        dataclasses.replace(make(), **{field: 1})
+
+
+def test_configurations_survive_pickles_and_those_of_before_are_read():
+    for config in (PurifyConfig(steps=3), PurifyConfig.paper(eac=False)):
+        assert pickle.loads(pickle.dumps(config)) == config
+    old = PurifyConfig.__new__(PurifyConfig)
+    old.__setstate__({"preset": "default", "steps": 7, "eac": True})
+    assert old == PurifyConfig(steps=7)
+    with pytest.raises(InputError, match="make it anew"):
+        old.__setstate__({"preset": "paper", "steps": 7})

@@ -1,6 +1,5 @@
 import dataclasses
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -8,10 +7,7 @@ import pytest
 from dmlp_jax import PurifyConfig, predict, purify
 from dmlp_jax.purifier import PROBES, choose
 from dmlp_jax.purifier.posterior import lda
-from tests.conftest import accuracy, make_blobs
-
-SHORT = PurifyConfig(steps=30)
-
+from tests.conftest import SHORT, accuracy, make_blobs
 
 RIGHT, WRONG = np.ones(200), np.zeros(200)
 HALF = np.arange(200) % 2
@@ -29,7 +25,7 @@ HALF = np.arange(200) % 2
     ids=["all worse", "all equal", "one clearly better", "the best of two", "given labels equal"],
 )
 def test_a_baseline_must_be_clearly_better(others, option):
-    assert int(choose._choose(jnp.asarray(HALF), jnp.asarray(np.stack(others)))) == option
+    assert int(choose.best_source(jnp.asarray(HALF), jnp.asarray(np.stack(others)))) == option
 
 
 def test_given_labels_need_only_be_better():
@@ -39,10 +35,11 @@ def test_given_labels_need_only_be_better():
     probe_and_given = [
         np.stack([WRONG, WRONG, other, given]) for other, given in [(slightly, WRONG), (WRONG, slightly)]
     ]
-    found = [int(choose._choose(jnp.asarray(HALF), jnp.asarray(others))) for others in probe_and_given]
+    found = [int(choose.best_source(jnp.asarray(HALF), jnp.asarray(others))) for others in probe_and_given]
     assert found == [0, 4]
 
 
+@pytest.mark.slow
 def test_given_labels_that_are_known_to_be_right_are_kept():
     """A classifier on weak features would change some; the clean rows' given labels say not to."""
     features, _, (val_features, val_labels), true = make_blobs(1)
@@ -75,6 +72,7 @@ def test_labels_without_noise_are_left_alone():
     assert accuracy(found.labels, true) >= 0.998
 
 
+@pytest.mark.slow
 def test_noise_that_hides_behind_a_weak_classifier_is_not_trusted():
     """Clean rows that say next to nothing leave open that T is all wrong: no reason to believe the labels."""
     rng = np.random.default_rng(0)
@@ -89,7 +87,8 @@ def test_noise_that_hides_behind_a_weak_classifier_is_not_trusted():
     assert float(np.mean(found.confidence)) < 0.7
 
 
-def test_a_worse_purification_gives_way_to_the_baseline(monkeypatch):
+@pytest.mark.slow
+def test_a_worse_purification_gives_way_to_the_baseline(monkeypatch, own_programs):
     """A purification that ends in a classifier which knows nothing: the best probe must give the labels."""
     rng = np.random.default_rng(0)
     labels = rng.integers(3, size=600)
@@ -98,15 +97,13 @@ def test_a_worse_purification_gives_way_to_the_baseline(monkeypatch):
     refine = lda.refine
 
     def broken(*args):
-        best, taken = refine(*args)
-        head = best.head._replace(weights=0 * best.head.weights)
-        return best._replace(head=head, held_out=0 * best.held_out), taken
+        fitted, taken = refine(*args)
+        model = fitted.model._replace(weights=0 * fitted.model.weights)
+        return fitted._replace(model=model, held_out=0 * fitted.held_out), taken
 
     monkeypatch.setattr(lda, "refine", broken)
-    jax.clear_caches()
     fallen = purify(*task, config=SHORT)
     unchecked = purify(*task, config=dataclasses.replace(SHORT, selection=False))
-    jax.clear_caches()
     assert unchecked.source == "purified"
     assert fallen.source in PROBES
     np.testing.assert_array_equal(fallen.labels, fallen.baselines[fallen.source])
@@ -114,11 +111,15 @@ def test_a_worse_purification_gives_way_to_the_baseline(monkeypatch):
     assert accuracy(fallen.labels, labels[:300]) > accuracy(unchecked.labels, labels[:300]) + 0.3
 
 
-@pytest.mark.parametrize("config", [SHORT, PurifyConfig.paper(steps=5)], ids=["default", "paper"])
+@pytest.mark.parametrize(
+    "config",
+    [SHORT, pytest.param(PurifyConfig.paper(steps=5), marks=pytest.mark.slow)],
+    ids=["default", "paper"],
+)
 def test_classes_of_a_single_clean_row_are_counted(config):
-    features, given, (val_features, val_labels), _ = make_blobs(1)
+    features, given, (val_features, val_labels), _ = make_blobs(1, val_rows=84)
     kept = np.concatenate(
-        [np.flatnonzero(val_labels == label)[:count] for label, count in enumerate((1, 6, 1))]
+        [np.flatnonzero(val_labels == label)[:count] for label, count in enumerate((1, 28, 1))]
     )
     found = purify(features, given, (val_features[kept], val_labels[kept]), config=config)
     assert int(found.chosen["single_row_classes"]) == 2
@@ -131,4 +132,4 @@ def test_rounding_makes_no_baseline_better():
     Their variance over rows is none: that of what is known in expectation only speaks against the gain.
     """
     hits = jnp.asarray(RIGHT, jnp.float32) - 6e-8
-    assert int(choose._choose(hits, jnp.asarray(np.stack([RIGHT] * 3)))) == 0
+    assert int(choose.best_source(hits, jnp.asarray(np.stack([RIGHT] * 3)))) == 0

@@ -12,14 +12,12 @@ import jax
 import numpy as np
 import pytest
 
-from dmlp_jax import PurifyConfig, purify
+from dmlp_jax import purify
 from dmlp_jax.purifier import program
-from tests.conftest import make_blobs
+from tests.conftest import FIXED, make_blobs
 
 # The package's attribute of this name is the function.
 programs = importlib.import_module("dmlp_jax.purifier.compiled")
-
-FIXED = PurifyConfig(steps=30, selection=False)
 
 
 @pytest.fixture
@@ -30,21 +28,20 @@ def traces(monkeypatch):
     return found
 
 
-def test_new_values_compile_nothing_new(blobs, traces):
+def test_new_values_compile_nothing_new(blobs, traces, own_programs):
     features, given, val, _ = blobs
-    programs._program.cache_clear()
     purify(features, given, val, config=FIXED)
     assert len(traces) == 1
     purify(features, make_blobs(0, noise=0.2)[1], val, config=FIXED)
     purify(features + 1, given, val, config=FIXED, key=jax.random.key(3))
-    changed = dataclasses.replace(FIXED, weight_decay=(1, 0.2, 0.03, np.float64(0.1)), val_weight=2)
-    purify(features, given, val, config=changed)
+    for decay in (1, 0.2, np.float64(0.1)):
+        changed = dataclasses.replace(FIXED, weight_decay=(decay,), val_weight=2)
+        purify(features, given, val, config=changed)
     assert len(traces) == 1
     purify(features, given, val, config=dataclasses.replace(FIXED, steps=3))
     assert len(traces) == 2
     purify(features, given, val, config=FIXED)
     assert len(traces) == 2
-    programs._program.cache_clear()
 
 
 @pytest.fixture
@@ -77,6 +74,7 @@ def test_threads_that_share_a_program_read_their_own_files(blobs, on_disk):
         np.testing.assert_array_equal(probs, expected[number % 2])
 
 
+@pytest.mark.slow
 def test_a_callers_program_keeps_its_file(blobs, on_disk):
     _, given, val, _ = blobs
     expected = purify(on_disk[0], given, val, config=FIXED).probs
@@ -88,7 +86,7 @@ def test_a_callers_program_keeps_its_file(blobs, on_disk):
         np.testing.assert_allclose(constant(), expected, atol=1e-5)
 
 
-def test_the_oldest_program_is_forgotten():
+def test_the_oldest_program_is_forgotten(own_programs):
     first = weakref.ref(programs._program(2, None, ("first",)))
     kept = weakref.ref(programs._program(2, None, (0,)))
     for number in range(1, programs.PROGRAMS):
@@ -96,19 +94,17 @@ def test_the_oldest_program_is_forgotten():
     gc.collect()
     assert first() is None
     assert kept() is not None
-    programs._program.cache_clear()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_a_forgotten_program_takes_no_memory_maps(blobs):
+def test_a_forgotten_program_takes_no_memory_maps(blobs, own_programs):
     def maps():
         gc.collect()
         return len(Path("/proc/self/maps").read_text().splitlines())
 
     features, given, val, _ = blobs
-    programs._program.cache_clear()
     before = maps()
-    purify(features[:-7], given[:-7], val, config=FIXED)
+    purify(features, given, val, config=FIXED)
     taken = maps() - before
     assert taken > 100
     programs._program.cache_clear()

@@ -118,6 +118,7 @@ def test_rare_classes(proportional):
         assert kept > 0.7
 
 
+@pytest.mark.slow
 def test_more_features_than_rows():
     rng = np.random.default_rng(0)
     true = rng.integers(4, size=300)

@@ -108,18 +108,18 @@ def test_memory_is_what_a_row_s_own_label_does_to_its_prediction(prepared):
     gram = ridge.gram(features)
     spectrum = ridge.spectrum(gram)
     flipped = jnp.eye(3)[(jnp.argmax(given, axis=1) + 1) % 3]
-    share = leave_one_out.leverage(probe.memory, jnp.float32(0), spectrum, jnp.sum(weight))
+    share = leave_one_out.leverage(probe.response, jnp.float32(0), spectrum, jnp.sum(weight))
     moment = features.T @ given
-    scale = probe.memory[-1] * (spectrum[-1] + penalty_of(probe, spectrum))
+    scale = probe.response[-1] * (spectrum[-1] + penalty_of(probe, spectrum))
     moved = []
     for row in range(0, 300, 10):
         change = moment + jnp.outer(features[row], flipped[row] - given[row])
-        before, after = (ridge.fit(gram, penalty_of(probe, spectrum), m) * scale for m in (moment, change))
+        before, after = (ridge.solve(gram, penalty_of(probe, spectrum), m) * scale for m in (moment, change))
         moved.append(features[row] @ (after - before) @ (flipped[row] - given[row]) / 2)
     np.testing.assert_allclose(np.mean(moved), share, rtol=0.2)
 
 
 def penalty_of(probe, spectrum):
     """memory_i = scale / (spectrum_i + penalty) solved for the penalty, from the ends of the spectrum."""
-    ratio = probe.memory[0] / probe.memory[-1]
+    ratio = probe.response[0] / probe.response[-1]
     return (spectrum[-1] - ratio * spectrum[0]) / (ratio - 1)

@@ -9,12 +9,9 @@ import numpy as np
 import pytest
 
 from dmlp_jax import PurifyConfig, predict, purify
-from tests.conftest import accuracy, make_blobs
+from tests.conftest import FIXED, SHORT, accuracy, make_blobs
 
-SHORT = PurifyConfig(steps=30)
-# Rounding decides between rounds of equal score: invariances hold to the last digit for a fixed one.
-FIXED = PurifyConfig(steps=30, selection=False)
-RACE = PurifyConfig(steps=8, race_steps=5, refits=0)
+RACE = PurifyConfig(steps=8, race_steps=5, refits=0, keep_label_history=True, ipc=True)
 PAPER = PurifyConfig.paper(steps=45, ipc_batch_size=100, eac_batch_size=50)
 
 
@@ -125,11 +122,12 @@ def test_vmap_over_label_sets_is_each_alone(blobs, fixed):
     np.testing.assert_allclose(found.probs[1], alone.probs, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_vmap_over_numbers_in_the_config(blobs):
     features, given, val, _ = blobs
 
     def at(decay):
-        config = dataclasses.replace(SHORT, weight_decay=(decay, 0.1), selection=False)
+        config = dataclasses.replace(FIXED, weight_decay=(decay,))
         return purify(features, given, val, num_classes=3, config=config).probs
 
     both = jax.vmap(at)(jnp.asarray([0.3, 3.0]))
@@ -137,12 +135,14 @@ def test_vmap_over_numbers_in_the_config(blobs):
     assert np.abs(both[0] - both[1]).max() > 0.01
 
 
-@pytest.mark.parametrize("decays", [(0.1, 300.0), (300.0, 0.1), (30.0, 1.0, 0.1)])
+@pytest.mark.parametrize(
+    "decays", [(0.1, 300.0), (300.0, 0.1), pytest.param((30.0, 1.0, 0.1), marks=pytest.mark.slow)]
+)
 def test_the_candidate_that_does_best_on_held_out_rows_goes_on(blobs, decays):
     features, given, val, _ = blobs
 
     def run(decays):
-        config = dataclasses.replace(RACE, weight_decay=decays, keep_label_history=True, ipc=True)
+        config = dataclasses.replace(RACE, weight_decay=decays)
         return purify(features, given, val, config=config)
 
     # Alone each goes through the same rounds as in the race.
@@ -154,6 +154,7 @@ def test_the_candidate_that_does_best_on_held_out_rows_goes_on(blobs, decays):
     assert np.mean(together.history["labels"] == alone[best]["labels"]) > 0.99
 
 
+@pytest.mark.slow
 def test_vmap_over_races_that_different_candidates_win(blobs):
     features, given, val, _ = blobs
 
@@ -183,15 +184,17 @@ def test_given_labels_of_clean_rows_are_scored(blobs):
     assert np.isfinite(found.scores["purified"]["accuracy"])
 
 
+@pytest.mark.slow
 def test_label_history_ends_in_the_labels_of_the_last_round(blobs):
     features, given, val, true = blobs
-    config = dataclasses.replace(SHORT, keep_label_history=True, selection=False)
+    config = dataclasses.replace(FIXED, keep_label_history=True)
     found = purify(features, given, val, config=config)
     assert found.history["labels"].shape == (30, 300)
     assert np.mean(np.asarray(found.history["labels"][-1]) == np.asarray(found.labels)) > 0.98
     assert accuracy(found.history["labels"][-1], true) > accuracy(given, true)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [{"ipc": True}, {"posterior": False}], ids=str)
 def test_ablations_change_the_result(blobs, fixed, change):
     features, given, val, _ = blobs
@@ -205,9 +208,9 @@ def test_without_selection_the_first_candidate_ends_at_the_last_round(fixed):
 
 
 def test_constant_features_give_a_valid_result():
-    features = np.ones((60, 20), np.float32)
-    labels = np.arange(60) % 3
-    found = purify(features[:30], labels[:30], (features[30:], labels[30:]), config=SHORT)
+    features = np.ones((330, 16), np.float32)
+    labels = np.arange(330, dtype=np.int32) % 3
+    found = purify(features[:300], labels[:300], (features[300:], labels[300:]), config=SHORT)
     probs = np.asarray(found.probs)
     np.testing.assert_allclose(probs.sum(axis=1), 1, atol=1e-5)
 
@@ -226,13 +229,14 @@ def test_no_lapack_call_of_the_whole_program_is_batched(blobs):
     assert not [line for line in calls if re.search(r"tensor<\d+x\d+x\d+xf32>", line)]
 
 
-def test_works_with_64_bit_types_switched_on():
+@pytest.mark.slow
+@pytest.mark.parametrize("config", ["PurifyConfig(steps=3, race_steps=2)", "PurifyConfig.paper(steps=3)"])
+def test_works_with_64_bit_types_switched_on(config):
     code = (
         "import jax, numpy as np; jax.config.update('jax_enable_x64', True)\n"
         "from dmlp_jax import PurifyConfig, purify\n"
         "from tests.conftest import accuracy, make_blobs\n"
         "f, g, v, _ = make_blobs(0)\n"
-        "for config in (PurifyConfig(steps=3), PurifyConfig.paper(steps=3)):\n"
-        "    assert purify(f.astype('float64'), g, v, config=config).probs.dtype == np.float32\n"
+        f"assert purify(f.astype('float64'), g, v, config={config}).probs.dtype == np.float32\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=300)

@@ -9,6 +9,7 @@ import pytest
 
 from dmlp_jax import InputError, PurifyConfig, purify
 from dmlp_jax.purifier import sharded
+from tests.conftest import FIXED
 
 RUNS = ("fixed", "selected")
 
@@ -16,6 +17,17 @@ RUNS = ("fixed", "selected")
 def load(path):
     with np.load(path) as stored:
         return {name: stored[name] for name in stored.files}
+
+
+def test_two_devices_give_the_same_labels_as_one(blobs, tmp_path):
+    """One setting with one candidate; the slow tests have races, more devices and several processes."""
+    out = tmp_path / "2.npz"
+    command = [sys.executable, "-m", "tests.purifier.sharded_rows", str(out), "2", "quick"]
+    subprocess.run(command, check=True, timeout=400)
+    features, given, val, _ = blobs
+    one, two = purify(features, given, val, config=FIXED), load(out)
+    np.testing.assert_allclose(two["probs"], one.probs, atol=1e-4)
+    np.testing.assert_array_equal(two["labels"], one.labels)
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +52,7 @@ def outcomes(tmp_path_factory):
     return {name: load(folder / f"{name}.npz") for name in ("1", "4", "processes")}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["4", "processes"])
 @pytest.mark.parametrize("run", RUNS)
 def test_rows_over_devices_give_the_same_labels(outcomes, where, run):
@@ -50,6 +63,7 @@ def test_rows_over_devices_give_the_same_labels(outcomes, where, run):
     np.testing.assert_allclose(several[f"{run}_score"], one[f"{run}_score"], atol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["4", "processes"])
 def test_label_history_is_in_the_order_of_the_rows(outcomes, where):
     assert outcomes[where]["history_labels"].shape == (20, 300)
@@ -57,16 +71,17 @@ def test_label_history_is_in_the_order_of_the_rows(outcomes, where):
     assert np.mean(same) > 0.999
 
 
-@pytest.mark.parametrize("preset", ["default", "paper"])
+@pytest.mark.parametrize("preset", ["default", pytest.param("paper", marks=pytest.mark.slow)])
 def test_a_mesh_may_have_one_device(blobs, preset):
     features, given, val, _ = blobs
     mesh = jax.make_mesh((1,), ("rows",))
     placed = jax.device_put(features, jax.NamedSharding(mesh, jax.sharding.PartitionSpec("rows")))
-    config = PurifyConfig.paper(steps=3) if preset == "paper" else PurifyConfig(steps=3, race_steps=2)
+    config = PurifyConfig.paper(steps=3) if preset == "paper" else FIXED
     found, plain = purify(placed, given, val, config=config), purify(features, given, val, config=config)
     np.testing.assert_allclose(found.probs, plain.probs, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_only_sums_travel_between_devices(outcomes):
     """A gather of the features, or of anything with 300 rows or a device's 75, would show."""
     found = outcomes["4"]["collectives"]

@@ -19,7 +19,7 @@ def executable():
 @contextlib.contextmanager
 def browser():
     """A browser, closed at the end."""
-    api = pytest.importorskip("playwright.sync_api", reason="pip install 'dmlp_jax[browser-tests]'")
+    api = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
     path = executable()
     with api.sync_playwright() as playwright:
         # The sandbox needs rights that containers and root do not have.

@@ -73,21 +73,21 @@ def test_a_file_by_hand_needs_four_columns_only(tmp_path):
 @pytest.mark.parametrize(
     ("bad", "words"),
     [
-        (row("x", 0, 1, "accept"), ["line 3, column index", "'x' is no row number"]),
+        (row("x", 0, 1, "accept"), ["line 3, column index", "'x' is not a row number"]),
         (row("3", 0, 1, "accept"), ["line 3, column index", "no row 3", "0 to 6"]),
         (row("1", 1, 0, "accept"), ["line 3, column index", "twice", "line 2"]),
         (row("0", 1, 1, "accept"), ["line 3, column given_label", "'cat'", "other data"]),
-        (row("0", "cow", 1, "accept"), ["line 3, column given_label", "'cow' is no class"]),
-        (row("0", 0, "cow", "accept"), ["line 3, column predicted_label", "'cow' is no class"]),
+        (row("0", "cow", 1, "accept"), ["line 3, column given_label", "'cow' is not a class"]),
+        (row("0", 0, "cow", "accept"), ["line 3, column predicted_label", "'cow' is not a class"]),
         (row("0", 0, 1, "yes"), ["line 3, column decision", "'yes'", "accept, reject, correct, skip"]),
-        (row("0", 0, 1, "correct"), ["line 3, column label", "'' is no class"]),
+        (row("0", 0, 1, "correct"), ["line 3, column label", "'' is not a class"]),
         (row("0", 0, 1, "accept", 2), ["line 3, column label", "'correct'"]),
         (row("0", 0, 1, "reject", 1), ["line 3, column label", "'correct'"]),
         (row("0", 0, 1, "accept", confidence="high"), ["line 3, column confidence", "'high'"]),
         (row("0", 0, 1, "accept", confidence="1.2"), ["line 3, column confidence", "'1.2'"]),
         (row("0", 0, 1, "accept", run="00ff-1"), ["line 3, column run", "another run", DATA]),
         ((*row("0", 0, 1, "accept"), "more"), ["line 3", "more values than columns"]),
-        (("0", "cat"), ["line 3, column predicted_label", "'' is no class"]),
+        (("0", "cat"), ["line 3, column predicted_label", "'' is not a class"]),
     ],
 )
 def test_a_mistake_is_told_with_line_and_column(tmp_path, bad, words):
@@ -101,9 +101,9 @@ def test_a_mistake_is_told_with_line_and_column(tmp_path, bad, words):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"", ["line 1", "found are none"]),
+        (b"", ["line 1", "it has none"]),
         (b"index;decision\n", ["line 1", "given_label", "'index;decision'"]),
-        (b"index,index,given_label,predicted_label,decision\n", ["line 1", "index is there twice"]),
+        (b"index,index,given_label,predicted_label,decision\n", ["line 1", "index occurs twice"]),
         (b'index,given_label,predicted_label,decision\n0,"cat,cat,accept\n', ["line 2", "end of data"]),
         (b"\xff\xfe", ["UTF-8", "byte 0"]),
     ],

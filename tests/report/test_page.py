@@ -85,7 +85,7 @@ def test_page_holds_the_table_the_figures_and_the_gallery(tmp_path):
     assert text.count('class="card') == 3
     assert "90.0 %" in text
     # Sorted by confidence: row 4 first.
-    assert re.findall(r"sure, row (\d)", text) == ["4", "0", "5"]
+    assert re.findall(r"confidence [\d.]+ %, row (\d)", text) == ["4", "0", "5"]
     # Row 5 was changed wrongly, and the page says so.
     assert text.count("wrong") >= 1
     assert "truth: bird" in text
@@ -225,7 +225,7 @@ def test_verdict_compares_with_the_best_baseline(own, words):
     labels = {**make_result()["labels"], "purified": own}
     sentence = findings.changes(make_result(labels=labels))
     assert words in sentence
-    assert "noisy plus val probe, 85.0%" in sentence
+    assert "probe trained on noisy labels and clean rows, 85.0%" in sentence
 
 
 def test_verdict_without_truth_uses_held_out_rows():

@@ -1,4 +1,4 @@
-"""Matrices and lists of the user's own from .npy, .npz, .txt and .json files; nothing is unpickled."""
+"""Reads matrices and lists from the user's .npy, .npz, .txt and .json files, without unpickling."""
 
 import json
 import os
@@ -9,18 +9,18 @@ import numpy as np
 
 from dmlp_jax.errors import UserError
 
-# Features above this share of the memory stay on disk: in memory `purify` holds them several times.
+# Features above this share of the memory stay on disk, because `purify` needs several copies in memory.
 MEMORY_SHARE = 0.1
-# Where the system does not tell how much memory there is.
+# Bytes, used where the system does not report its memory.
 USUAL_MEMORY = 2**33
-# np.load maps no empty array, and a file this small is not worth it.
+# np.load cannot map an empty array, and mapping a file this small gains nothing.
 _SMALL = 2**16
 _CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 VECTOR_SUFFIXES = (".npy", ".txt", ".json")
 
 
 def read_matrix(path: Path) -> np.ndarray:
-    """The array of a .npy file, as a memory map where in float32 it exceeds `MEMORY_SHARE` of the memory.
+    """The array of a .npy file; a memory map if in float32 it exceeds `MEMORY_SHARE` of the memory.
 
     Raises:
         UserError: the file is missing, damaged or holds Python objects.
@@ -55,7 +55,7 @@ def read_row_index(path: Path, count: int) -> np.ndarray:
     """Row numbers [m] from a file of row numbers, or of a boolean for each of `count` rows.
 
     Raises:
-        UserError: neither of the two, a row that does not exist, or one that is named twice.
+        UserError: the file holds neither of the two, or names a row that does not exist, or one row twice.
     """
     values = read_vector(path)
     if values.dtype.kind == "U":
@@ -116,7 +116,7 @@ def _size(path: Path) -> int:
 
 def _load(path: Path, mmap_mode: str | None) -> np.ndarray:
     try:
-        # A header that promises more than the file has is noticed before memory is taken.
+        # Finds a header that announces more data than the file has, before memory is allocated.
         mapped = np.lib.format.open_memmap(path, mode=mmap_mode or "r")
         return mapped if mmap_mode else np.array(mapped)
     except (OSError, ValueError, OverflowError, EOFError, MemoryError) as error:

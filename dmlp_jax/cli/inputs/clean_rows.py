@@ -1,4 +1,4 @@
-"""The clean rows among the user's files, or drawn from the noisy ones."""
+"""Finds the clean rows in the user's files, or draws them from the noisy rows."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -18,23 +18,23 @@ from dmlp_jax.cli.inputs.input_files import (
 from dmlp_jax.data import class_labels
 from dmlp_jax.errors import UserError
 
-# From features [n, d], class indices [n] and the number of classes: rows to take for clean, and a noise rate.
+# Maps features [n, d], class indices [n] and the number of classes to rows to use as clean, and a noise rate.
 Draw = Callable[[Any, np.ndarray, int], tuple[np.ndarray, float]]
 
 
 def find(sources: Sources, own: FeatureFile, labels: np.ndarray, draw: Draw | None) -> dict[str, Any]:
-    """'features', 'labels', 'given' of the clean rows, and the 'index' of those among the noisy ones.
+    """'features', 'labels', 'given' of the clean rows, and the 'index' of those among the noisy rows.
 
-    'noise_rate' too, where they were drawn.
+    Also 'noise_rate' if they were drawn.
 
     Args:
-        sources: where they stand.
+        sources: the input files and columns.
         own: the noisy rows.
-        labels: as given to these, [n].
-        draw: instead of any given, takes some of the noisy rows for clean.
+        labels: given labels of the noisy rows [n].
+        draw: function that draws clean rows from the noisy rows, if no clean rows are given.
 
     Raises:
-        UserError: there are none, or they do not fit the noisy rows.
+        UserError: there are no clean rows, or they do not match the noisy rows.
     """
     if sources.val_features is not None and sources.val_index is not None:
         raise UserError("give --val-features or --val-index, not both: the clean rows are one set")
@@ -73,11 +73,11 @@ def find(sources: Sources, own: FeatureFile, labels: np.ndarray, draw: Draw | No
 
 
 def _drawn(sources: Sources, own: FeatureFile, labels: np.ndarray, draw: Draw) -> dict[str, Any]:
-    """Clean rows drawn from the rows themselves."""
+    """Clean rows drawn from the noisy rows."""
     for name in ("val_features", "val_labels", "val_index", "val_given_labels"):
         if getattr(sources, name) is not None:
             option = name.replace("_", "-")
-            raise UserError(f"give --{option} or --draw-clean, not both: each says what is clean")
+            raise UserError(f"give --{option} or --draw-clean, not both: each names the clean rows")
     if "val_features" in own.others:
         raise UserError(f"{sources.features} holds val_features, its clean rows; leave --draw-clean out")
     known = {"labels": labels}
@@ -103,12 +103,10 @@ def _drawn(sources: Sources, own: FeatureFile, labels: np.ndarray, draw: Draw) -
 
 
 def _among(sources: Sources, path: Path, own: FeatureFile, labels: np.ndarray) -> dict[str, Any]:
-    """Clean rows that the index in a file picks of the rows themselves."""
+    """Clean rows that a file of row numbers selects from the rows."""
     index = arrays.read_row_index(path, len(own.features))
     if sources.val_given_labels == SAME and sources.val_labels is None:
-        raise UserError(
-            "--val-given-labels without a file needs --val-labels: the true labels of these rows, to compare"
-        )
+        raise UserError("--val-given-labels without a file needs --val-labels, the true labels of these rows")
     return {
         "features": np.asarray(own.features[index]),
         "labels": labels[index],
@@ -119,10 +117,10 @@ def _among(sources: Sources, path: Path, own: FeatureFile, labels: np.ndarray) -
 
 
 def _apart(sources: Sources, path: Path, own: FeatureFile) -> dict[str, Any]:
-    """Clean rows of a file of their own."""
+    """Clean rows from a separate file."""
     if sources.val_given_labels == SAME:
         raise UserError("--val-given-labels needs a file, unless --val-index says which rows are clean")
-    # The columns of the noisy rows, by their whole names: f1 is not to be found in f10.
+    # The columns of the noisy rows, by their full names, so that f1 does not match f10.
     clean = read_features(path, sources, own.columns, exact=True)
     return {
         "features": clean.features,
@@ -134,7 +132,7 @@ def _apart(sources: Sources, path: Path, own: FeatureFile) -> dict[str, Any]:
 
 
 def _inside(sources: Sources, own: FeatureFile) -> dict[str, Any]:
-    """Clean rows that the npz file of the noisy ones holds as well."""
+    """Clean rows from the npz file of the noisy rows."""
     name = f"val_features in {sources.features}"
     check_matrix(name, own.others["val_features"])
     return {
@@ -147,7 +145,7 @@ def _inside(sources: Sources, own: FeatureFile) -> dict[str, Any]:
 
 
 def check_count(what: str, values: np.ndarray, count: int, of: str) -> None:
-    """Raises a UserError if there is not one label for each row."""
+    """Raises a UserError unless there is one label for each row."""
     if values.ndim != 1 or len(values) != count:
         raise UserError(
             f"{what}: shape {values.shape}, but {of} has {count} rows; give one label for each row"
@@ -155,7 +153,7 @@ def check_count(what: str, values: np.ndarray, count: int, of: str) -> None:
 
 
 def check_every_class(encoded: dict[str, np.ndarray], names: tuple[str, ...]) -> None:
-    """Raises a UserError if there are fewer than two classes, or one has no clean row."""
+    """Raises a UserError if there are fewer than two classes, or a class without clean row."""
     if len(names) < 2:
         raise UserError(f"all labels are {names[0]!r}; purification needs at least two classes")
     absent = np.setdiff1d(np.arange(len(names)), encoded["val labels"])

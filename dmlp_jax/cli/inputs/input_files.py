@@ -1,4 +1,4 @@
-"""Where a labelling problem stands, and what one of its files holds."""
+"""Names the input files of `dmlp-purify`, and reads features and labels from one of them."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -12,28 +12,28 @@ from dmlp_jax.cli.inputs import arrays, tables
 from dmlp_jax.errors import UserError
 from dmlp_jax.storage import files
 
-# Entries of a block of features that is looked through at a time; those of a file may not fit into memory.
+# Entries of a block of features that is checked at a time, because a file may not fit into memory.
 _BLOCK = 2**22
-# Said of the clean rows for `Sources.val_given_labels`: take the labels that LABELS gives them.
+# Value of `Sources.val_given_labels`: the noisy labels of the clean rows are those in LABELS.
 SAME = "same"
 
 
 @dataclasses.dataclass(frozen=True)
 class Sources:
-    """Where everything stands.
+    """The input files and columns.
 
     Attributes:
         features: file of the rows' features; a table or npz file may hold the labels too.
         labels: file of their given labels.
-        val_features: file of the clean rows.
-        val_labels: file of their true labels.
-        val_index: file that says which of the rows are clean, instead of `val_features`.
-        val_given_labels: file of what the noisy source gave to the clean rows; with `val_index` also `SAME`.
-        label_column: of tables, for labels; a table of features need not have it where a file of labels
-            is named.
-        feature_columns: of tables, see `tables.read`.
-        id_column: of tables, for the rows' names.
-        num_classes: labels are class indices below it.
+        val_features: file of the clean rows' features.
+        val_labels: file of the clean rows' true labels.
+        val_index: file of the row numbers of clean rows, instead of `val_features`.
+        val_given_labels: file of the clean rows' noisy labels; with `val_index` also `SAME`.
+        label_column: column of labels in tables; a table of features need not have it if there is a file of
+            labels.
+        feature_columns: columns of features in tables, see `tables.read`.
+        id_column: column of the rows' names in tables.
+        num_classes: number of classes, if labels are class indices.
     """
 
     features: Path
@@ -49,7 +49,7 @@ class Sources:
 
 
 class FeatureFile(NamedTuple):
-    """What a file of features holds; None for what it does not."""
+    """Contents of a file of features; None for what it does not hold."""
 
     features: Any
     labels: np.ndarray | None = None
@@ -76,13 +76,13 @@ def read_labels(path: Path, column: str | None = None) -> np.ndarray:
 def read_features(
     path: Path, sources: Sources, columns: tuple[str, ...] | None, exact: bool = False
 ) -> FeatureFile:
-    """A file of features, with what else it holds.
+    """Reads a file of features, with labels and other contents.
 
     Args:
         path: the file, `sources.features` or `sources.val_features`.
-        sources: which columns of tables are what.
-        columns: of tables, for features.
-        exact: `columns` are whole names, not what names begin with.
+        sources: names of the columns of tables.
+        columns: columns of features in tables.
+        exact: whether `columns` are full names rather than prefixes.
 
     Raises:
         UserError: the file cannot be read or holds no matrix of features.
@@ -101,7 +101,7 @@ def read_features(
             path,
             label_column=sources.label_column,
             feature_columns=columns,
-            # The clean rows' table need not name its rows.
+            # The clean rows' table need not have the id column.
             id_column=sources.id_column if own else None,
             exact=exact,
             labelled=(sources.labels if own else sources.val_labels) is None,
@@ -119,9 +119,9 @@ def read_features(
 
 
 def check_matrix(name: str, features: Any) -> None:
-    """Features are a matrix of finite real numbers with at least one row and column.
+    """Checks that features are a matrix of finite real numbers with at least one row and column.
 
-    `purify` looks too, but knows only of the rows that it gets: these are numbered as the file numbers them.
+    `purify` checks this too, but here the message has the row numbers of the file.
 
     Raises:
         UserError: they are not; the message calls them `name`.
@@ -138,7 +138,7 @@ def check_matrix(name: str, features: Any) -> None:
 
 
 def _check_finite(name: str, features: Any) -> None:
-    """Finite in float32, in which the purifier computes."""
+    """Checks that features are finite in float32, the purifier's precision."""
     step = max(1, _BLOCK // features.shape[1])
     bad, first = 0, None
     for start in range(0, len(features), step):
@@ -159,18 +159,20 @@ def _check_finite(name: str, features: Any) -> None:
 
 
 def _refuse_options_of_tables(sources: Sources) -> None:
-    """Options that would have no effect, since `sources.features` is no table."""
+    """Raises a UserError for options of tables if `sources.features` is not a table."""
     names = ["feature_columns", "id_column"]
     others = (sources.labels, sources.val_features, sources.val_labels, sources.val_given_labels)
     if not any(Path(path).suffix in tables.SUFFIXES for path in others if path is not None):
         names.append("label_column")
     for name in names:
         if getattr(sources, name) is not None:
-            raise UserError(f"--{name.replace('_', '-')} is for tables, but {sources.features} is none")
+            raise UserError(
+                f"--{name.replace('_', '-')} is for tables, but {sources.features} is not a table"
+            )
 
 
 def _check_varied(name: str, features: Any) -> None:
-    """Rows differ; only as many are read as that takes."""
+    """Checks that not all rows are equal; reads only until a row differs."""
     first = np.asarray(features[0])
     for start in range(0, len(features), 4096):
         if (np.asarray(features[start : start + 4096]) != first).any():

@@ -1,6 +1,6 @@
-"""A labelling problem from the user's files: noisy rows, clean rows, and who is who.
+"""Reads and checks the input of `dmlp-purify`: noisy rows, clean rows, class and row names.
 
-Files are told apart by their names: .npy, .npz (arrays as in `own_features`) and tables (.csv, .tsv,
+The format of a file follows from its suffix: .npy, .npz (arrays as in `own_features`) or tables (.csv, .tsv,
 .parquet); lists of labels may also be .txt or .json.
 """
 
@@ -17,21 +17,21 @@ from dmlp_jax.errors import UserError
 
 
 class LabelledRows(NamedTuple):
-    """A problem for `purify`; features may lie on disk.
+    """The input of `purify`; features may be memory maps.
 
     Attributes:
-        features: noisy rows [n, d].
-        labels: their given class indices [n], int32.
-        val_features: clean rows [m, d].
-        val_labels: [m], int32.
-        val_given_labels: [m], int32, or None.
-        true_labels: [n], int32, where an npz file holds them; else None.
+        features: features of the noisy rows [n, d].
+        labels: given class indices of the noisy rows [n], int32.
+        val_features: features of the clean rows [m, d].
+        val_labels: true class indices of the clean rows [m], int32.
+        val_given_labels: noisy class indices of the clean rows [m], int32, or None.
+        true_labels: true class indices of the noisy rows [n], int32, if an npz file holds them; else None.
         class_names: one per class.
-        row_numbers: of each noisy row in its file, [n].
-        ids: the names of all rows in the file, [file_rows] strings, or None.
-        file_rows: how many the file has.
-        left_out: columns that are no features, see `tables.Table`.
-        noise_rate: by which the clean rows were drawn from the noisy ones; None where they were given.
+        row_numbers: number of each noisy row in its file [n].
+        ids: names of all rows in the file, [file_rows] strings, or None.
+        file_rows: number of rows in the file.
+        left_out: columns that were not used as features, see `tables.Table`.
+        noise_rate: noise rate at which clean rows were drawn from the noisy rows; None if they were given.
     """
 
     features: Any
@@ -49,14 +49,14 @@ class LabelledRows(NamedTuple):
 
 
 def load(sources: Sources, draw: Draw | None = None) -> LabelledRows:
-    """Reads and checks everything.
+    """Reads and checks all input files.
 
     Args:
-        sources: where it stands.
-        draw: takes some of the noisy rows for clean; then none may be given.
+        sources: the input files and columns.
+        draw: function that draws clean rows from the noisy rows; then no clean rows may be given.
 
     Raises:
-        UserError: a file or a combination of files is not what it should be; the message says what to do.
+        UserError: a file or a combination of files is invalid; the message says what to do.
     """
     own = read_features(sources.features, sources, sources.feature_columns)
     labels = _given(sources, own)
@@ -74,7 +74,9 @@ def load(sources: Sources, draw: Draw | None = None) -> LabelledRows:
     clean_rows.check_every_class(encoded, names)
     index = np.setdiff1d(np.arange(count), clean["index"])
     if not len(index):
-        raise UserError(f"{sources.val_index} names every row; leave rows whose labels are to be purified")
+        raise UserError(
+            f"{sources.val_index} names every row; leave out the rows whose labels are to be purified"
+        )
     whole = len(index) == count
     return LabelledRows(
         features=own.features if whole else row_subset.take_rows(own.features, index),
@@ -107,7 +109,7 @@ def _given(sources: Sources, own: FeatureFile) -> np.ndarray:
 
 
 def _class_names(sources: Sources, own: FeatureFile, names: tuple[str, ...]) -> tuple[str, ...]:
-    """Names of an npz file for its class indices, else `names`."""
+    """The class names of an npz file, if it has any, else `names`."""
     stored = own.others.get("class_names")
     if stored is None:
         return names

@@ -1,4 +1,4 @@
-"""Decisions of a review folded back into a labelling problem: decided rows become clean rows."""
+"""Applies the decisions of a review: reviewed rows become clean rows."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,15 +14,15 @@ from dmlp_jax.report.decisions import Decisions
 
 
 class Reviewed(NamedTuple):
-    """A problem after reviews.
+    """The rows after reviews.
 
     Attributes:
-        rows: the problem without the decided rows, which stand among its clean rows.
-        row_numbers: of each decided row in the file, [k].
-        labels: their decided class indices, [k], int32.
+        rows: the input, in which the decided rows have moved from the noisy to the clean rows.
+        row_numbers: number of each decided row in the file [k].
+        labels: decided class indices of these rows [k], int32.
         counts: 'accepted', 'rejected', 'corrected', 'skipped' (by the last file), 'clean' (all but the
-            skipped), and of the changed labels that were judged: 'changes', 'right', and their mean
-            'confidence' (None where no file tells).
+            skipped), and of the changed labels that were reviewed: 'changes', 'right', and their mean
+            'confidence' (None if no file has it).
     """
 
     rows: LabelledRows
@@ -32,10 +32,10 @@ class Reviewed(NamedTuple):
 
 
 def fold(rows: LabelledRows, paths: Sequence[Path]) -> Reviewed:
-    """Folds files of decisions in, one after another, each on what the one before left.
+    """Applies files of decisions one after another, each to the rows that the previous one left.
 
-    Accepted rows join the clean rows with the purified label, corrected ones with the human's, rejected ones
-    with their given label, since a human looked. Skipped rows stay as they were.
+    Accepted rows join the clean rows with the purified label, corrected rows with the reviewer's label,
+    rejected rows with their given label, which the reviewer confirmed. Skipped rows stay noisy.
 
     Args:
         rows: as `labelled_rows.load` gave them.
@@ -48,17 +48,17 @@ def fold(rows: LabelledRows, paths: Sequence[Path]) -> Reviewed:
     for path in paths:
         found = decisions.read(path, rows.labels, rows.class_names, rows.row_numbers)
         if len(found.rows) == len(rows.labels):
-            raise UserError(f"{path} decides on every row that is left; there is nothing to purify")
+            raise UserError(f"{path} decides on every row that is left; no row remains to be purified")
         row_numbers.append(rows.row_numbers[found.rows])
         labels.append(found.labels)
-        # What the noisy source said, for the judgement of changes.
+        # The noisy labels of the decided rows, for counting how many changes were right.
         read.append((found, rows.labels[found.rows]))
         rows = _move(rows, found)
     return Reviewed(rows, np.concatenate(row_numbers), np.concatenate(labels), _counts(read))
 
 
 def _move(rows: LabelledRows, found: Decisions) -> LabelledRows:
-    """Decided rows go from the noisy to the clean ones."""
+    """Moves the decided rows from the noisy to the clean rows."""
     rest = np.setdiff1d(np.arange(len(rows.labels)), found.rows)
     given = rows.val_given_labels
     return rows._replace(

@@ -1,4 +1,4 @@
-"""The images that rows of features were made of, for a gallery."""
+"""Finds the image of each row of features, for the report's gallery."""
 
 import re
 from pathlib import Path
@@ -18,14 +18,14 @@ def find(folder: Path, count: int, names: np.ndarray | None = None) -> list[Path
     """The image of each row, [count].
 
     Args:
-        folder: where they lie.
-        count: rows.
-        names: their files, relative to the folder, with or without suffix; by default all images of the
-            folder in the order of their names.
+        folder: the folder of the images.
+        count: number of rows.
+        names: file of each row's image, relative to the folder, with or without suffix; by default all images
+            of the folder in the order of their names.
 
     Raises:
-        UserError: no such folder or none that may be read, another number of images than rows, or an order or
-            name that is unclear.
+        UserError: the folder does not exist or cannot be read, the numbers of images and rows differ, or an
+            order or name is ambiguous.
     """
     try:
         if not folder.is_dir():
@@ -61,7 +61,7 @@ def thumbnail(path: Path) -> np.ndarray | None:
             image.thumbnail((SIDE, SIDE))
             return np.asarray(image)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        # A gallery with a gap is worth more than none.
+        # The gallery is shown without this image rather than not at all.
         return None
 
 

@@ -1,4 +1,4 @@
-"""Features and labels from tables, .csv, .tsv and .parquet, by pandas (the extra 'tables')."""
+"""Reads features and labels from tables with pandas: .csv, .tsv, and .parquet (extra `tables`: pyarrow)."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,19 +10,19 @@ from dmlp_jax.errors import UserError, nearest
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
 SUFFIXES = (*SEPARATORS, ".parquet")
 LABEL_COLUMN = "label"
-# What pandas takes for a missing number. A label or an id may be called 'NA' or 'None'.
+# Texts that count as missing numbers. Labels and ids may be called 'NA' or 'None'.
 _MISSING = ["", "NA", "N/A", "n/a", "NaN", "nan", "-nan", "null", "NULL", "None", "#N/A", "<NA>"]
 
 
 class Table(NamedTuple):
-    """What a table holds.
+    """Contents of a table.
 
     Attributes:
         features: [n, d] float32.
-        labels: [n] as they stand there, or None where no label column was asked for and none is there.
+        labels: [n] as in the table, or None if no label column was requested and there is none.
         ids: [n] strings, or None.
-        columns: names of the columns that became features.
-        left_out: names of the others beside labels and ids: row numbers, and what is no number.
+        columns: names of the columns that were used as features.
+        left_out: names of the other columns but labels and ids: row numbers and columns that are not numeric.
     """
 
     features: np.ndarray
@@ -45,16 +45,16 @@ def read(
 
     Args:
         path: the file.
-        label_column: 'label' by default, where there is one. Never a feature.
-        feature_columns: names of columns, or what their names begin with. By default all columns of numbers,
-            or of lists of numbers, but for labels, ids, and row numbers that a tool has written along.
-        id_column: where the rows' names stand. Never a feature.
-        exact: `feature_columns` are whole names, such as another table's `Table.columns`.
-        labelled: whether `label_column`, where it is named, must be there.
+        label_column: column of labels, 'label' by default if it exists. Never a feature.
+        feature_columns: names of columns, or prefixes of names. By default all columns of numbers, or of
+            lists of numbers, except labels, ids, and row numbers written by other tools.
+        id_column: column of the rows' names. Never a feature.
+        exact: whether `feature_columns` are full names, such as another table's `Table.columns`.
+        labelled: whether `label_column`, if given, must exist.
 
     Raises:
-        UserError: pandas or pyarrow is absent, the file cannot be read, a column is not there or cannot be
-            a feature, or a feature is no finite number.
+        UserError: pyarrow, which .parquet needs, is not installed, the file cannot be read, a column is
+            missing or cannot be a feature, or a feature is not a finite number.
     """
     frame = _read_frame(path, label_column or LABEL_COLUMN, id_column)
     if not len(frame):
@@ -88,7 +88,7 @@ def read(
 
 
 def read_column(path: Path, column: str | None) -> np.ndarray:
-    """A column [n] of a table as it stands there; without a name 'label', or the only one there is.
+    """A column [n] of a table, unchanged; without a name the column 'label', or the only column.
 
     Raises:
         UserError: as `read`.
@@ -101,23 +101,9 @@ def read_column(path: Path, column: str | None) -> np.ndarray:
     return _objects(frame[column or LABEL_COLUMN])
 
 
-def import_pandas() -> Any:
-    """The module pandas.
-
-    Raises:
-        UserError: it is not installed; the message names the extra.
-    """
-    try:
-        import pandas
-    except ImportError as error:
-        raise UserError(
-            "tables need pandas, which is not installed: pip install 'dmlp_jax[tables]', or give .npy files"
-        ) from error
-    return pandas
-
-
 def _read_frame(path: Path, label: str, identifier: str | None) -> Any:
-    pandas = import_pandas()
+    import pandas  # Takes half a second, which --help and .npy files need not wait for.
+
     try:
         if path.suffix == ".parquet":
             return pandas.read_parquet(path)
@@ -134,7 +120,7 @@ def _read_frame(path: Path, label: str, identifier: str | None) -> Any:
         )
     except ImportError as error:
         raise UserError(
-            f"{path}: parquet needs pyarrow, which is not installed: pip install 'dmlp_jax[tables]'"
+            f"{path}: parquet needs pyarrow, which is not installed: pip install pyarrow"
         ) from error
     except (OSError, ValueError, KeyError, pandas.errors.ParserError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -150,17 +136,17 @@ def _require(path: Path, frame: Any, name: str, what: str) -> None:
 
 
 def _refuse_as_features(path: Path, wanted: tuple[str, ...], holds: dict[str | None, str]) -> None:
-    """A column that is asked for as a feature must not be one that `holds` says has another purpose."""
+    """Raises a UserError if a requested feature column has another purpose, listed in `holds`."""
     for name in wanted:
         if name in holds:
             raise UserError(
                 f"--feature-columns names {name!r}, but that column of {path} holds the {holds[name]}, which "
-                "are no feature; leave it out"
+                "cannot be a feature; leave it out"
             )
 
 
 def _matching(path: Path, frame: Any, others: list[str], wanted: str, exact: bool) -> list[str]:
-    """The column of that name, else, unless `exact`, the columns whose names begin so."""
+    """The column named `wanted`; if there is none and unless `exact`, all columns with that prefix."""
     if wanted in frame:
         return [wanted]
     if exact:
@@ -172,7 +158,8 @@ def _matching(path: Path, frame: Any, others: list[str], wanted: str, exact: boo
 
 
 def _is_numeric(column: Any) -> bool:
-    types = import_pandas().api.types
+    from pandas.api import types
+
     if types.is_bool_dtype(column):
         return False
     return types.is_numeric_dtype(column) or _is_nested(column)
@@ -183,7 +170,7 @@ def _is_nested(column: Any) -> bool:
 
 
 def _counts_rows(column: Any) -> bool:
-    """Whether a column holds 0, 1, 2, ... or 1, 2, 3, ...: the row number, which is no feature."""
+    """Whether a column holds row numbers, 0, 1, 2, ... or 1, 2, 3, ..., which are not a feature."""
     if column.dtype.kind not in "iu" or len(column) < 3:
         return False
     values = column.to_numpy()
@@ -191,10 +178,11 @@ def _counts_rows(column: Any) -> bool:
 
 
 def _numbers(path: Path, column: Any) -> np.ndarray:
-    """A column as float32, [n, 1], or [n, k] where it holds lists of k numbers."""
+    """A column as float32, [n, 1], or [n, k] if it holds lists of k numbers."""
     if _is_nested(column):
         return _nested(path, column)
-    pandas = import_pandas()
+    import pandas
+
     values = pandas.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan)
     with np.errstate(over="ignore"):
         values = values.astype(np.float32)
@@ -218,7 +206,9 @@ def _nested(path: Path, column: Any) -> np.ndarray:
     try:
         matrix = np.array(column.tolist(), dtype=np.float32)
     except (TypeError, ValueError) as error:
-        raise UserError(f"column {column.name!r} of {path} holds lists of other than numbers") from error
+        raise UserError(
+            f"column {column.name!r} of {path} holds lists of values that are not numbers"
+        ) from error
     bad = ~np.isfinite(matrix).all(axis=-1)
     if matrix.ndim != 2 or bad.any():
         raise UserError(
@@ -228,7 +218,7 @@ def _nested(path: Path, column: Any) -> np.ndarray:
 
 
 def _objects(column: Any) -> np.ndarray:
-    """Values [n]; numbers stay numbers, everything else Python objects."""
+    """Values [n]; numbers keep their type, everything else becomes Python objects."""
     return column.to_numpy() if column.dtype.kind in "iufb" else column.to_numpy(dtype=object)
 
 

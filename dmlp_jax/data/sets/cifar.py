@@ -167,7 +167,7 @@ def _how_to_get(name: str, root: Path) -> str:
     return (
         f"no copy of {name} in {root} (data.dir). Put one there in any of three ways:\n"
         f"  1. {name}.npz with x_train, y_train, x_test, y_test (uint8, images [n, 32, 32, 3]);\n"
-        f"  2. `pip install 'dmlp_jax[prepare]' && tfds build {name} --data_dir={root} "
+        f"  2. `pip install tensorflow-cpu importlib_resources && tfds build {name} --data_dir={root} "
         "--file_format=array_record` (TensorFlow is needed for this step only);\n"
         f"  3. the official binary version, https://www.cs.toronto.edu/~kriz/{tarball}, as it is."
     )

@@ -5,16 +5,16 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from dmlp_jax.purifier.base import ridge as ridge_lib
-from dmlp_jax.purifier.base.ridge import RidgeFactor, matmul
+from dmlp_jax.purifier.base import ridge
+from dmlp_jax.purifier.base.ridge import matmul
 
 
 class NesterovState(NamedTuple):
     """State of one classifier under Nesterov's accelerated gradient.
 
     Attributes:
-        weights: [..., d, c]; the features carry a constant column, so there is no bias. Or a response to what
-            moves them, [..., d], see `leverage.py`.
+        weights: [..., d, c]; the features carry a constant column, so there is no bias. Also used for the
+            response of such weights to a unit of gradient, [..., d], see `posterior/leave_one_out.py`.
         lookahead: likewise, the point at which predictions and gradients are taken.
     """
 
@@ -44,33 +44,33 @@ def preconditioner(
     gram_val: jax.Array,
     val_weight: jax.Array | float,
     weight_decay: jax.Array | float,
-) -> RidgeFactor:
-    """Factor of 1/2 (F^T F + val_weight F_v^T F_v) + weight_decay I, [d, d].
+) -> jax.Array:
+    """Inverse of 1/2 (F^T F + val_weight F_v^T F_v) + weight_decay I, [d, d].
 
-    It bounds the Hessian of the summed cross-entropy (Bohning 1992), so a step of length 1 never
+    That matrix bounds the Hessian of the summed cross-entropy (Bohning 1992), so a step of length 1 never
     overshoots.
 
     Args:
         gram_matrix: F^T F of the training rows, [d, d].
         gram_val: F_v^T F_v of the clean rows, [d, d].
-        val_weight: weight of a clean row beside a training row.
+        val_weight: weight of a clean row relative to a training row.
         weight_decay: absolute L2 strength.
     """
-    return ridge_lib.factor(0.5 * (gram_matrix + val_weight * gram_val), weight_decay)
+    return ridge.inverse(0.5 * (gram_matrix + val_weight * gram_val), weight_decay)
 
 
 def nesterov_step(
-    state: NesterovState, gradient: jax.Array, bound: RidgeFactor, momentum: jax.Array | float
+    state: NesterovState, gradient: jax.Array, bound: jax.Array, momentum: jax.Array | float
 ) -> NesterovState:
     """One preconditioned step of Nesterov's accelerated gradient of length 1.
 
     Args:
         state: the classifier.
         gradient: of the summed loss at `state.lookahead`, [d, c].
-        bound: factor of an upper bound of the Hessian, see `preconditioner`.
+        bound: inverse of an upper bound of the Hessian, [d, d], see `preconditioner`.
         momentum: of this step, see `nesterov_momentum`.
     """
-    return nesterov_move(state, state.lookahead - ridge_lib.apply_inverse(bound, gradient), momentum)
+    return nesterov_move(state, state.lookahead - matmul(bound, gradient), momentum)
 
 
 def nesterov_move(state: NesterovState, weights: jax.Array, momentum: jax.Array | float) -> NesterovState:

@@ -1,10 +1,11 @@
-"""How far confidence can be relied on: held-out clean rows by confidence, and how many of them are right."""
+"""Reliability of confidence: held-out clean rows binned by confidence, with the accuracy of each bin."""
 
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from dmlp_jax.purifier.base.pytrees import into_chunks
 from dmlp_jax.purifier.base.ridge import matmul
 
 # Bins of equal width over [0, 1], as Guo et al. (2017) draw them.
@@ -32,7 +33,7 @@ def binned(confidence: jax.Array, right: jax.Array, weight: jax.Array | None = N
 
 
 class Expected(NamedTuple):
-    """What becomes of clean rows in expectation over the given label that each may meet.
+    """Labels of clean rows in expectation over the given label that each may have.
 
     Attributes:
         hits: probability that the label written on each row is right, [m].
@@ -57,24 +58,19 @@ def expected(logits: jax.Array, targets: jax.Array, transition: jax.Array, trust
     """
     count, classes = logits.shape
     size = min(count, max(1, ENTRIES // (classes * max(classes, BINS))))
-    chunks = -(-count // size)
-
-    def split(values):
-        values = jnp.pad(values, ((0, chunks * size - count), (0, 0)))
-        return values.reshape(chunks, size, classes)
 
     def of_chunk(rows):
         logits, targets = rows
         joint = jax.nn.softmax(logits)[:, :, None] * trusted
         largest = jnp.max(joint, axis=1, keepdims=True)
-        # A compiler may compute `joint` twice, with other roundings.
+        # A compiler may compute `joint` twice, with different rounding.
         first = (joint >= (1.0 - 8.0 * jnp.finfo(joint.dtype).eps) * largest).astype(joint.dtype)
         right = jnp.sum(first * targets[:, :, None], axis=1) / jnp.maximum(jnp.sum(first, axis=1), 1.0)
         total = jnp.maximum(jnp.sum(joint, axis=1), jnp.finfo(joint.dtype).tiny)
         chance = matmul(targets, transition)  # 0 for padding
         return jnp.sum(chance * right, axis=1), binned(largest[:, 0] / total, right, chance)
 
-    hits, bins = jax.lax.map(of_chunk, (split(logits), split(targets)))
+    hits, bins = jax.lax.map(of_chunk, (into_chunks(logits, size), into_chunks(targets, size)))
     return Expected(hits.reshape(-1)[:count], jax.tree.map(lambda values: jnp.sum(values, axis=0), bins))
 
 

@@ -1,30 +1,17 @@
 """Closed-form ridge regression from features to labels (Eq. 4-5 of the paper).
 
-The Gram matrix does not depend on the labels, so it is factored once and solved against many times.
-Features are always an argument, never closed over: XLA would fold the Gram matrix at compile time.
-LAPACK is only ever called on one matrix at a time: on CPU its batched calls (jaxlib 0.10) wait for the
-thread pool from inside it, and two at once can wait for each other for ever. Mapped, these functions run one
-after the other.
-All products run in float32 at the highest precision, since TF32 and bfloat16 move the labels' gradient
-by 0.1 to 1 %.
+The Gram matrix does not depend on the labels, so it is inverted once and used many times. Features are always
+an argument, never closed over: XLA would fold the Gram matrix at compile time. LAPACK is only ever called on
+one matrix at a time: on CPU its batched calls (jaxlib 0.10) wait for the thread pool from inside it, and two
+at once can wait for each other for ever. Under `jax.vmap` these functions run one after the other. All
+products run in float32 at the highest precision, since TF32 and bfloat16 move the labels' gradient by 0.1 to
+1 %.
 """
-
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 HIGHEST = jax.lax.Precision.HIGHEST
-
-
-class RidgeFactor(NamedTuple):
-    """What is kept of F^T F + penalty I to solve against it.
-
-    Attributes:
-        inverse: [d, d], symmetric.
-    """
-
-    inverse: jax.Array
 
 
 def matmul(a: jax.Array, b: jax.Array) -> jax.Array:
@@ -44,13 +31,13 @@ def mean_eigenvalue(gram_matrix: jax.Array) -> jax.Array:
 
 
 @jax.custom_batching.sequential_vmap
-def fit(gram_matrix: jax.Array, penalty: jax.Array, moment: jax.Array) -> jax.Array:
-    """(F^T F + penalty I)^-1 moment by Cholesky's factorisation, [d, k].
+def solve(gram_matrix: jax.Array, penalty: jax.Array, moment: jax.Array) -> jax.Array:
+    """The ridge solution (F^T F + penalty I)^-1 moment by Cholesky's factorisation (Eq. 4), [d, k].
 
     Args:
         gram_matrix: F^T F, [d, d].
         penalty: lambda of Eq. 4, positive, in the units of the Gram matrix.
-        moment: right-hand sides [d, k].
+        moment: right-hand sides [d, k]; F^T Y for the weights that fit labels Y.
     """
     identity = jnp.eye(gram_matrix.shape[-1], dtype=gram_matrix.dtype)
     return jax.scipy.linalg.cho_solve(jax.scipy.linalg.cho_factor(gram_matrix + penalty * identity), moment)
@@ -62,18 +49,15 @@ def spectrum(gram_matrix: jax.Array) -> jax.Array:
     return jnp.linalg.eigvalsh(gram_matrix)
 
 
-def factor(gram_matrix: jax.Array, penalty: jax.Array | float) -> RidgeFactor:
-    """Factor of F^T F + penalty I, for many solves against it and derivatives of them.
+def inverse(gram_matrix: jax.Array, penalty: jax.Array | float) -> jax.Array:
+    """(F^T F + penalty I)^-1, [d, d], symmetric: for many solutions and their derivatives.
+
+    `matmul(inverse, F^T Y)` is the transform w*(Y) of Eq. 5.
 
     Args:
         gram_matrix: F^T F, [d, d].
         penalty: lambda of Eq. 4, positive, in the units of the Gram matrix.
     """
     identity = jnp.eye(gram_matrix.shape[-1], dtype=gram_matrix.dtype)
-    inverse = fit(gram_matrix, jnp.asarray(penalty, gram_matrix.dtype), identity)
-    return RidgeFactor(0.5 * (inverse + inverse.T))
-
-
-def apply_inverse(ridge: RidgeFactor, right: jax.Array) -> jax.Array:
-    """(F^T F + penalty I)^-1 right, for right [d, k]; of F^T Y it is the transform w*(Y) of Eq. 5, [d, c]."""
-    return matmul(ridge.inverse, right)
+    found = solve(gram_matrix, jnp.asarray(penalty, gram_matrix.dtype), identity)
+    return 0.5 * (found + found.T)

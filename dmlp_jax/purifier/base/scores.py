@@ -1,7 +1,7 @@
-"""Held-out scores on the clean set: folds, cross-entropy, accuracy.
+"""Held-out scores on the clean set: cross-entropy, accuracy, and the test whether one is clearly better.
 
-Every choice of the purifier is made by what a classifier trained without some clean rows says about
-them, never by the rows it was trained on and never by true labels of the training set.
+Every choice of the purifier is made by predictions for clean rows that the classifier did not train on, never
+by rows that it trained on and never by true labels of the training set.
 """
 
 from typing import NamedTuple
@@ -9,8 +9,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dmlp_jax.purifier.base import temperature as calibration
 from dmlp_jax.purifier.base.ridge import matmul
+from dmlp_jax.purifier.base.temperature import fit_temperature, smoothed
 
 
 class HeldOutScore(NamedTuple):
@@ -39,18 +39,16 @@ def cross_entropy(logits: jax.Array, targets: jax.Array) -> jax.Array:
 def score(logits: jax.Array, targets: jax.Array, temperature: jax.Array | None = None) -> HeldOutScore:
     """Score of held-out logits [m, c] at their best temperature against one-hot targets [m, c].
 
-    With the temperature fitted, the loss ranks classifiers by what they know rather than by how sure they
-    are, so that ridge predictions, shrunk by label noise, compete on equal terms.
+    With the temperature fitted, the loss ranks classifiers by how well they separate the classes and not by
+    their confidence, so that ridge predictions, which label noise shrinks, compete on equal terms.
 
     Args:
         logits: [m, c].
         targets: one-hot [m, c].
-        temperature: what `calibration.fit_temperature` finds, where it is known.
+        temperature: that of `fit_temperature`, where it is known already.
     """
-    temperature = calibration.fit_temperature(logits, targets) if temperature is None else temperature
-    return HeldOutScore(
-        cross_entropy(logits / temperature, calibration.smoothed(targets)), accuracy(logits, targets)
-    )
+    temperature = fit_temperature(logits, targets) if temperature is None else temperature
+    return HeldOutScore(cross_entropy(logits / temperature, smoothed(targets)), accuracy(logits, targets))
 
 
 def accuracy(logits: jax.Array, targets: jax.Array) -> jax.Array:
@@ -62,10 +60,10 @@ def accuracy(logits: jax.Array, targets: jax.Array) -> jax.Array:
 def expected_scores(
     logits: jax.Array, transition: jax.Array, labels: jax.Array, trusted: jax.Array | None = None
 ) -> jax.Array:
-    """Log-probability of the true class of every row after meeting a given label, in nats, [m].
+    """Expected posterior log-probability of the true class of every row, in nats, [m].
 
-    Clean rows have no given label; it is drawn from row y of the transition matrix, y the true class, and the
-    mean is taken over all of them: sum_g T[y_v, g] log p(y_v | x_v, g).
+    The given labels of clean rows are taken to be unknown. So the expectation is over the labels g that row y
+    of the transition matrix would draw, y the true class: sum_g T[y_v, g] log p(y_v | x_v, g).
 
     Args:
         logits: held-out logits [m, c] at their temperature.
@@ -91,12 +89,12 @@ def expected_score(
 def clearly_better(others: jax.Array, hits: jax.Array, standard_errors: float = 3.0) -> jax.Array:
     """Whether others get so many standard errors more rows right, bool [...].
 
-    The comparison is paired, row by row; what is known only in expectation adds its own variance.
+    The comparison is paired, row by row; hits that are probabilities add their own variance.
 
     Args:
         others: whether the others are right, [..., m].
         hits: probability that the default is right, [m].
-        standard_errors: how many to ask for.
+        standard_errors: how many are required.
     """
     gains = others - hits
     count = hits.shape[0]

@@ -1,39 +1,40 @@
-"""The temperature that calibrates a classifier before its prediction meets the noise.
+"""The temperature that calibrates a classifier's predictions.
 
-Two sources say what it is, and are added up:
-
-- **held-out clean rows**, by their cross-entropy (Guo et al. 2017), with the class shares that they have
-  (`label_shift.py`): a clean set with as many rows of every class would otherwise ask for the confidence of
-  rare ones.
-- **the given labels of the training rows**. p(g | x) = sum_y p_t(y | x) T[y, g] depends on the temperature t:
-  predictions that are too timid leave more of the given labels to chance than T says, ones that are too bold
-  less. With p_t the prediction that has not seen the label, E_p and E_Q the mean under it and under the
-  posterior and u the logits over t, the slope of a row's log-likelihood in log t is E_p[u] - E_Q[u]. One
-  Newton step a round follows the most likely temperature.
-
-The second is a sum over many more rows, but it leans on the prediction being right in all but scale. So they
-count as no more rows than would tell log t to within `SPREAD`, were T known: with a few dozen clean rows they
-decide, with a thousand hardly. T is not known, it is estimated from the same rows: timid predictions under
-little noise and bold ones under much look alike, nearly so at 90 %. So only that part of the slope counts
-that the noise rate has none of (the efficient score for a nuisance parameter, Neyman 1959): the step and the
-precision are those of log t where the rate e of T's noise is fitted with it, T = I + e (T_0 - I). At T = T_0
-the slope of a row's log-likelihood in log e is 1 - p_t(g | x) / p(g | x).
+It has the least cross-entropy on held-out clean rows (Guo et al. 2017). What the training rows tell of it
+(`posterior/temperature_evidence.py`) may be added as a Gaussian belief about its logarithm. Where the clean
+rows have other class shares than the training rows, predictions are shifted accordingly
+(`posterior/label_shift.py`): a clean set with equally many rows of every class would otherwise demand too
+much confidence in rare classes.
 """
+
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from dmlp_jax.purifier.base.pytrees import into_chunks
 from dmlp_jax.purifier.base.roots import falling_root
-from dmlp_jax.purifier.posterior.temperature_evidence import TemperatureEvidence
 
 # Rows that `fit_temperature` takes at once.
 BLOCK_ROWS = 1024
 
 
+class TemperatureEvidence(NamedTuple):
+    """A Gaussian belief about the logarithm of a temperature t.
+
+    Attributes:
+        log_temperature: its mean, scalar.
+        precision: one over its variance, scalar.
+    """
+
+    log_temperature: jax.Array
+    precision: jax.Array
+
+
 def smoothed(targets: jax.Array) -> jax.Array:
     """Targets [m, c] with one uniform pseudo-observation spread over them (after Platt 1999).
 
-    A few held-out rows that are all right would otherwise ask for infinite confidence.
+    A few held-out rows that are all classified correctly would otherwise give infinite confidence.
     """
     rows, classes = targets.shape
     return (rows * targets + 1.0 / classes) / (rows + 1.0)
@@ -46,24 +47,24 @@ def fit_temperature(
     guess: jax.Array | None = None,
     shift: jax.Array | None = None,
 ) -> jax.Array:
-    """Temperature of least cross-entropy of held-out logits, and of the evidence beside it; a scalar.
+    """The temperature of least cross-entropy of held-out logits plus the evidence's loss, a scalar.
 
-    Cross-entropy is convex in the inverse temperature b; the root of its slope, sum_i sum_y (p_b(y) -
-    target_y) z_y, is found, to which the evidence adds (log t - its own) times its precision, over b.
-    (Searching for the least loss itself would find b no better than to the root of the rounding error.) The
-    scale of the logits sets the bracket, e^-7 to e^7 times their root mean square.
+    Cross-entropy is convex in the inverse temperature b. The root of its slope, sum_i sum_y (p_b(y) -
+    target_y) z_y, is searched; the evidence adds precision (log t - log_temperature) / b to it. (Searching
+    for the least loss itself would find b to the square root of the rounding error only.) The bracket is
+    e^-7 to e^7 times the root mean square of the logits.
 
     Args:
         logits: held-out logits z, [m, c].
         targets: one-hot or distributions [m, c], smoothed here.
-        evidence: what the training rows say; without, the clean rows decide.
-        guess: a temperature to look at first; it saves time where it is near.
-        shift: [c], added to z / t, whatever t is; see `label_shift.py`.
+        evidence: added to the held-out rows' loss; None for the held-out rows alone.
+        guess: a temperature to start the search at; it saves time where it is near.
+        shift: [c], added to z / t for every t; see `posterior/label_shift.py`.
     """
     centred = logits - jnp.mean(logits, axis=-1, keepdims=True)
     spread = jnp.sqrt(jnp.mean(centred**2))
     unit = jnp.maximum(spread, jnp.finfo(logits.dtype).tiny)
-    # At most 0, so that rows that are sure add no rounding.
+    # At most 0, so that rows of high confidence add no rounding.
     scaled = (logits - jnp.max(logits, axis=-1, keepdims=True)) / unit
     wanted = jnp.sum(smoothed(targets) * scaled, axis=-1)
     shift = jnp.zeros_like(targets[0]) if shift is None else shift
@@ -98,8 +99,5 @@ def fit_temperature(
 
 def _blocks(values: jax.Array) -> jax.Array:
     """Rows [m, c] as class-major blocks [q, c, b] of a processor's cache; zeros fill up the last."""
-    count = values.shape[0]
-    blocks = -(-count // BLOCK_ROWS)
-    size = -(-count // blocks)
-    values = jnp.pad(values, ((0, blocks * size - count), (0, 0)))
-    return jnp.moveaxis(values.reshape(blocks, size, -1), 2, 1)
+    blocks = -(-values.shape[0] // BLOCK_ROWS)
+    return jnp.moveaxis(into_chunks(values, -(-values.shape[0] // blocks)), 2, 1)

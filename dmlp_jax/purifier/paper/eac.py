@@ -1,8 +1,7 @@
-"""Extrinsic Auxiliary Correction: a linear softmax classifier trained on the current labels (Eq. 8-9).
+"""Extrinsic Auxiliary Correction (EAC): a linear softmax classifier trained on the current labels (Eq. 8-9).
 
-Two updates: one preconditioned Nesterov step per round (default preset), which keeps the classifier from
-memorising wrong labels, and the paper's Adam on the mean of cross-entropy and entropy. Both are written
-for one classifier; the schedules vmap them over their members.
+The paper's update: Adam on the mean of cross-entropy and entropy, for one classifier; the schedule vmaps it
+over its members. The default schedule takes preconditioned Nesterov steps instead (`base/nesterov.py`).
 """
 
 import jax

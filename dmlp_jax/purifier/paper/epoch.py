@@ -1,4 +1,4 @@
-"""An epoch of the paper's schedule (`paper.py`): IPC and EAC steps slice by slice, and the label write.
+"""One epoch of the paper's schedule: IPC and EAC steps slice by slice, and the periodic label write (Eq. 9).
 
 A slice of the rows is one batch of the classifiers, a batch of slices that of one ridge solve. Labels and
 classifiers are class-major, [c, rows] and [c, d + 1], so that the two products of a slice need no transposes.
@@ -11,9 +11,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from dmlp_jax.purifier.base.ridge import HIGHEST, RidgeFactor, matmul
-from dmlp_jax.purifier.config import PurifyConfig
+from dmlp_jax.purifier.base.ridge import HIGHEST, matmul
 from dmlp_jax.purifier.paper import eac, ipc
+from dmlp_jax.purifier.paper.config import PaperConfig
 
 
 class Batch(NamedTuple):
@@ -22,16 +22,17 @@ class Batch(NamedTuple):
     Attributes:
         features: with a constant column, [slices, b, d + 1].
         weight: row weights [slices, b]; padding has 0.
-        ridge: for the rows without the constant column: in the inverse its row and column are 0.
+        inverse: of Eq. 5 for the rows without the constant column, whose row and column are 0,
+            [d + 1, d + 1].
     """
 
     features: jax.Array
     weight: jax.Array
-    ridge: RidgeFactor
+    inverse: jax.Array
 
 
 class State(NamedTuple):
-    """What an epoch leaves to the next.
+    """Labels, classifiers and optimisers between two epochs.
 
     Attributes:
         labels: class-major [batches, slices, c, b].
@@ -50,7 +51,7 @@ class State(NamedTuple):
 
 
 def run_epoch(
-    state: State, batches: Batch, val: ipc.Validation, rate: jax.Array, config: PurifyConfig
+    state: State, batches: Batch, val: ipc.Validation, rate: jax.Array, config: PaperConfig
 ) -> tuple[State, jax.Array]:
     """One pass over the batches: an IPC step on a batch's labels and, slice by slice, classifier steps.
 
@@ -60,10 +61,8 @@ def run_epoch(
     every_slice = join_slices(batches.features)
 
     def body(classifiers, rows):
-        index, ridge_factor, weight, moment, labels, optimizer = rows
-        loss, gradient = jax.value_and_grad(ipc.moment_loss)(
-            moment.T, ridge_factor, val, config.entropy_weight
-        )
+        index, inverse, weight, moment, labels, optimizer = rows
+        loss, gradient = jax.value_and_grad(ipc.moment_loss)(moment.T, inverse, val, config.entropy_weight)
         step = partial(_slice_step, every_slice, gradient=gradient.T, rate=rate, config=config)
         (classifiers, moment), (labels, optimizer) = jax.lax.scan(
             step,
@@ -78,7 +77,7 @@ def run_epoch(
         (state.weights, state.classifier_optimizer),
         (
             jnp.arange(num_batches),
-            batches.ridge,
+            batches.inverse,
             batches.weight,
             state.moments,
             state.labels,
@@ -89,7 +88,7 @@ def run_epoch(
 
 
 def _slice_step(
-    every_slice: jax.Array, carry, rows, *, gradient: jax.Array, rate: jax.Array, config: PurifyConfig
+    every_slice: jax.Array, carry, rows, *, gradient: jax.Array, rate: jax.Array, config: PaperConfig
 ):
     """The labels of a slice down the gradient, then an Adam step of every classifier towards them.
 
@@ -128,8 +127,8 @@ def _slice_step(
     return (classifiers, moment + sums[0]), (labels, optimizer)
 
 
-def write(state: State, batches: Batch, config: PurifyConfig) -> State:
-    """After the classifiers have written the mean of their predictions into the labels (Eq. 9)."""
+def write(state: State, batches: Batch, config: PaperConfig) -> State:
+    """Writes the mean of the classifiers' predictions into the labels (Eq. 9)."""
 
     def predict(rows):
         logits = jnp.einsum("kcd,sbd->kscb", state.weights, rows, precision=HIGHEST)
@@ -140,7 +139,7 @@ def write(state: State, batches: Batch, config: PurifyConfig) -> State:
     return state._replace(labels=labels, moments=moments(labels, batches))
 
 
-def label_optimizer(config: PurifyConfig) -> optax.GradientTransformation:
+def label_optimizer(config: PaperConfig) -> optax.GradientTransformation:
     """Plain gradient steps or the script's Adam, without their learning rate, which may be traced."""
     if config.label_optimizer == "adam":
         return optax.chain(optax.add_decayed_weights(3e-4), optax.scale_by_adam(b1=0.5, b2=0.999))

@@ -1,7 +1,7 @@
-"""Intrinsic Primary Correction: labels move down the gradient of the clean set's loss (Eq. 6-7).
+"""Intrinsic Primary Correction (IPC): labels move down the gradient of the clean set's loss (Eq. 6-7).
 
-The loss of a labelling is what its closed-form ridge solution does on the clean set. `jax.grad`
-differentiates through that solution: the factorisation does not depend on the labels, nothing is unrolled.
+The loss of a labelling is that of its closed-form ridge solution on the clean set. `jax.grad` differentiates
+through the solution: the inverse does not depend on the labels, so nothing is unrolled.
 With A = F^T F + lambda I and G = dL/dV at V = F_v A^-1 F^T P the gradient is F A^-1 F_v^T G, the oracle
 of the tests.
 """
@@ -11,8 +11,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dmlp_jax.purifier.base import ridge as ridge_lib
-from dmlp_jax.purifier.base.ridge import RidgeFactor, matmul
+from dmlp_jax.purifier.base import ridge
+from dmlp_jax.purifier.base.ridge import matmul
 
 
 class Validation(NamedTuple):
@@ -21,7 +21,7 @@ class Validation(NamedTuple):
     Attributes:
         features: [m, d].
         targets: one-hot [m, c].
-        weight: row weights [m]; 0 leaves a held-out row out.
+        weight: row weights [m]; 0 for held-out rows.
     """
 
     features: jax.Array
@@ -34,12 +34,12 @@ def validation_loss(
 ) -> jax.Array:
     """Mean squared error plus entropy of the predictions on the clean set (Eq. 6), a scalar.
 
-    A ridge prediction is no distribution; the entropy is taken of its softmax, which the paper leaves open.
+    A ridge prediction is no distribution; so the entropy is that of its softmax; the paper does not say.
 
     Args:
         predictions: V, [m, c].
         targets: one-hot clean labels [m, c].
-        weight: row weights [m]; 0 leaves a held-out row out.
+        weight: row weights [m]; 0 for held-out rows.
         entropy_weight: weight of the entropy.
     """
     squared = jnp.sum((predictions - targets) ** 2, axis=-1)
@@ -49,17 +49,17 @@ def validation_loss(
 
 
 def moment_loss(
-    moment: jax.Array, ridge: RidgeFactor, val: Validation, entropy_weight: jax.Array | float
+    moment: jax.Array, inverse: jax.Array, val: Validation, entropy_weight: jax.Array | float
 ) -> jax.Array:
     """Validation loss of the ridge solution (Eq. 5) of labels Y, a scalar.
 
     Args:
         moment: F^T diag(weight) Y [d, c], all that the solution knows of the labels.
-        ridge: factor of F^T diag(weight) F + lambda I for the same features.
+        inverse: (F^T diag(weight) F + lambda I)^-1 for the same features, [d, d].
         val: the clean rows.
         entropy_weight: weight of the entropy in `validation_loss`.
     """
-    predictions = matmul(val.features, ridge_lib.apply_inverse(ridge, moment))
+    predictions = matmul(val.features, matmul(inverse, moment))
     return validation_loss(predictions, val.targets, val.weight, entropy_weight)
 
 
@@ -71,12 +71,12 @@ def label_loss(
     labels: jax.Array,
     features: jax.Array,
     weight: jax.Array,
-    ridge: RidgeFactor,
+    inverse: jax.Array,
     val: Validation,
     entropy_weight: jax.Array | float,
 ) -> jax.Array:
     """`moment_loss` as a function of the labels [n, c], for features [n, d] and row weights [n]."""
-    return moment_loss(matmul(features.T, weight[:, None] * labels), ridge, val, entropy_weight)
+    return moment_loss(matmul(features.T, weight[:, None] * labels), inverse, val, entropy_weight)
 
 
 def to_simplex(labels: jax.Array, axis: int = -1) -> jax.Array:
@@ -87,7 +87,7 @@ def to_simplex(labels: jax.Array, axis: int = -1) -> jax.Array:
 
 
 def curvature(
-    gram_matrix: jax.Array, ridge: RidgeFactor, val_features: jax.Array, iterations: int = 30
+    gram_matrix: jax.Array, inverse: jax.Array, val_features: jax.Array, iterations: int = 30
 ) -> jax.Array:
     """Curvature of sum_i ||V_i - Y_i||^2 / 2 in the labels: the top eigenvalue of K K^T, K = F_v A^-1 F^T.
 
@@ -96,15 +96,15 @@ def curvature(
 
     Args:
         gram_matrix: F^T F, [d, d].
-        ridge: factor of F^T F + lambda I.
+        inverse: (F^T F + lambda I)^-1, [d, d].
         val_features: [m, d].
         iterations: power iterations.
     """
-    gram_val = ridge_lib.gram(val_features)
+    gram_val = ridge.gram(val_features)
 
     def multiply(vector):
-        inner = ridge_lib.apply_inverse(ridge, matmul(gram_matrix, vector))
-        return ridge_lib.apply_inverse(ridge, matmul(gram_val, inner))
+        inner = matmul(inverse, matmul(gram_matrix, vector))
+        return matmul(inverse, matmul(gram_val, inner))
 
     def body(_, vector):
         return _unit(multiply(vector))

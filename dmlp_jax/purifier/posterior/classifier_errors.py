@@ -1,23 +1,22 @@
-"""What of T is the classifier's own doing: told apart from noise by clean rows.
+"""Separates classifier errors S from label noise T' with clean rows, whose labels are known.
 
-A prediction that is sure and wrong looks like a wrong label. So T, counted against predictions, has noise
-even where the given labels have none: mistakes of a classifier that fits its rows badly are taken for theirs.
-Clean rows tell how much of it, for they are training rows whose given label is known to be right. With N
-the noise of T, its off-diagonal part, and r the mean of N's row sums, a prediction p is taken to be right up
-to mistakes like it,
+A confident wrong prediction looks like a wrong label. So T, counted against predictions, shows noise even
+where the given labels have none: the errors of a classifier that fits its rows badly are taken for label
+noise. Clean rows are training rows whose given label is known to be right, so they show how much of T is the
+classifier's. With N the noise of T, its off-diagonal part, and r the mean of N's row sums, a prediction p is
+taken to be right up to errors of that pattern,
 
     p S,   S = I - (e / r) (diag(N 1) - N),
 
-at the rate e that makes the clean labels likeliest. Then p S predicts the true label, and the given one
+at the rate e that makes the clean labels likeliest. Then p S predicts the true label, and the given label
 follows from it with a T' that has less noise: S T' is about T.
 
-Where a class's labels are often given wrongly, and mostly as one other class, a classifier that has taken
-some of that over is biased between the two. S would find that in every row, and leave the labels wrong. So
-much noise of one kind is hardly the classifier's: it stays with the labels and is no part of N. With two
-classes there is no other kind.
+Where over 30 % of a class carries one other label, the classifier has learned that confusion, and S would
+excuse it in every row and leave the labels wrong. Such noise is hardly the classifier's: these classes are
+left out of N. With two classes all wrong labels are of one kind, and the rule does not apply.
 
-What S explains need not be explained by less confidence in every row any longer, so the temperature is fitted
-together with it.
+What S explains need not be explained by lower confidence in every row, so the temperature is fitted together
+with S.
 """
 
 from typing import NamedTuple
@@ -25,20 +24,20 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dmlp_jax.purifier.base import temperature as calibration
+from dmlp_jax.purifier.base import pytrees
 from dmlp_jax.purifier.base.ridge import matmul
 from dmlp_jax.purifier.base.roots import bisect
-from dmlp_jax.purifier.config import PurifyConfig
+from dmlp_jax.purifier.base.temperature import TemperatureEvidence, fit_temperature
 from dmlp_jax.purifier.posterior import label_shift
-from dmlp_jax.purifier.posterior.e_step import Head
-from dmlp_jax.purifier.posterior.state import Snapshot
-from dmlp_jax.purifier.posterior.temperature_evidence import TemperatureEvidence
+from dmlp_jax.purifier.posterior.config import PurifyConfig
+from dmlp_jax.purifier.posterior.e_step import LabelModel
+from dmlp_jax.purifier.posterior.state import FittedModel
 from dmlp_jax.purifier.posterior.transition import positive
 from dmlp_jax.purifier.rows.clean_set import CleanSet
 
 # Fall of a log-likelihood from its peak to the one-sided 95 % confidence limit, 1.645^2 / 2.
 LIMIT = 1.353
-# Greatest margin of e that counts as doubt, a noise rate: a few clean rows leave far more.
+# Greatest margin of e that counts as uncertainty, a noise rate: a few clean rows leave far more.
 CAUTION = 0.02
 # Steps of expectation maximisation for S and the temperature, on the clean rows.
 ITERATIONS = 8
@@ -48,7 +47,7 @@ OFTEN, MOSTLY = 0.3, 0.5
 
 
 class ErrorRate(NamedTuple):
-    """The rate of T's noise that is the classifier's mistakes, scalars.
+    """The rate of T's noise that is due to classifier errors, scalars.
 
     Attributes:
         rate: e of the greatest likelihood.
@@ -60,95 +59,113 @@ class ErrorRate(NamedTuple):
 
 
 class SeparatedErrors(NamedTuple):
-    """Predictions and noise, told apart.
+    """Classifier errors and label noise, separated.
 
     Attributes:
         temperature: what to divide calibrated logits by before S, scalar.
-        confusion: S, [c, c].
-        transition: T', [c, c].
-        margin: see `Misfit`.
+        errors: S, p(true class | predicted class), [c, c].
+        transition: T', p(given | true), [c, c].
+        margin: see `ErrorRate`.
         logits: log(p S) of the clean rows, with their class shares, [m, c].
     """
 
     temperature: jax.Array
-    error_matrix: jax.Array
+    errors: jax.Array
     transition: jax.Array
     margin: jax.Array
     logits: jax.Array
 
 
-def separate_classifier_errors(
-    head: Head, best: Snapshot, clean: CleanSet, config: PurifyConfig
-) -> tuple[jax.Array, Head, jax.Array]:
-    """The head with the classifier's own mistakes told apart from those of the given labels.
+class FinalModel(NamedTuple):
+    """What the labels are written by, see `e_step.write_labels`.
+
+    Attributes:
+        model: of the classifier trained on all clean rows, without a leading axis.
+        errors: S, [c, c]; None where errors are not separated.
+        noise: T' as it is most likely, [c, c].
+        trusted: T' that labels are written by, with less noise where its rate is uncertain, [c, c].
+        held_out: logits of the true class of the clean rows, errors included, [m, c].
+    """
+
+    model: LabelModel
+    errors: jax.Array | None
+    noise: jax.Array
+    trusted: jax.Array
+    held_out: jax.Array
+
+
+def separate_classifier_errors(fitted: FittedModel, clean: CleanSet, config: PurifyConfig) -> FinalModel:
+    """The final model, with the classifier's errors separated from the noise of the given labels.
 
     Args:
-        head: of the member that has seen all clean rows.
-        best: what the rounds leave.
+        fitted: what the rounds leave.
         clean: the clean rows.
-        config: the settings; without `posterior` T says nothing and stays as it is.
-
-    Returns:
-        T' as it most likely is, [c, c]; the head that writes the labels, whose T is the cautious one; and
-        logits of the true class of the clean rows [m, c].
+        config: the settings; without `posterior` T carries no evidence and stays as it is.
     """
+    model = pytrees.last(fitted.model)
     if not config.posterior:
-        return head.transition, head, best.held_out
-    evidence = best.evidence
-    shift = label_shift.log_ratio(clean.targets, evidence.shares)
-    relative = evidence._replace(log_temperature=evidence.log_temperature - jnp.log(head.temperature))
-    found = fit(head.transition, best.held_out - shift, clean.targets, relative, shift)
-    head = head._replace(
-        transition=shrink_uncertain_noise(found.transition, found.margin),
-        temperature=head.temperature * found.temperature,
-        confusion=found.error_matrix,
-        learned_transition=head.transition,
+        return FinalModel(model, None, model.transition, model.transition, fitted.held_out)
+    shift = label_shift.log_ratio(clean.targets, fitted.class_shares)
+    # The evidence on the temperature, relative to the temperature that the held-out logits have already.
+    log_temperature = fitted.evidence.log_temperature - jnp.log(model.temperature)
+    evidence = fitted.evidence._replace(log_temperature=log_temperature)
+    found = fit(model.transition, fitted.held_out - shift, clean.targets, evidence, shift)
+    return FinalModel(
+        model._replace(temperature=model.temperature * found.temperature),
+        found.errors,
+        found.transition,
+        shrink_uncertain_noise(found.transition, found.margin),
+        found.logits,
     )
-    return found.transition, head, found.logits
 
 
 def fit(
-    matrix: jax.Array, logits: jax.Array, targets: jax.Array, evidence: TemperatureEvidence, shift: jax.Array
+    matrix: jax.Array,
+    logits: jax.Array,
+    targets: jax.Array,
+    evidence: TemperatureEvidence,
+    shift: jax.Array,
 ) -> SeparatedErrors:
-    """S and the temperature that it asks for, by expectation maximisation over the class that was predicted.
+    """S and its temperature, by expectation maximisation over the class that was predicted.
 
-    Given S, what a clean row's prediction meant is a distribution over classes, p_y' S[y', y_v]; the
+    Given S, the class that a clean row's prediction meant has the distribution p_y' S[y', y_v]; the
     temperature that calibrates predictions for these targets is the next.
 
     Args:
         matrix: T, [c, c].
-        logits: of clean rows that were held out, at the temperature that calibrates them, without the clean
-            rows' class shares, [m, c].
+        logits: of held-out clean rows, at the temperature that calibrates them, without the clean rows'
+            class shares, [m, c].
         targets: one-hot [m, c].
-        evidence: of the training rows, its log temperature relative to the one of `logits`.
+        evidence: of the training rows, its log temperature relative to that of `logits`.
         shift: see `label_shift.log_ratio`, [c].
     """
 
-    def told_apart(temperature):
+    def separated(temperature):
         probs = jax.nn.softmax(logits / temperature)
         found = error_rate(matrix, probs, targets, shift)
         return probs, found, error_matrix(matrix, found.rate)
 
     def body(_, temperature):
-        probs, _, mixing = told_apart(temperature)
-        meant = probs * matmul(targets, mixing.T)
+        probs, _, errors = separated(temperature)
+        meant = probs * matmul(targets, errors.T)
         meant = meant / jnp.maximum(jnp.sum(meant, axis=1, keepdims=True), jnp.finfo(meant.dtype).tiny)
         # How much more frequent a predicted class is among clean rows.
-        mixed = jnp.log(matmul(mixing, jnp.exp(shift)[:, None])[:, 0])
-        return calibration.fit_temperature(logits, meant, evidence, temperature, mixed)
+        shift_of_predicted = jnp.log(matmul(errors, jnp.exp(shift)[:, None])[:, 0])
+        return fit_temperature(logits, meant, evidence, temperature, shift_of_predicted)
 
     temperature = jax.lax.fori_loop(0, ITERATIONS, body, jnp.ones((), logits.dtype))
-    probs, found, mixing = told_apart(temperature)
-    mended = jnp.log(jnp.maximum(matmul(probs, mixing), jnp.finfo(probs.dtype).tiny)) + shift
-    return SeparatedErrors(temperature, mixing, remove_noise_rate(matrix, found.rate), found.margin, mended)
+    probs, found, errors = separated(temperature)
+    corrected = jnp.log(jnp.maximum(matmul(probs, errors), jnp.finfo(probs.dtype).tiny)) + shift
+    remaining = remove_noise_rate(matrix, found.rate)
+    return SeparatedErrors(temperature, errors, remaining, found.margin, corrected)
 
 
 def error_rate(matrix: jax.Array, probs: jax.Array, targets: jax.Array, shift: jax.Array) -> ErrorRate:
-    """The rates e that clean rows speak for: the likelihood of y_v under p_v S.
+    """The rate e by maximum likelihood of the clean labels y_v under p_v S, and its margin.
 
     Args:
         matrix: T, [c, c].
-        probs: calibrated predictions for clean rows that were held out, taken for training rows, [m, c].
+        probs: calibrated predictions for held-out clean rows, without the clean rows' class shares, [m, c].
         targets: one-hot [m, c].
         shift: see `label_shift.log_ratio`, [c].
     """
@@ -177,17 +194,18 @@ def error_rate(matrix: jax.Array, probs: jax.Array, targets: jax.Array, shift: j
 
 
 def error_matrix(matrix: jax.Array, rate: jax.Array) -> jax.Array:
-    """S [c, c], p(true class | predicted class), for T [c, c] and a rate e."""
+    """S [c, c], p(true class | predicted class), for T [c, c] and a rate e of classifier errors."""
     noise = _separable_noise(matrix)
     mistakes = rate / _rate(noise) * noise
     return positive(jnp.eye(len(matrix), dtype=matrix.dtype) + mistakes - jnp.diag(jnp.sum(mistakes, axis=1)))
 
 
 def remove_noise_rate(matrix: jax.Array, rate: jax.Array) -> jax.Array:
-    """T' [c, c], p(given class | true class), for T [c, c] and a rate e: none where e is all of T's noise.
+    """T' [c, c], p(given class | true class), for T [c, c] and a rate e: no noise where e is all of T's.
 
-    This is S^-1 T where wrong labels are drawn alike from all other classes. Otherwise N keeps its pattern,
-    at the rate that would be left then: S^-1 T itself may have negative entries, and S no inverse.
+    This is S^-1 T where wrong labels are drawn uniformly from all other classes. Otherwise N keeps its
+    pattern, at the rate that would remain in that case: S^-1 T itself may have negative entries, and S no
+    inverse.
 
     Args:
         matrix: T.
@@ -197,20 +215,20 @@ def remove_noise_rate(matrix: jax.Array, rate: jax.Array) -> jax.Array:
 
 
 def shrink_uncertain_noise(matrix: jax.Array, margin: jax.Array) -> jax.Array:
-    """T' [c, c] with less noise, so that in doubt labels are left alone, shrunk like James and Stein (1961).
+    """T' [c, c] with less noise where its rate is uncertain, so that labels are then left alone.
 
-    Noise at a rate no greater than the margin by which it is uncertain may be none and goes; from a greater
-    rate r goes margin^2 / r.
+    Noise at a rate below the margin may be none and is removed; a greater rate r is reduced by margin^2 / r
+    (shrinkage as of James and Stein 1961).
     """
     noise = _off_diagonal(matrix)
     return _with_less_noise(matrix, noise, margin * jnp.minimum(margin / _rate(noise), 1.0))
 
 
 def _with_less_noise(matrix: jax.Array, noise: jax.Array, less: jax.Array) -> jax.Array:
-    """T [c, c] with a part of its noise [c, c] made less by a rate."""
+    """T [c, c] with a part of its noise, [c, c], reduced by a rate."""
     rate, classes = _rate(noise), len(matrix)
     share = jnp.minimum(less / rate, 1.0)
-    # Noise of this rate leaves a label that says nothing.
+    # At this noise rate a label carries no information.
     chance = (classes - 1) / classes
     kept = (1.0 - share) / jnp.maximum(1.0 - share * jnp.minimum(rate / chance, 1.0), 1e-6)
     gone = (1.0 - jnp.where(share < 1.0, kept, 0.0)) * noise
@@ -218,7 +236,7 @@ def _with_less_noise(matrix: jax.Array, noise: jax.Array, less: jax.Array) -> ja
 
 
 def _separable_noise(matrix: jax.Array) -> jax.Array:
-    """The noise of T [c, c], without those classes where it is much and mostly of one kind, [c, c]."""
+    """The noise of T [c, c] without the classes that often carry one particular other label, [c, c]."""
     noise = _off_diagonal(matrix)
     largest = jnp.max(noise, axis=1)
     # Even shares of the wrong labels are 1 / (c - 1).
@@ -232,5 +250,5 @@ def _off_diagonal(matrix: jax.Array) -> jax.Array:
 
 
 def _rate(noise: jax.Array) -> jax.Array:
-    """Mean over the classes of the noise [c, c] that they have, positive."""
+    """Mean noise rate over the classes of an off-diagonal matrix [c, c], positive."""
     return jnp.maximum(jnp.mean(jnp.sum(noise, axis=1)), jnp.finfo(noise.dtype).tiny)

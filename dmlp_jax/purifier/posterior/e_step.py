@@ -1,17 +1,14 @@
-"""One round over the training rows: posterior of every row, and the sums that move the classifiers.
+"""E-step: the posterior of every training row's true class, and the sums that the M-step needs.
 
-For k classifiers at once, labels soft, every row in every round:
+For k classifiers at once:
 
-    P_i = softmax of F_i W, as if row i had not been trained on        the classifier's prediction
-    Q_i ~ P_i * T[:, given_i]                                          what EAC writes, Eq. 9
-    Y_i = Q_i moved down dL_val / dQ_i, back onto the simplex          IPC, Eq. 6-7, where it is on
-    pull = sum_i F_i (softmax(F_i W) - Y_i)                            gradient of EAC's loss, Eq. 8
-    counts = sum_i Q_i given_i                                         the next T
+    P_i = leave-one-out prediction of the classifier for row i
+    Q_i ~ P_i * T[:, given_i]                      the posterior by Bayes' rule: what EAC writes (Eq. 9)
+    gradient = sum_i F_i (softmax(F_i W) - Y_i)    of EAC's cross-entropy to the labels Y = Q (Eq. 8)
+    counts = sum_i Q_i given_i                     from which the next T is estimated
 
-After the rounds P_i passes through S, how the classifier is mistaken, see `misfit.py`.
-
-Arrays over rows are class-major, [k, c, b]: vector units then run along the rows, and the products with
-the features are plain matrix products [k c, d] x [d, b].
+Arrays over rows are class-major, [k, c, b]: vector units then run along the rows, and the products with the
+features are plain matrix products [k c, d] x [d, b].
 """
 
 from typing import NamedTuple
@@ -20,46 +17,57 @@ import jax
 import jax.numpy as jnp
 
 from dmlp_jax.purifier.base.ridge import HIGHEST
-from dmlp_jax.purifier.paper import ipc
 from dmlp_jax.purifier.rows.chunks import Chunk
 
 
-class Head(NamedTuple):
-    """What decides the labels that a classifier writes; leaves [k, ...].
+class LabelModel(NamedTuple):
+    """A classifier and the label noise it assumes: together they give p(true class | row, given label).
+
+    Leaves [k, ...] for k of them.
 
     Attributes:
-        weights: [d, c].
-        transition: estimate of p(given | true), [c, c].
-        leverage: how far a row's own written label has moved its logits, see `leverage.py`; scalar.
-        memory: how far its given label has, through the probe that the classifier started from; scalar.
-        temperature: divides the logits, so that the prediction is calibrated when it meets the noise.
-        direction: dL_val / d(F^T Y) [d, c] times the step, None without IPC; F @ direction is what IPC
-            subtracts from the labels.
-        confusion: p(true class | predicted class) [c, c], see `misfit.py`; None during the rounds, whose T
-            still holds it.
-        learned_transition: the T of the labels that the classifier has learned, [c, c], where it is another;
-            None during the rounds.
+        weights: of the classifier, [d, c].
+        transition: T, the estimate of p(given | true) that its labels are written by, [c, c].
+        leverage: how far a row's written label has moved its own logits, see `leave_one_out.py`; scalar.
+        given_label_leverage: how far its given label has, through the probe that the classifier started
+            from; scalar.
+        temperature: divides the logits, so that the prediction is calibrated; scalar.
     """
 
     weights: jax.Array
     transition: jax.Array
     leverage: jax.Array
-    memory: jax.Array
+    given_label_leverage: jax.Array
     temperature: jax.Array
-    direction: jax.Array | None
-    confusion: jax.Array | None = None
-    learned_transition: jax.Array | None = None
 
 
-class Written(NamedTuple):
-    """Labels written on rows.
+class Prediction(NamedTuple):
+    """Predictions for rows, [k, c, b] each.
 
     Attributes:
-        labels: Q, [k, c, b].
-        probs: predictions of the classifiers as they are [k, c, b].
-        residual: `probs` minus the posterior that they would give, [k, c, b].
+        probs: the classifier's softmax, which has seen each row's own label.
+        residual: `probs` minus the posterior that they would give.
+        logits: leave-one-out logits over the temperature.
+        leave_one_out: their softmax.
+        likelihood: p(given | y) by the model's T.
+    """
+
+    probs: jax.Array
+    residual: jax.Array
+    logits: jax.Array
+    leave_one_out: jax.Array
+    likelihood: jax.Array
+
+
+class Expectation(NamedTuple):
+    """What the E-step finds for rows.
+
+    Attributes:
+        labels: posterior Q of the true class, [k, c, b].
+        probs: see `Prediction`.
+        residual: see `Prediction`.
         slopes: of the given label's log-likelihood in the log of the temperature and in that of T's noise
-            rate, [k, 2, b]; see `calibration.py`. Of heads without `confusion` only.
+            rate, [k, 2, b]; see `temperature_evidence.py`.
     """
 
     labels: jax.Array
@@ -72,55 +80,112 @@ class Sums(NamedTuple):
     """Sums over rows for k classifiers.
 
     Attributes:
-        pull: gradient of the rows' cross-entropy in the weights, [k, d, c].
-        counts: soft counts of true against given labels [k, c, c].
-        squares: sum of the squared residuals, see `Written`, [k].
-        slopes: sums of the slopes in `Written`, [k, 2].
-        curvature: sums of their products with each other, [k, 2, 2].
-        moment: F^T Y of the written labels [k, d, c], None without IPC.
+        gradient: of the rows' cross-entropy in the weights, [k, d, c].
+        counts: soft counts of true against given labels, [k, c, c].
+        squares: sum of the squared residuals, see `Prediction`, [k].
+        slopes: sums of the slopes in `Expectation`, [k, 2].
+        curvature: sums of the products of these slopes, [k, 2, 2].
+        moment: F^T Q of the labels before IPC moves them, [k, d, c]; None without IPC.
     """
 
-    pull: jax.Array
+    gradient: jax.Array
     counts: jax.Array
     squares: jax.Array
     slopes: jax.Array
     curvature: jax.Array
-    moment: jax.Array | None
+    moment: jax.Array | None = None
 
 
-def write(head: Head, chunk: Chunk) -> Written:
-    """The labels that EAC writes, for heads with leaves [k, ...] on rows [b, ...]."""
-    given = chunk.given.T
-    logits = jnp.einsum("kdc,bd->kcb", head.weights, chunk.features, precision=HIGHEST)
-    likelihood = jnp.einsum("kyg,gb->kyb", head.transition, given, precision=HIGHEST)
-    scores, total = _exponents(logits)
-    probs = scores * (1.0 / total)
-    learned = likelihood
-    if head.learned_transition is not None:
-        learned = jnp.einsum("kyg,gb->kyb", head.learned_transition, given, precision=HIGHEST)
-    residual = probs - bayes(scores, learned)[0]
-    # A row that counts twice has moved its own logits twice as far.
-    alone = logits + chunk.weight * (_wide(head.leverage) * residual - _wide(head.memory) * given)
-    alone *= _wide(1.0 / head.temperature)
-    prior, mass = _exponents(alone)
-    if head.confusion is not None:
-        prior = jnp.einsum("kpy,kpb->kyb", head.confusion, prior, precision=HIGHEST)
-    labels, seen = bayes(prior, likelihood)
-    hotter = jnp.sum(alone * (prior * (1.0 / mass) - labels), axis=1)
-    noisier = 1.0 - jnp.sum(prior * given, axis=1) * (1.0 / seen[:, 0])
-    return Written(labels, probs, residual, jnp.stack([hotter, noisier], axis=1))
-
-
-def bayes(scores: jax.Array, likelihood: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """p(y | x, given) [k, c, b] by Bayes' rule, and p(given | x) [k, 1, b] up to the same factor as `scores`.
+def bayes(prior: jax.Array, likelihood: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """p(y | x, given) by Bayes' rule, [k, c, b], and p(given | x) up to the factor of `prior`, [k, 1, b].
 
     Args:
-        scores: the prior p(y | x) up to a factor for each row, [k, c, b].
-        likelihood: p(given | y), [k, c, b], positive, see `transition.transition_matrix`; so the sum is.
+        prior: p(y | x), up to a factor for each row, [k, c, b].
+        likelihood: p(given | y), [k, c, b], positive as every T is; so the sum is, too.
     """
-    joint = scores * likelihood
+    joint = prior * likelihood
     total = jnp.sum(joint, axis=1, keepdims=True)
     return joint * (1.0 / total), total
+
+
+def likelihood_of_given(transition: jax.Array, chunk: Chunk) -> jax.Array:
+    """p(given | y) of every row, [k, c, b], by transition matrices [k, c, c]."""
+    return jnp.einsum("kyg,gb->kyb", transition, chunk.given.T, precision=HIGHEST)
+
+
+def leave_one_out_probs(model: LabelModel, chunk: Chunk) -> Prediction:
+    """What classifiers predict for rows [b, ...], with and without what each row's own labels have done.
+
+    Args:
+        model: leaves [k, ...]; its T is the one by whose labels the classifiers were trained.
+        chunk: the rows.
+    """
+    logits = jnp.einsum("kdc,bd->kcb", model.weights, chunk.features, precision=HIGHEST)
+    scores, total = _exponents(logits)
+    probs = scores * (1.0 / total)
+    likelihood = likelihood_of_given(model.transition, chunk)
+    residual = probs - bayes(scores, likelihood)[0]
+    # A row of weight two has moved its own logits twice as far.
+    moved = _wide(model.leverage) * residual - _wide(model.given_label_leverage) * chunk.given.T
+    alone = (logits + chunk.weight * moved) * _wide(1.0 / model.temperature)
+    scores, total = _exponents(alone)
+    return Prediction(probs, residual, alone, scores * (1.0 / total), likelihood)
+
+
+def expectation(model: LabelModel, chunk: Chunk) -> Expectation:
+    """The posterior of the true class of rows [b, ...] by models with leaves [k, ...], and its slopes."""
+    predicted = leave_one_out_probs(model, chunk)
+    prior = predicted.leave_one_out
+    labels, evidence = bayes(prior, predicted.likelihood)
+    in_temperature = jnp.sum(predicted.logits * (prior - labels), axis=1)
+    in_noise_rate = 1.0 - jnp.sum(prior * chunk.given.T, axis=1) * (1.0 / evidence[:, 0])
+    slopes = jnp.stack([in_temperature, in_noise_rate], axis=1)
+    return Expectation(labels, predicted.probs, predicted.residual, slopes)
+
+
+def write_labels(
+    model: LabelModel, chunk: Chunk, errors: jax.Array | None = None, transition: jax.Array | None = None
+) -> jax.Array:
+    """Labels [k, c, b] that models with leaves [k, ...] write on rows [b, ...]: the posterior.
+
+    Args:
+        model: the classifiers.
+        chunk: the rows.
+        errors: S, p(true class | predicted class), by which predictions are corrected first, [k, c, c]; see
+            `classifier_errors.py`.
+        transition: the T to write by where it is another than the one that the classifiers learned from.
+    """
+    predicted = leave_one_out_probs(model, chunk)
+    prior, likelihood = predicted.leave_one_out, predicted.likelihood
+    if errors is not None:
+        prior = jnp.einsum("kpy,kpb->kyb", errors, prior, precision=HIGHEST)
+    if transition is not None:
+        likelihood = likelihood_of_given(transition, chunk)
+    return bayes(prior, likelihood)[0]
+
+
+def sums(model: LabelModel, chunk: Chunk) -> Sums:
+    """The sums of a round over rows [b, ...], for models with leaves [k, ...]; to be added up over chunks."""
+    found = expectation(model, chunk)
+    return sums_towards(found.labels, found, chunk)
+
+
+def sums_towards(targets: jax.Array, found: Expectation, chunk: Chunk) -> Sums:
+    """The sums of a round where classifiers learn from `targets` [k, c, b].
+
+    Args:
+        targets: distributions; the posterior itself, or what IPC makes of it.
+        found: the posterior and its slopes.
+        chunk: the rows.
+    """
+    weight, slopes = chunk.weight, chunk.weight * found.slopes
+    return Sums(
+        jnp.einsum("kcb,bd->kdc", weight * (found.probs - targets), chunk.features, precision=HIGHEST),
+        jnp.einsum("kyb,bg->kyg", weight * found.labels, chunk.given, precision=HIGHEST),
+        jnp.sum(weight * jnp.sum(found.residual**2, axis=1), axis=1),
+        jnp.sum(slopes, axis=2),
+        jnp.einsum("krb,ksb->krs", slopes, found.slopes, precision=HIGHEST),
+    )
 
 
 def _exponents(logits: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -129,25 +194,6 @@ def _exponents(logits: jax.Array) -> tuple[jax.Array, jax.Array]:
     return scores, jnp.sum(scores, axis=1, keepdims=True)
 
 
-def sums(head: Head, chunk: Chunk) -> Sums:
-    """What a round needs of rows [b, ...]; add up over chunks."""
-    written = write(head, chunk)
-    labels, moment = written.labels, None
-    weight = chunk.weight
-    if head.direction is not None:
-        step = jnp.einsum("kdc,bd->kcb", head.direction, chunk.features, precision=HIGHEST)
-        labels = ipc.to_simplex(labels - step, axis=1)
-        moment = jnp.einsum("kcb,bd->kdc", weight * written.labels, chunk.features, precision=HIGHEST)
-    slopes = weight * written.slopes
-    return Sums(
-        jnp.einsum("kcb,bd->kdc", weight * (written.probs - labels), chunk.features, precision=HIGHEST),
-        jnp.einsum("kyb,bg->kyg", weight * written.labels, chunk.given, precision=HIGHEST),
-        jnp.sum(weight * jnp.sum(written.residual**2, axis=1), axis=1),
-        jnp.sum(slopes, axis=2),
-        jnp.einsum("krb,ksb->krs", slopes, written.slopes, precision=HIGHEST),
-        moment,
-    )
-
-
 def _wide(values: jax.Array) -> jax.Array:
+    """Scalars [k] to broadcast against [k, c, b]."""
     return values[:, None, None]

@@ -1,63 +1,54 @@
-"""One round of the recommended schedule (`schedule.py`).
-
-A look at the clean rows, a pass over the training rows, a step of the classifiers.
-"""
+"""One round of the default schedule: the clean rows, the E-step over the training rows, the M-step."""
 
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 
-from dmlp_jax.purifier.base import nesterov
-from dmlp_jax.purifier.base import scores as selection
-from dmlp_jax.purifier.base import temperature as calibration
-from dmlp_jax.purifier.config import PurifyConfig
-from dmlp_jax.purifier.paper import ipc
-from dmlp_jax.purifier.posterior import active as active_lib
-from dmlp_jax.purifier.posterior import e_step, label_shift, leave_one_out, temperature_evidence
-from dmlp_jax.purifier.posterior.active import Active
-from dmlp_jax.purifier.posterior.e_step import Head
-from dmlp_jax.purifier.posterior.m_step import update
-from dmlp_jax.purifier.posterior.state import Candidate, FoldClassifiers, Penalty, Precomputed, Snapshot
-from dmlp_jax.purifier.posterior.temperature_evidence import TemperatureEvidence
-from dmlp_jax.purifier.rows import chunks
-from dmlp_jax.purifier.rows import clean_set as clean_lib
+from dmlp_jax.purifier.base import nesterov, pytrees, scores, temperature
+from dmlp_jax.purifier.posterior import (
+    candidates,
+    e_step,
+    ipc_step,
+    label_shift,
+    leave_one_out,
+    m_step,
+)
+from dmlp_jax.purifier.posterior.candidates import Active
+from dmlp_jax.purifier.posterior.config import PurifyConfig
+from dmlp_jax.purifier.posterior.e_step import LabelModel
+from dmlp_jax.purifier.posterior.state import Candidate, FittedModel, Penalty, Precomputed, Snapshot
+from dmlp_jax.purifier.posterior.temperature_evidence import evidence_of_rows
+from dmlp_jax.purifier.result import HISTORY
+from dmlp_jax.purifier.rows import chunks, clean_set
 from dmlp_jax.purifier.rows.chunks import Training
 from dmlp_jax.purifier.rows.clean_set import CleanPredictions, CleanSet
 
 History = dict[str, jax.Array]
-# Share of the race before which no round is picked, see `schedule.py`.
+# Share of the race before which no round is picked, see `race.py`.
 EARLIEST = 0.75
-# What is kept of every round; see `PurifyResult.history`.
-HISTORY = (
-    "changed",
-    "expected_score",
-    "held_out_loss",
-    "held_out_accuracy",
-    "val_loss",
-)
 
 
-def run(
-    candidates: Candidate,
+def run_round(
+    state: Candidate,
     active: Active,
     step: jax.Array,
     penalties: Penalty,
     train: Training,
     clean: CleanSet,
-    shared: Precomputed,
+    precomputed: Precomputed,
     config: PurifyConfig,
 ) -> tuple[Candidate, History]:
     """One round of the active candidates.
 
     Args:
-        candidates: leaves [s, ...].
+        state: of all candidates, leaves [s, ...].
         active: those of them that still run.
         step: the round, from 0.
         penalties: of the candidates, leaves [s, ...].
         train: the training rows.
         clean: the clean rows and their folds.
-        shared: see `schedule.share`.
+        precomputed: what depends on no label.
         config: the settings.
 
     Returns:
@@ -65,122 +56,97 @@ def run(
         'labels' too, [s, n] with padding. 0 for candidates that are not active.
     """
     momentum = jnp.asarray(nesterov.nesterov_momentum(config.steps))[step]
-    look = partial(_look, step=step, clean=clean, shared=shared, config=config)
-    heads, seen = active_lib.collect(
-        look, active, candidates.members, candidates.temperature, candidates.evidence
-    )
-    sums = active_lib.map_candidates(partial(_sums, train=train), active, heads)
+    look = partial(_model_and_predictions, clean=clean, precomputed=precomputed)
+    models, predictions = candidates.collect(look, active, state)
+    directions = None
+    if precomputed.ipc is not None:
+        direct = partial(ipc_step.directions, precomputed.ipc, step=step, clean=clean, config=config)
+        directions = candidates.collect(direct, active, state.classifiers.moment)
+    sums = candidates.map_candidates(partial(_sums, train=train), active, (models, directions))
     history = {}
     if config.keep_label_history:
-        history["labels"] = _hard_labels(heads, active, train)
+        history["labels"] = _hard_labels(models, active, train)
 
-    def finish(state, head, seen, sums, penalty):
-        candidate, _ = state
-        current, scores, tolerated = _judge(candidate, head, seen, step, clean)
-        better = True
-        if config.selection:
-            best = candidate.best
-            improves = (current.score > best.score) | (best.loss > tolerated)
-            early = step < int(EARLIEST * config.race_steps)
-            fits = early | ((current.loss <= tolerated) & improves)
-            better = jnp.isfinite(current.score) & fits
-        best = jax.tree.map(lambda a, b: jnp.where(better, a, b), current, candidate.best)
-        members = update(candidate.members, penalty, sums, seen.pull, momentum, shared, config)
-        temperature, last = head.temperature[-1], jax.tree.map(lambda leaf: leaf[-1], sums)
-        evidence = temperature_evidence.evidence_of_rows(
-            temperature, last.slopes, last.curvature, last.counts
+    def finish(own, model, predicted, sums, penalty):
+        candidate, _ = own
+        current, found, tolerated = _judge(candidate, model, predicted, step, clean)
+        better = _is_better(current, candidate.best, tolerated, step, config)
+        classifiers = m_step.update(
+            candidate.classifiers, penalty, sums, predicted.gradient, momentum, precomputed, config
         )
-        shares = label_shift.keep_larger_shift(clean.targets, evidence.shares, candidate.evidence.shares)
-        evidence = evidence._replace(shares=shares)
-        changed = 1.0 - jnp.trace(last.counts) / shared.total
-        return Candidate(members, temperature, evidence, best, tolerated), scores | {"changed": changed}
+        on_all = pytrees.last(sums)
+        shares = label_shift.class_shares(on_all.counts)
+        following = Candidate(
+            classifiers,
+            model.temperature[-1],
+            evidence_of_rows(model.temperature[-1], on_all.slopes, on_all.curvature),
+            label_shift.keep_larger_shift(clean.targets, shares, candidate.class_shares),
+            pytrees.where(better, current, candidate.best),
+            tolerated,
+        )
+        return following, found | {"changed": 1.0 - jnp.trace(on_all.counts) / precomputed.total}
 
     nothing = dict.fromkeys(HISTORY, jnp.zeros_like(penalties.decay))
-    heads = heads._replace(direction=None)
-    candidates, scores = active_lib.update(
-        finish, active, (candidates, nothing), heads, seen, sums, penalties
-    )
-    return candidates, history | scores
+    state, found = candidates.update(finish, active, (state, nothing), models, predictions, sums, penalties)
+    return state, history | found
 
 
-def _look(
-    members: FoldClassifiers,
-    temperature: jax.Array,
-    evidence: TemperatureEvidence,
-    step: jax.Array,
-    clean: CleanSet,
-    shared: Precomputed,
-    config: PurifyConfig,
-) -> tuple[Head, CleanPredictions]:
-    """What a candidate's members write with, at their lookahead; and what they say about the clean rows.
+def _model_and_predictions(
+    candidate: Candidate, clean: CleanSet, precomputed: Precomputed
+) -> tuple[LabelModel, CleanPredictions]:
+    """A candidate's label model at the lookahead of its classifiers, and what it predicts for the clean rows.
 
     Args:
-        members: the classifiers.
-        temperature: that calibrated them in the round before.
-        evidence: of the training rows on it, from that round.
-        step: the round.
+        candidate: after the round before.
         clean: the clean rows.
-        shared: see `schedule.share`.
-        config: the settings.
+        precomputed: what depends on no label.
 
     Returns:
-        Their heads, leaves [k + 1, ...]; what they say, held-out logits over the temperature that calibrates
-        them now and with the clean rows' class shares.
+        The model, leaves [k + 1, ...]; the predictions, with held-out logits over the temperature that
+        calibrates them now and with the clean rows' class shares.
     """
-    weights = members.optimizer.lookahead
-    shift = label_shift.log_ratio(clean.targets, evidence.shares)
-    seen = clean_lib.predict_clean(weights, clean, shift)
-    temperature = calibration.fit_temperature(seen.held_out, clean.targets, evidence, temperature, shift)
-    # The probe was linear in its labels: what is left of it does not depend on the information in them.
-    information = jnp.stack([members.information, jnp.zeros_like(members.information)], axis=1)
-    left = leave_one_out.leverage(members.response.lookahead, information, shared.spectrum, shared.total)
-    head = Head(
-        weights,
-        members.transition,
-        left[:, 0],
-        left[:, 1],
-        jnp.broadcast_to(temperature, members.information.shape),
-        _label_step(members, step, clean, shared, config) if config.ipc else None,
+    classifiers = candidate.classifiers
+    weights = classifiers.optimizer.lookahead
+    shift = label_shift.log_ratio(clean.targets, candidate.class_shares)
+    predicted = clean_set.predict_clean(weights, clean, shift)
+    fitted = temperature.fit_temperature(
+        predicted.held_out, clean.targets, candidate.evidence, candidate.temperature, shift
     )
-    return head, seen._replace(held_out=seen.held_out / temperature + shift)
+    # The probe was linear in its labels: what is left of it does not depend on their information.
+    information = jnp.stack([classifiers.information, jnp.zeros_like(classifiers.information)], axis=1)
+    leverage = leave_one_out.leverage(
+        classifiers.response.lookahead, information, precomputed.spectrum, precomputed.total
+    )
+    model = LabelModel(
+        weights,
+        classifiers.transition,
+        leverage[:, 0],
+        leverage[:, 1],
+        jnp.broadcast_to(fitted, classifiers.information.shape),
+    )
+    return model, predicted._replace(held_out=predicted.held_out / fitted + shift)
 
 
-def _label_step(
-    members: FoldClassifiers, step: jax.Array, clean: CleanSet, shared: Precomputed, config: PurifyConfig
-) -> jax.Array:
-    """IPC's step on the labels of the round before, as a direction [k + 1, d, c]; see `posterior.Head`."""
-
-    def gradient_of(moment, mask):
-        val = ipc.Validation(clean.features, clean.targets, mask)
-        return ipc.moment_gradient(moment, shared.ridge, val, config.entropy_weight)
-
-    assert shared.label_unit is not None  # as wherever config.ipc is set, see `schedule.share`
-    gradient = jax.vmap(gradient_of)(members.moment, clean.masks)
-    # The loss is a mean of squares: times half the rows it has the curvature that sets the unit.
-    length = config.label_lr * config.label_lr_decay**step * shared.label_unit
-    size = jnp.where(step > 0, 0.5 * length * jnp.sum(clean.masks, axis=1), 0.0)
-    return size[:, None, None] * gradient
-
-
-def _sums(heads: Head, train: Training) -> e_step.Sums:
-    """`posterior.sums` of heads with leaves [s, k + 1, ...] over all rows, in one pass."""
-    shape = heads.leverage.shape
-    flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), heads)
-    sums = chunks.sum_over(partial(e_step.sums, flat), train)
+def _sums(models_and_directions: tuple[LabelModel, jax.Array | None], train: Training) -> e_step.Sums:
+    """`e_step.sums` of models with leaves [s, k + 1, ...] over all rows, in one pass; with IPC its own."""
+    shape = models_and_directions[0].leverage.shape
+    models, directions = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), models_and_directions)
+    if directions is None:
+        sums = chunks.sum_over(partial(e_step.sums, models), train)
+    else:
+        sums = chunks.sum_over(partial(ipc_step.sums, models, directions), train)
     return jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), sums)
 
 
 def _judge(
-    candidate: Candidate, head: Head, seen: CleanPredictions, step: jax.Array, clean: CleanSet
+    candidate: Candidate, model: LabelModel, predicted: CleanPredictions, step: jax.Array, clean: CleanSet
 ) -> tuple[Snapshot, History, jax.Array]:
-    """What a candidate is worth in this round.
-
-    The held-out members are judged: they alone have not seen the clean rows that they are asked about.
+    """Scores a candidate in this round by the classifiers that did not train on the clean rows in question.
 
     Args:
         candidate: before the round.
-        head: what it writes with, leaves [k + 1, ...].
-        seen: what it says of the clean rows.
+        model: what it writes labels with, leaves [k + 1, ...].
+        predicted: what it predicts for the clean rows.
         step: the round.
         clean: the clean rows.
 
@@ -188,29 +154,41 @@ def _judge(
         The candidate in this round, what `HISTORY` names of it but for 'changed', and the held-out loss that
         is tolerated from now on.
     """
-    held_out = seen.held_out
-    losses = selection.cross_entropies(held_out, calibration.smoothed(clean.targets))
+    held_out = predicted.held_out
+    losses = scores.cross_entropies(held_out, temperature.smoothed(clean.targets))
     loss = jnp.mean(losses)
     bound = loss + jnp.std(losses) / losses.shape[0] ** 0.5
     tolerated = jnp.minimum(candidate.tolerated, jnp.where(jnp.isfinite(bound), bound, jnp.inf))
-    score = selection.expected_score(held_out, head.transition[-1], clean.labels)
+    score = scores.expected_score(held_out, model.transition[-1], clean.labels)
     history = {
         "expected_score": score,
         "held_out_loss": loss,
-        "held_out_accuracy": selection.accuracy(held_out, clean.targets),
-        "val_loss": seen.loss,
+        "held_out_accuracy": scores.accuracy(held_out, clean.targets),
+        "val_loss": predicted.loss,
     }
-    return Snapshot(score, loss, step + 1, head, held_out, candidate.evidence), history, tolerated
+    fitted = FittedModel(model, held_out, candidate.evidence, candidate.class_shares)
+    return Snapshot(score, loss, step + 1, fitted), history, tolerated
 
 
-def _hard_labels(heads: Head, active: Active, train: Training) -> jax.Array:
-    """Labels [s, n], padding included, that active heads (leaves [s, k + 1, ...]) write, last member's."""
+def _is_better(
+    current: Snapshot, best: Snapshot, tolerated: jax.Array, step: jax.Array, config: PurifyConfig
+) -> jax.Array:
+    """Whether this round takes the place of the best one so far, a scalar bool; see `race.py`."""
+    if not config.selection:
+        return jnp.bool_(True)
+    improves = (current.score > best.score) | (best.loss > tolerated)
+    early = step < int(EARLIEST * config.race_steps)
+    return jnp.isfinite(current.score) & (early | ((current.loss <= tolerated) & improves))
+
+
+def _hard_labels(models: LabelModel, active: Active, train: Training) -> jax.Array:
+    """Labels [s, n], padding included, that the last classifier of every active candidate writes."""
     small = jnp.uint8 if train.num_classes <= 256 else jnp.int32
 
-    def write(heads):
-        heads = jax.tree.map(lambda leaf: leaf[:, -1], heads)
+    def write(models):
+        on_all = jax.tree.map(lambda leaf: leaf[:, -1], models)
         return chunks.map_over(
-            lambda chunk: jnp.argmax(e_step.write(heads, chunk).labels, axis=1).T.astype(small), train
+            lambda chunk: jnp.argmax(e_step.write_labels(on_all, chunk), axis=1).T.astype(small), train
         ).T
 
-    return active_lib.map_candidates(write, active, heads)
+    return candidates.map_candidates(write, active, models)

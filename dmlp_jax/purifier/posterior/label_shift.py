@@ -1,45 +1,48 @@
-"""Clean rows whose classes are not as frequent as those of the training rows: label shift.
+"""Label shift: clean rows whose class shares differ from those of the training rows.
 
-Whoever picks clean rows often takes as many of every class. With shares pi_y among the training rows and
-rho_y among the clean ones, and rows of a class alike in both, the classifier that says p(y | x) of a training
-row says of a clean one
+People who pick clean rows often take equally many of every class. With shares pi_y among the training rows
+and rho_y among the clean ones, and rows of one class alike in both, a classifier that predicts p(y | x) for a
+training row must predict for a clean row
 
     p(y | x) rho_y / pi_y, renormalised                                 (Saerens et al. 2002)
 
-This is what meets the clean rows wherever they are looked at: as training data, in the fit of the temperature
-and in the scores by which everything is chosen. Without it an even clean set pulls a classifier of unequal
-classes towards equal ones, and finds one that believes in rare classes too often better than one that is
-right about them.
+This is what clean rows are compared with everywhere: as training data, in the fit of the temperature, and in
+the scores that every choice is made by. Without it an even clean set pulls a classifier of unequal classes
+towards equal ones, and prefers one that predicts rare classes too often.
 """
 
 import jax
 import jax.numpy as jnp
 
 
-def log_ratio(targets: jax.Array, shares: jax.Array) -> jax.Array:
-    """log(rho / pi), what turns logits for training rows into logits for clean ones, [c].
+def class_shares(counts: jax.Array) -> jax.Array:
+    """pi, shares of the classes [c], from soft counts of true against given labels [c, c]."""
+    return jnp.sum(counts, axis=1) / jnp.maximum(jnp.sum(counts), jnp.finfo(counts.dtype).tiny)
 
-    The shares pi are estimates, and a classifier that neglects a class would be forgiven for it. So only what
-    clean rows drawn at random would not show by chance counts: with weights w = pi / rho, as many rows of
-    each class as there are would deviate by sum (w - 1)^2 = c - 1 in the mean, and what deviates more shrinks
-    towards 1 by that much, after James and Stein (1961).
+
+def log_ratio(targets: jax.Array, shares: jax.Array) -> jax.Array:
+    """log(rho / pi), which turns logits for training rows into logits for clean ones, [c].
+
+    pi is estimated, so a classifier that neglects a class would be excused for it. Only the deviation beyond
+    sampling noise is corrected (James and Stein 1961): with weights w = pi / rho, rows drawn at random would
+    deviate by sum (w - 1)^2 = c - 1 in the mean, and what deviates more is shrunk towards 1 by that much.
 
     Args:
         targets: one-hot [m, c], every class present.
         shares: pi, of the classes among the training rows, [c].
     """
-    away = _deviation(targets, shares)
+    deviation = _deviation(targets, shares)
     chance = targets.shape[1] - 1
     kept = 1.0 - chance / jnp.maximum(_distance(targets, shares), chance)
-    return -jnp.log(jnp.maximum(1.0 + kept * away, jnp.finfo(targets.dtype).eps))
+    return -jnp.log(jnp.maximum(1.0 + kept * deviation, jnp.finfo(targets.dtype).eps))
 
 
 def keep_larger_shift(targets: jax.Array, new: jax.Array, old: jax.Array) -> jax.Array:
-    """Those of two estimates of pi [c] that are farther from rho, by sum (w - 1)^2 over the clean rows.
+    """The estimate of pi [c], of two, that is farther from rho, by sum (w - 1)^2 over the clean rows.
 
-    A classifier starts nearer to rho than it should, for the clean rows have a say in it, and leaves it.
-    Where the given labels say little it may come back, and with it the class shares that it is forgiven for:
-    rare classes then take in what nothing is known of. Told the shares that it has had, it does not.
+    Class shares may move away from the clean set's but not back. They start too near, since the classifier
+    also trains on the clean rows; moving back marks a classifier that absorbs ambiguous rows into rare
+    classes, which happens where the given labels carry little information.
 
     Args:
         targets: one-hot [m, c].
@@ -56,4 +59,5 @@ def _deviation(targets: jax.Array, shares: jax.Array) -> jax.Array:
 
 
 def _distance(targets: jax.Array, shares: jax.Array) -> jax.Array:
+    """Sum (w - 1)^2 over the clean rows, a scalar."""
     return jnp.sum(jnp.sum(targets, axis=0) * _deviation(targets, shares) ** 2)

@@ -1,17 +1,17 @@
-"""How much a row's own label has moved the classifier's prediction for it.
+"""How far a row's own label has moved the classifier's prediction for it: its leverage.
 
-Row i's label pulls its logits by h (q_i - p_i), q_i the label and p_i the prediction: h is the leverage, and
-taking the pull back gives the prediction of a classifier that never saw the row. At the optimum of a
+Row i's label q_i moves its logits by h (q_i - p_i), with p_i the prediction and h the leverage. Undoing that
+gives the leave-one-out prediction, of a classifier that was trained without the row. At the optimum of a
 penalised fit h = x^T H^-1 x; a classifier after a few gradient steps has less. In the eigenbasis of F^T F the
 response of the weights to a unit of gradient obeys the optimiser's own recursion, one scalar for each
-eigenvalue, so it is followed alongside for next to nothing.
+eigenvalue, so it is followed beside the weights at almost no cost.
 
 The curvature H is the empirical Fisher information of the given labels, F^T F times the mean of
-|p - q|^2 / (c - 1), not the Hessian of the cross-entropy to the completed labels q, which know more than was
-observed. Rows have equal length, so leverage is taken as equal over rows.
+|p - q|^2 / (c - 1). The Hessian of the cross-entropy to soft posteriors q would overstate it. Rows have equal
+length, so all rows are taken to have equal leverage.
 
-A classifier that starts from a probe of the given labels remembers them: the probe's response to a label,
-(F^T F + penalty)^-1, fades by the same recursion without its drive.
+A classifier that starts from a probe of the given labels has seen them: the probe's response to a label,
+(F^T F + penalty)^-1, decays by the same recursion without a drive.
 """
 
 import jax
@@ -24,7 +24,7 @@ def fisher_information(squares: jax.Array, total: jax.Array, num_classes: int) -
     """Mean information of a row per class direction, mean |p - q|^2 / (c - 1), a scalar.
 
     Args:
-        squares: sum over rows of |p - q|^2, p the prediction and q the label that it is drawn to.
+        squares: sum over rows of |p - q|^2, p the prediction and q the label it is trained towards.
         total: sum of the row weights.
         num_classes: c.
     """
@@ -41,14 +41,14 @@ def follow_response(
 ) -> NesterovState:
     """One step of the weights' response to a constant unit of gradient, [..., d], in the eigenbasis.
 
-    Mirrors `eac.nesterov_step` with the preconditioner 1/2 spectrum + decay.
+    Mirrors `nesterov.nesterov_step` with the preconditioner 1/2 spectrum + decay.
 
     Args:
         response: of the steps before; zero at the start, which no given label has touched.
-        information: see `fisher`.
+        information: see `fisher_information`.
         spectrum: eigenvalues of F^T F, [d].
         decay: absolute L2 strength of the classifier.
-        momentum: of this step, see `eac.nesterov_momentum`.
+        momentum: of this step, see `nesterov.nesterov_momentum`.
         drive: size of the gradient, to broadcast against the response; 0 follows how what was there at the
             start is forgotten.
     """
@@ -63,7 +63,7 @@ def leverage(
 
     Args:
         response: R in the eigenbasis, [..., d].
-        information: see `fisher`, to broadcast against the leverage.
+        information: see `fisher_information`, to broadcast against the leverage.
         spectrum: eigenvalues of F^T F, [d].
         total: sum of the row weights.
     """

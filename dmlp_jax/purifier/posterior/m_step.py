@@ -1,60 +1,65 @@
-"""M-step: one preconditioned Nesterov step of every classifier, and its new transition matrix."""
+"""M-step: one preconditioned Nesterov step of every classifier, and a new transition matrix for each."""
 
 import jax
 import jax.numpy as jnp
 
 from dmlp_jax.purifier.base import nesterov
-from dmlp_jax.purifier.config import PurifyConfig
-from dmlp_jax.purifier.posterior import e_step, leave_one_out, transition
+from dmlp_jax.purifier.posterior import leave_one_out
+from dmlp_jax.purifier.posterior.config import PurifyConfig
+from dmlp_jax.purifier.posterior.e_step import Sums
 from dmlp_jax.purifier.posterior.state import FoldClassifiers, Penalty, Precomputed
+from dmlp_jax.purifier.posterior.transition import transition_matrix
 
-# Of the two responses of `Members`: a row's label pulls on, the starting probe is forgotten.
+# Unit drive for the response to the written label; none for that to the initial probe, whose influence
+# decays.
 DRIVES = (1.0, 0.0)
 
 
 def update(
-    members: FoldClassifiers,
+    classifiers: FoldClassifiers,
     penalty: Penalty,
-    sums: e_step.Sums,
-    clean_pull: jax.Array,
+    sums: Sums,
+    clean_gradient: jax.Array,
     momentum: jax.Array,
-    shared: Precomputed,
+    precomputed: Precomputed,
     config: PurifyConfig,
 ) -> FoldClassifiers:
-    """The members of one candidate after their step.
+    """The classifiers of one candidate after their step.
 
     Args:
-        members: before it.
+        classifiers: before it.
         penalty: of the candidate.
-        sums: over the training rows, of the members at their lookahead, leaves [k + 1, ...].
-        clean_pull: of the clean rows, see `Seen.pull`.
-        momentum: of this step, see `eac.nesterov_momentum`.
-        shared: see `schedule.share`.
+        sums: over the training rows, of the classifiers at their lookahead, leaves [k + 1, ...].
+        clean_gradient: of the clean rows' cross-entropy, see `clean_set.CleanPredictions`.
+        momentum: of this step, see `nesterov.nesterov_momentum`.
+        precomputed: what depends on no label.
         config: the settings.
     """
     decay, bound = penalty
-    classes = sums.pull.shape[-1]
     drives = jnp.asarray(DRIVES, jnp.float32)[:, None]
 
-    def update(member, sums, clean_pull):
-        optimizer = member.optimizer
-        gradient = sums.pull + decay * optimizer.lookahead + config.val_weight * clean_pull
-        information = leave_one_out.fisher_information(sums.squares, shared.total, classes)
+    def step(classifier, sums, clean_gradient):
+        optimizer = classifier.optimizer
+        gradient = sums.gradient + decay * optimizer.lookahead + config.val_weight * clean_gradient
+        information = leave_one_out.fisher_information(
+            sums.squares, precomputed.total, sums.gradient.shape[-1]
+        )
+        response = leave_one_out.follow_response(
+            classifier.response, information, precomputed.spectrum, decay, momentum, drives
+        )
         return FoldClassifiers(
             nesterov.nesterov_step(optimizer, gradient, bound, momentum),
-            leave_one_out.follow_response(
-                member.response, information, shared.spectrum, decay, momentum, drives
-            ),
-            transitions(sums.counts, config),
+            response,
+            estimate_transition(sums.counts, config),
             information,
             sums.moment,
         )
 
-    return jax.vmap(update)(members, sums, clean_pull)
+    return jax.vmap(step)(classifiers, sums, clean_gradient)
 
 
-def transitions(counts: jax.Array, config: PurifyConfig) -> jax.Array:
-    """T [c, c] from soft counts; uniform, so that given labels carry no evidence, in the ablation."""
+def estimate_transition(counts: jax.Array, config: PurifyConfig) -> jax.Array:
+    """T [c, c] from soft counts; uniform, so that given labels carry no evidence, without `posterior`."""
     if not config.posterior:
         return jnp.full_like(counts, 1.0 / counts.shape[-1])
-    return transition.transition_matrix(counts)
+    return transition_matrix(counts)

@@ -1,45 +1,43 @@
-"""The containers of the schedule."""
+"""The containers of the default schedule."""
 
 from typing import NamedTuple
 
 import jax
 
 from dmlp_jax.purifier.base.nesterov import NesterovState
-from dmlp_jax.purifier.base.ridge import RidgeFactor
-from dmlp_jax.purifier.posterior.e_step import Head
-from dmlp_jax.purifier.posterior.temperature_evidence import TemperatureEvidence
+from dmlp_jax.purifier.base.temperature import TemperatureEvidence
+from dmlp_jax.purifier.posterior.e_step import LabelModel
+from dmlp_jax.purifier.posterior.ipc_step import IpcStep
 
 
 class Precomputed(NamedTuple):
-    """What all classifiers share, none of which depends on a label.
+    """What all classifiers share and what depends on no label.
 
     Attributes:
-        gram: F^T F, [d, d].
-        gram_val: F_v^T F_v, [d, d].
+        gram: F^T F of the training rows, [d, d].
+        gram_val: F_v^T F_v of the clean rows, [d, d].
         spectrum: eigenvalues of F^T F, [d].
         total: sum of the row weights, scalar.
-        ridge: factor of F^T F + lambda I, for IPC; None without it.
-        label_unit: one over the curvature of the validation loss in the labels; None without IPC.
+        ipc: for IPC's step on the labels; None without it.
     """
 
     gram: jax.Array
     gram_val: jax.Array
     spectrum: jax.Array
     total: jax.Array
-    ridge: RidgeFactor | None
-    label_unit: jax.Array | None
+    ipc: IpcStep | None
 
 
 class FoldClassifiers(NamedTuple):
-    """The classifiers of a candidate, one without each fold and one with all clean rows; leaves [k + 1, ...].
+    """A candidate's classifiers: one trained without each fold, one on all clean rows; leaves [k + 1, ...].
 
     Attributes:
         optimizer: the weights and their lookahead.
-        response: of the weights to a row's written label, and what is left of that of the starting probe to
-            its given label, [2, d]; see `leverage.py`.
+        response: of the weights to a row's written label, and what is left of the starting probe's response
+            to its given label, [2, d]; see `leave_one_out.py`.
         transition: estimates of p(given | true), [c, c].
-        information: see `leverage.fisher`, of the round before.
-        moment: F^T Y [d, c] of the labels written in the round before; None without IPC.
+        information: see `leave_one_out.fisher_information`, of the round before.
+        moment: F^T Q [d, c] of the labels of the round before; None without IPC.
     """
 
     optimizer: NesterovState
@@ -49,52 +47,66 @@ class FoldClassifiers(NamedTuple):
     moment: jax.Array | None
 
 
-class Snapshot(NamedTuple):
-    """A candidate at one of its rounds.
+class FittedModel(NamedTuple):
+    """A fitted label model and what the clean rows know of it.
 
     Attributes:
-        score: what the written labels are expected to be worth there, see `selection.expected_score`.
+        model: of the classifiers of every fold, leaves [k + 1, ...]; the last was trained on every clean row.
+        held_out: logits [m, c] of each clean row from the classifier that did not train on it, over the
+            temperature and with the clean rows' class shares, see `label_shift.py`.
+        evidence: of the training rows on the temperature.
+        class_shares: pi, shares of the classes among the training rows, [c].
+    """
+
+    model: LabelModel
+    held_out: jax.Array
+    evidence: TemperatureEvidence
+    class_shares: jax.Array
+
+
+class Snapshot(NamedTuple):
+    """A candidate in one of its rounds.
+
+    Attributes:
+        score: expected held-out log-likelihood of its labels, see `scores.expected_score`.
         loss: cross-entropy of the held-out clean rows, in nats.
-        step: the round, scalar int32.
-        head: of its members, leaves [k + 1, ...]; the last saw every clean row.
-        held_out: logits [m, c] of each clean row from the member that did not see it, over the temperature
-            and with the clean rows' class shares, see `label_shift.py`.
-        evidence: of the training rows on the temperature, from the round before.
+        step: the round, from 1, scalar int32.
+        fitted: its model then.
     """
 
     score: jax.Array
     loss: jax.Array
     step: jax.Array
-    head: Head
-    held_out: jax.Array
-    evidence: TemperatureEvidence
+    fitted: FittedModel
 
 
 class Penalty(NamedTuple):
-    """What makes a candidate.
+    """The L2 strength that makes a candidate.
 
     Attributes:
         decay: absolute L2 strength of its classifiers, scalar.
-        bound: factor for their steps, see `eac.preconditioner`.
+        bound: inverse of a bound on their Hessian, [d, d], see `nesterov.preconditioner`.
     """
 
     decay: jax.Array
-    bound: RidgeFactor
+    bound: jax.Array
 
 
 class Candidate(NamedTuple):
-    """A candidate under way.
+    """A candidate in progress.
 
     Attributes:
-        members: its classifiers.
+        classifiers: of every fold.
         temperature: that calibrated them in the round before, scalar.
-        evidence: of the training rows on it, from that round.
-        best: at its best round so far.
-        tolerated: held-out loss above which a round is not picked: the least so far, plus a standard error.
+        evidence: of the training rows on the temperature, from that round.
+        class_shares: pi, estimated in that round, [c]; see `label_shift.py`.
+        best: its best round so far.
+        tolerated: held-out loss above which a round is not picked: the least so far plus a standard error.
     """
 
-    members: FoldClassifiers
+    classifiers: FoldClassifiers
     temperature: jax.Array
     evidence: TemperatureEvidence
+    class_shares: jax.Array
     best: Snapshot
     tolerated: jax.Array

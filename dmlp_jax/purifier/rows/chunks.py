@@ -1,9 +1,10 @@
 """Training rows in chunks, and sums and maps over them.
 
 Everything that the purifier needs of the training rows is a sum over rows, or a map over them at the end.
-Chunk by chunk it is bounded in memory and stays in the processor's cache, and the rows may lie where they
-like: in memory, on disk (`reader`), or spread over devices (`axis`, the mesh axes of a `jax.shard_map` around
-everything: each device takes its own rows and the sums are added up over devices).
+Chunk by chunk, intermediate results are bounded in memory and stay in the processor's cache. The rows may be
+in memory, on disk (`reader`), or spread over devices (`axis`, the mesh axes of a `jax.shard_map` around the
+whole
+program: each device takes its own rows, and sums are added up over devices).
 """
 
 import dataclasses
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from dmlp_jax.purifier.base.pytrees import into_chunks
 from dmlp_jax.purifier.base.ridge import HIGHEST, matmul
 from dmlp_jax.purifier.rows import scaling
 from dmlp_jax.purifier.rows.disk import Reader
@@ -101,52 +103,52 @@ def load(
     reader = features if isinstance(features, Reader) else None
     count = features.shape[0]
     size = reader.rows if reader else chunk_rows(count, entries_per_row)
-    chunks = -(-count // size)
-
-    def cut(rows, padding=0):
-        missing = [(0, chunks * size - count)] + [(0, 0)] * (rows.ndim - 1)
-        rows = jnp.pad(rows, missing, constant_values=padding)
-        return rows.reshape(chunks, size, *rows.shape[1:])
-
-    weights = cut(weight)
+    weights = into_chunks(weight, size)
     if isinstance(features, Reader):
-        leaves = jnp.arange(chunks), weights
+        leaves = jnp.arange(len(weights)), weights
         total = _scan(lambda rows: (None, _weighted(features.fetch(rows[0]), rows[1])), leaves)[1]
     else:
         total = _weighted(features, weight)
     total = _over_devices(total, axis)
     mean = total[0] / jnp.maximum(total[1], jnp.finfo(jnp.float32).tiny)
-    standard = None if isinstance(features, Reader) else cut(scaling.standardize(features, mean))
-    # Padding has a given label too: without one no class could have been meant.
-    given = cut(given, 1.0 / num_classes if given.ndim == 2 else 0)
+    standard = (
+        None if isinstance(features, Reader) else into_chunks(scaling.standardize(features, mean), size)
+    )
+    # Padding needs a valid given label, or its posterior would be 0 / 0.
+    given = into_chunks(given, size, 1.0 / num_classes if given.ndim == 2 else 0)
     return Training(standard, given, weights, mean, num_classes, reader, axis)
 
 
-def visit(function: Callable[[Chunk], tuple[Any, Any]], train: Training) -> tuple[Any, Any]:
-    """Calls `function` on every chunk, in order.
+def visit(
+    function: Callable[[Chunk, Any], tuple[Any, Any]], train: Training, rows: Any = None
+) -> tuple[Any, Any]:
+    """Calls `function` on every chunk, in order, and on the chunk's part of `rows`.
 
     Args:
         function: what it returns first is kept row by row, arrays [b, ...]; what it returns second is summed.
         train: the training rows.
+        rows: further arrays over the training rows, [n, ...], or None.
 
     Returns:
         The rows, arrays [q * b, ...], padding included, which stay on the device of their features; and the
         sums over all rows of all devices.
     """
-    kept, total = _scan(lambda leaves: function(_chunk(train, *leaves)), _leaves(train))
-    return jax.tree.map(lambda rows: rows.reshape(-1, *rows.shape[2:]), kept), _over_devices(
-        total, train.axis
+    extra = jax.tree.map(lambda leaf: into_chunks(leaf, train.weight.shape[1]), rows)
+    kept, total = _scan(
+        lambda leaves: function(_chunk(train, *leaves[0]), leaves[1]), (_leaves(train), extra)
     )
+    kept = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), kept)
+    return kept, _over_devices(total, train.axis)
 
 
 def sum_over(function: Callable[[Chunk], Any], train: Training) -> Any:
     """Sum over all rows of what `function` makes of a chunk: a pytree of arrays."""
-    return visit(lambda chunk: (None, function(chunk)), train)[1]
+    return visit(lambda chunk, _: (None, function(chunk)), train)[1]
 
 
 def map_over(function: Callable[[Chunk], Any], train: Training) -> Any:
     """What `function` makes of every chunk, arrays [b, ...], as rows [q * b, ...]; see `visit`."""
-    return visit(lambda chunk: (function(chunk), None), train)[0]
+    return visit(lambda chunk, _: (function(chunk), None), train)[0]
 
 
 def moments(chunk: Chunk) -> tuple[jax.Array, jax.Array, jax.Array]:

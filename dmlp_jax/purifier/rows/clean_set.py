@@ -1,6 +1,6 @@
-"""The clean rows, and what classifiers that did not see them say about them.
+"""The clean rows, dealt into folds, and the predictions of classifiers that did not train on them.
 
-As the training rows they are gone through in chunks, so that many rows of many classes fit into memory.
+They are read in chunks, as the training rows are, so that many rows of many classes fit into memory.
 """
 
 from typing import NamedTuple
@@ -8,8 +8,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from dmlp_jax.purifier.base.pytrees import into_chunks
 from dmlp_jax.purifier.base.ridge import HIGHEST
-from dmlp_jax.purifier.rows import chunks as rows
+from dmlp_jax.purifier.rows.chunks import chunk_rows
 
 
 class CleanChunk(NamedTuple):
@@ -19,7 +20,7 @@ class CleanChunk(NamedTuple):
         features: standardised, [b, d].
         labels: class indices [b].
         folds: [b].
-        masks: [b, k + 1], see `selection.train_masks`.
+        masks: [b, k + 1], see `train_masks`.
     """
 
     features: jax.Array
@@ -35,7 +36,7 @@ class CleanSet(NamedTuple):
         features: standardised, [m, d].
         labels: class indices [m].
         targets: the same one-hot, [m, c].
-        masks: [k + 1, m], see `selection.train_masks`.
+        masks: [k + 1, m], see `train_masks`.
         chunks: the same rows in chunks.
     """
 
@@ -47,16 +48,16 @@ class CleanSet(NamedTuple):
 
 
 class CleanPredictions(NamedTuple):
-    """What classifiers k say about the clean rows, and how these would move them.
+    """Predictions of k + 1 classifiers for the clean rows, and the gradients of the rows' cross-entropy.
 
     Attributes:
-        held_out: logits [m, c] of each row from the member that did not train on it, without a shift.
-        pull: gradient of the summed cross-entropy of the rows that each member trains on, [k + 1, d, c].
-        loss: mean cross-entropy of the member that trains on all rows, in nats.
+        held_out: logits [m, c] of each row from the classifier that did not train on it, without a shift.
+        gradient: of the summed cross-entropy of the rows that each classifier trains on, [k + 1, d, c].
+        loss: mean cross-entropy of the classifier that trains on all rows, in nats.
     """
 
     held_out: jax.Array
-    pull: jax.Array
+    gradient: jax.Array
     loss: jax.Array
 
 
@@ -79,26 +80,20 @@ def make(
     folds = stratified_folds(key, labels, num_folds)
     masks = train_masks(folds, num_folds)
     count = features.shape[0]
-    size = rows.chunk_rows(count, (num_folds + 1) * num_classes)
-    missing = -count % size
-
-    def split(values):
-        values = jnp.pad(values, [(0, missing)] + [(0, 0)] * (values.ndim - 1))
-        return values.reshape(-1, size, *values.shape[1:])
-
+    size = chunk_rows(count, (num_folds + 1) * num_classes)
     labels = labels.astype(jnp.int32)
     targets = jax.nn.one_hot(labels, num_classes, dtype=features.dtype)
-    chunks = CleanChunk(*map(split, (features, labels, folds, masks.T)))
+    chunks = CleanChunk(*(into_chunks(values, size) for values in (features, labels, folds, masks.T)))
     return CleanSet(features, labels, targets, masks, chunks)
 
 
 def held_out(weights: jax.Array, clean: CleanSet) -> jax.Array:
     """Logits [m, c] of each clean row from the one of k classifiers [k, d, c] that did not train on it."""
 
-    def ask(chunk):
+    def of_chunk(chunk):
         return _of_unseen(_logits(weights, chunk), chunk).T
 
-    return _join(jax.lax.map(predict_clean, clean.chunks), clean)
+    return _join(jax.lax.map(of_chunk, clean.chunks), clean)
 
 
 def predict_clean(weights: jax.Array, clean: CleanSet, shift: jax.Array | None = None) -> CleanPredictions:
@@ -118,12 +113,12 @@ def predict_clean(weights: jax.Array, clean: CleanSet, shift: jax.Array | None =
         log_probs = jax.nn.log_softmax(shifted[-1], axis=0)
         loss = -jnp.sum(chunk.masks[:, -1] * jnp.sum(targets * log_probs, axis=0))
         errors = chunk.masks.T[:, None] * (jax.nn.softmax(shifted, axis=1) - targets)
-        pull = jnp.einsum("kcb,bd->kdc", errors, chunk.features, precision=HIGHEST)
-        return (sums[0] + pull, sums[1] + loss), _of_unseen(logits[:-1], chunk).T
+        gradient = jnp.einsum("kcb,bd->kdc", errors, chunk.features, precision=HIGHEST)
+        return (sums[0] + gradient, sums[1] + loss), _of_unseen(logits[:-1], chunk).T
 
     start = (jnp.zeros_like(weights), jnp.zeros((), weights.dtype))
-    (pull, loss), logits = jax.lax.scan(body, start, clean.chunks)
-    return CleanPredictions(_join(logits, clean), pull, loss / clean.labels.shape[0])
+    (gradient, loss), logits = jax.lax.scan(body, start, clean.chunks)
+    return CleanPredictions(_join(logits, clean), gradient, loss / clean.labels.shape[0])
 
 
 def moment(clean: CleanSet) -> jax.Array:

@@ -1,20 +1,20 @@
 "use strict";
 
 /**
- * What a human decided, by the number of the row; kept in the browser under the fingerprint of the run.
+ * Stores review decisions by row number, in the browser's local storage under the fingerprint of the run.
  *
- * A decision is {kind, label}: kind "accept", "reject", "correct" or "skip", label the class that the row has
- * after it, null for "skip".
+ * A decision is {kind, label}: kind is "accept", "reject", "correct" or "skip"; label is the row's class after
+ * the decision, null for "skip".
  */
 class Decisions {
-  /** storage: localStorage or null; onFailure is called with words when nothing can be kept. */
+  /** storage: localStorage or null; onFailure is called with a message when decisions cannot be stored. */
   constructor(run, storage, onFailure) {
     this.key = `dmlp_jax review ${run}`;
     this.storage = storage;
     this.onFailure = onFailure;
     this.byRow = new Map();
     this.past = [];
-    // Rows decided here since the last save: another tab may have saved others meanwhile.
+    // Rows decided in this tab since its last save: other tabs may have saved other rows meanwhile.
     this.unsaved = new Set();
     this.timer = null;
     this.load();
@@ -38,7 +38,7 @@ class Decisions {
     this.saveSoon();
   }
 
-  /** Takes the last decision back; returns its row, or null where there is none. */
+  /** Undoes the last decision; returns its row, or null if there is none. */
   undo() {
     const last = this.past.pop();
     if (!last) return null;
@@ -52,17 +52,17 @@ class Decisions {
 
   load() {
     if (!this.storage) {
-      this.onFailure("This browser keeps nothing for this page: export before you close it.");
+      this.onFailure("This browser cannot store decisions for this page: export them before you close it.");
       return;
     }
     try {
       this.byRow = this.stored();
     } catch {
-      this.onFailure("The decisions that this browser kept cannot be read; it begins anew.");
+      this.onFailure("The decisions stored in this browser cannot be read; the review starts without them.");
     }
   }
 
-  /** What the browser keeps, by row. */
+  /** The decisions in the browser's storage, by row. */
   stored() {
     const entries = JSON.parse(this.storage.getItem(this.key) ?? "[]");
     return new Map(entries.map(([row, kind, label]) => [row, { kind, label }]));
@@ -82,11 +82,11 @@ class Decisions {
       this.storage.setItem(this.key, JSON.stringify(entries));
       this.unsaved.clear();
     } catch {
-      this.onFailure("This browser has no room for more decisions: export before you close the page.");
+      this.onFailure("This browser has no room for more decisions: export them before you close the page.");
     }
   }
 
-  /** Takes over what other tabs with this page have saved of rows that were not decided here. */
+  /** Loads what other tabs with this page have saved, except for rows that were decided in this tab. */
   merge() {
     let merged;
     try {
@@ -128,7 +128,7 @@ function quoted(value) {
   return /[",\r\n]/.test(text) || text.trim() !== text ? `"${text.replaceAll('"', '""')}"` : text;
 }
 
-/** localStorage, or null where the browser refuses it to files. */
+/** localStorage, or null where the browser denies it to pages opened from files. */
 function browserStorage() {
   try {
     const storage = window.localStorage;

@@ -1,4 +1,4 @@
-/** Which entries of the data are listed, and in which order. */
+/** Orders of the list: comparison functions of entries; null keeps the order of the data. */
 const ORDERS = {
   suspicion: null,
   surest: (data) => (a, b) => data.confidence[b] - data.confidence[a] || a - b,

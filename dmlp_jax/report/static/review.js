@@ -1,4 +1,4 @@
-/** The review: one row after another is accepted, rejected, corrected or skipped. */
+/** Runs the review page: shows the list and the current row, and handles filters, buttons and keys. */
 class Review {
   constructor(data, pictures) {
     this.data = data;
@@ -70,13 +70,13 @@ class Review {
     action();
   }
 
-  /** Whether the current row can be seen: nobody decides on what is scrolled away. */
+  /** Whether the current row is visible; keys have no effect while it is scrolled out of view. */
   isInView() {
     const box = byId("detail").getBoundingClientRect();
     return box.bottom > 0 && box.top < window.innerHeight;
   }
 
-  /** Opens the list of classes; in a closed one the arrow keys would decide at once. */
+  /** Opens the list of classes; in a closed list an arrow key would choose a class at once. */
   choose() {
     byId("correct").focus();
     byId("correct").showPicker?.();
@@ -110,7 +110,7 @@ class Review {
     if (entry === undefined) return;
     const after = { accept: this.data.purified[entry], reject: this.data.given[entry], skip: null };
     this.decisions.set(this.data.index[entry], kind, kind === "correct" ? label : after[kind]);
-    // The list keeps its rows until a filter is touched, so that nothing jumps.
+    // Decided rows stay in the list until a filter changes, so that rows do not move while you work.
     this.go(this.current + 1);
   }
 
@@ -161,7 +161,7 @@ class Review {
     return this.data.names ? this.data.names[entry] : `row ${this.data.index[entry]}`;
   }
 
-  /** The current row beside the list, and how far the review has come. */
+  /** Shows the current row beside the list, and the progress of the review. */
   show() {
     const entry = this.entries[this.current];
     byId("detail").classList.toggle("none", entry === undefined);
@@ -171,7 +171,7 @@ class Review {
       this.fillPicture(byId("picture"), entry);
       byId("name").textContent = this.nameOf(entry);
       this.fillLabels(byId("detail-given"), byId("detail-purified"), entry);
-      const sure = `${(this.data.confidence[entry] / 100).toFixed(1)} % sure`;
+      const sure = `confidence ${(this.data.confidence[entry] / 100).toFixed(1)} %`;
       const known = this.data.true ? `; truth: ${this.data.classes[this.data.true[entry]]}` : "";
       byId("sure").textContent = sure + known;
       this.fillDecision(byId("detail-decision"), entry);
@@ -221,7 +221,7 @@ function download(name, text) {
 function startReview() {
   const gallery = document.getElementById("gallery");
   const pictures = new Map();
-  // Pictures are in the page once, where it is read without scripts; the review takes them from there.
+  // Each picture is in the page once, in the gallery for readers without scripts; the review moves it here.
   for (const image of gallery.querySelectorAll("[data-entry] img")) {
     pictures.set(Number(image.closest("[data-entry]").dataset.entry), image.src);
   }

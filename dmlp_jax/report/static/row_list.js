@@ -1,8 +1,8 @@
 /**
- * A list of any length of which only the rows in view are nodes of the document.
+ * A virtual list: only the rows in view are nodes of the document, so that it may have any length.
  *
- * viewport scrolls; its one child is as high as all rows together and holds a pool of nodes, which are moved and
- * filled anew as the list scrolls.
+ * The viewport scrolls; its only child is as high as all rows together and holds a pool of nodes, which are moved
+ * and refilled as the list scrolls.
  */
 class RowList {
   /** make() returns an empty row, fill(node, position) shows a row in it; height in pixels. */
@@ -51,7 +51,7 @@ class RowList {
     });
   }
 
-  /** Scrolls as little as brings a row into view. */
+  /** Scrolls by the least distance that brings a row into view. */
   reveal(position) {
     const top = position * this.height;
     const bottom = top + this.height - this.viewport.clientHeight;

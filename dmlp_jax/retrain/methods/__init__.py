@@ -1,1 +1,1 @@
-"""Retraining methods, one file each, and the losses and mixing that they share."""
+"""Implements the retraining methods, one file each, and the losses and mixing that they share."""

@@ -1,4 +1,4 @@
-"""Exponential moving averages of a network over its training."""
+"""Computes exponential moving averages of a network over its training."""
 
 from typing import Any, NamedTuple
 
@@ -6,7 +6,7 @@ import jax
 
 
 class Average(NamedTuple):
-    """Attributes: `params` and `batch_stats` of a network's average over its past."""
+    """Attributes: `params` and `batch_stats`, exponential moving averages of those of a network."""
 
     params: Any
     batch_stats: Any

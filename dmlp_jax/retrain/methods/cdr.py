@@ -1,4 +1,4 @@
-"""CDR (Xia et al., ICLR 2021): only parameters that matter follow the labels, all others decay."""
+"""Implements CDR (Xia et al., ICLR 2021): only critical parameters get a gradient, the others decay."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ from dmlp_jax.training.state import TrainState, make_optimizer, matrices
 
 
 class CDRState(NamedTuple):
-    """Attributes: `network`, its training state; `noise_rate`, scalar."""
+    """Attributes: `network`, the training state; `noise_rate`, scalar."""
 
     network: TrainState
     noise_rate: jax.Array
@@ -26,11 +26,11 @@ def critical_gradients() -> optax.GradientTransformationExtraArgs:
     """Keeps the gradient g of the weights w with the largest |g w|; its `update` needs `noise_rate=`.
 
     Of all entries of kernels (two dimensions or more) taken together, the share 1 - noise_rate with the
-    largest |g w| keeps its gradient, times 1 - noise_rate; the others' becomes 0, so that only decay and
-    momentum move them (Eq. 5-7 of the paper). Biases and batch norm are left alone. The authors compute a
-    gradual rise of the rate over twenty epochs and then overwrite it by the constant; so the constant is what
-    their results were made with, and what is done here. Their decay is L2 where the paper has an L1 norm;
-    here it is what the optimiser after this does.
+    largest |g w| keeps its gradient, times 1 - noise_rate. The gradient of the others becomes 0, so that only
+    decay and momentum change them (Eq. 5-7 of the paper). Biases and batch norm keep their gradients. The
+    authors' code computes a rate that rises over twenty epochs, then overwrites it by the constant, so their
+    results were made with the constant, which is used here. Their decay is L2 where the paper has an L1 norm;
+    here it is that of the optimiser that follows.
     """
 
     def update(updates, state, params=None, *, noise_rate, **_):
@@ -38,7 +38,7 @@ def critical_gradients() -> optax.GradientTransformationExtraArgs:
         scores = jax.tree.map(lambda g, w: jnp.abs(g * w), updates, params)
         kernels = [s for s, m in zip(jax.tree.leaves(scores), jax.tree.leaves(masks), strict=True) if m]
         count = sum(kernel.size for kernel in kernels)
-        # The small number mends 0.4 * 10 = 3.9999998; one is always kept.
+        # The small number corrects rounding, as in 0.4 * 10 = 3.9999998; one entry is always kept.
         share = (1.0 - noise_rate) * (1.0 + 1e-6)
         kept = jnp.clip(jnp.floor(share * count), 1, count).astype(jnp.int32)
         least = largest_bound(kernels, kept)
@@ -73,14 +73,14 @@ def largest_bound(values: list[jax.Array], count: jax.Array) -> jax.Array:
 
 @register("cdr")
 def make_cdr(settings: ConfigDict, task: Task) -> Method:
-    """Cross-entropy with `critical_gradients` before the optimiser; the rate is the estimated noise."""
+    """Cross-entropy with `critical_gradients` before the optimiser, at the estimated noise rate."""
     optimizer = optax.chain(critical_gradients(), make_optimizer(settings, learning_rates.make(settings)))
     base = plain.one_network(settings, task, losses.cross_entropy, optimizer)
-    # Unlike other steps, it hands what else it is given to the optimiser.
+    # Unlike other steps, this one passes further keyword arguments on to the optimiser.
     learn: Callable[..., Any] = base.train_step
 
     def init(key: jax.Array, train: TrainingSet) -> CDRState:
-        rate = known_rate(train.noise_rate, "CDR keeps that share of the weights from following the labels")
+        rate = known_rate(train.noise_rate, "CDR freezes that share of the weights")
         return CDRState(base.init(key, train), jnp.float32(rate))
 
     def train_step(state: CDRState, batch: Batch, *, axis_name: str | None) -> tuple[CDRState, dict]:

@@ -1,7 +1,7 @@
-"""Co-teaching (Han et al., NeurIPS 2018) and Co-teaching+ (Yu et al., ICML 2019).
+"""Implements Co-teaching (Han et al., NeurIPS 2018) and Co-teaching+ (Yu et al., ICML 2019).
 
-Two networks see the same batch. Each picks the rows whose labels cost it least, and the other learns from
-them. In Co-teaching+ they pick among the rows on which they disagree.
+Two networks are trained on the same batches. Each selects the rows with its smallest losses, and the other
+network is trained on these. In Co-teaching+ they select among the rows on which their predictions differ.
 """
 
 from typing import NamedTuple
@@ -33,7 +33,7 @@ class CoTeachingState(NamedTuple):
 def make_co_teaching(settings: ConfigDict, task: Task) -> Method:
     """Co-teaching; see `retrain.method` for the contract.
 
-    The loss is the mean over the picked rows, as in the paper; the authors' code divides by their number
+    The loss is the mean over the selected rows, as in the paper; the authors' code divides by their number
     twice.
     """
     return _make(settings, task, disagreement=False)
@@ -41,23 +41,25 @@ def make_co_teaching(settings: ConfigDict, task: Task) -> Method:
 
 @register("co_teaching_plus")
 def make_co_teaching_plus(settings: ConfigDict, task: Task) -> Method:
-    """Co-teaching for `plus_start` of the epochs, then among rows of disagreement.
+    """Co-teaching for `plus_start` of the epochs, then selection among rows on which the networks disagree.
 
-    As in the paper, a batch without disagreement has no gradient. The authors' code also takes the
-    softmax twice, loses the first row of some batches and keeps all rows of disagreement where rounding would
-    keep none (here one stays); that is not followed.
+    As in the paper, a batch without disagreement has no gradient. Three details of the authors' code are not
+    followed: it takes the softmax twice, drops the first row of some batches, and keeps all rows of
+    disagreement where rounding would keep none (here one row is kept).
     """
     return _make(settings, task, disagreement=True)
 
 
 def _make(settings: ConfigDict, task: Task, disagreement: bool) -> Method:
     if settings.forget_epochs < 1:
-        raise UserError(f"forget_epochs is {settings.forget_epochs}; it must be at least 1")
+        raise UserError(
+            f"recipes.{settings.method}.forget_epochs is {settings.forget_epochs}; it must be at least 1"
+        )
     network = Network(settings, task, _optimizer(settings, task))
     policy = augment.make(settings.augment, crop_size=settings.crop_size)
 
     def init(key: jax.Array, train: TrainingSet) -> CoTeachingState:
-        rate = known_rate(train.noise_rate, "Co-teaching forgets that share of every batch")
+        rate = known_rate(train.noise_rate, "Co-teaching leaves that share of every batch out")
         first, second = (network.init(k, train.inputs) for k in jax.random.split(key))
         return CoTeachingState((first, second), jnp.float32(rate))
 
@@ -69,7 +71,7 @@ def _make(settings: ConfigDict, task: Task, disagreement: bool) -> Method:
         keep = 1.0 - forget_rate(state.noise_rate, batch.epoch, settings.forget_epochs)
         ones = jnp.ones(len(targets), bool)
 
-        # Both networks in one differentiable function: what one picks depends on no gradient of the other.
+        # One function for both networks is safe: no gradient flows through the selection of rows.
         def loss_fn(params):
             outcomes = [
                 network.train_logits(params[i], state.networks[i].batch_stats, inputs, keys[i], axis_name)
@@ -99,7 +101,7 @@ def _make(settings: ConfigDict, task: Task, disagreement: bool) -> Method:
         return CoTeachingState((first, second), state.noise_rate), metrics
 
     def predict(state: CoTeachingState, inputs: jax.Array) -> jax.Array:
-        # The paper reports either network; their mean needs no choice between them.
+        # The paper reports either network; the mean of both avoids choosing one.
         first, second = (jax.nn.softmax(network.logits(one, inputs)) for one in state.networks)
         return (first + second) / 2
 
@@ -107,7 +109,7 @@ def _make(settings: ConfigDict, task: Task, disagreement: bool) -> Method:
 
 
 def _optimizer(settings: ConfigDict, task: Task) -> optax.GradientTransformation:
-    """Adam whose first momentum falls from .9 to .1 when the rate begins to decay, else by the settings.
+    """Adam whose beta_1 falls from .9 to .1 when the learning rate starts to decay, else by the settings.
 
     Weight decay is L2, as in PyTorch's Adam.
     """
@@ -120,7 +122,7 @@ def _optimizer(settings: ConfigDict, task: Task) -> optax.GradientTransformation
 
 
 def forget_rate(noise_rate: jax.Array, epoch: jax.Array, ramp_epochs: int) -> jax.Array:
-    """Share of every batch that is forgotten, noise_rate * min(T / T_k, 1) with T whole epochs; scalar.
+    """Share of every batch that is left out, noise_rate * min(T / T_k, 1) with T whole epochs; scalar.
 
     Args:
         noise_rate: share of wrong labels.
@@ -133,15 +135,15 @@ def forget_rate(noise_rate: jax.Array, epoch: jax.Array, ramp_epochs: int) -> ja
 def small_loss_weights(
     costs: jax.Array, eligible: jax.Array, keep: jax.Array, axis_name: str | None
 ) -> jax.Array:
-    """Weights [b] that average over the rows with the smallest losses; no gradient flows through them.
+    """Weights [b] for averaging over the rows with the smallest losses; no gradient flows through them.
 
     Of the eligible rows of all devices the share `keep` is kept, rounded down but at least one row. The
     weights are scaled so that the mean over devices of sum(weights * losses) is the mean over kept rows.
 
     Args:
         costs: losses [b].
-        eligible: which rows may be picked [b], bool.
-        keep: share, scalar.
+        eligible: which rows may be selected [b], bool.
+        keep: share that is kept, scalar.
         axis_name: pmap axis.
     """
     own = jnp.where(eligible, jax.lax.stop_gradient(costs), jnp.inf)
@@ -153,7 +155,7 @@ def small_loss_weights(
         first = jax.lax.axis_index(axis_name) * size
     rank = jnp.argsort(jnp.argsort(everything))
     candidates = jnp.sum(jnp.isfinite(everything))
-    # The small number mends 0.8 * 10 = 7.9999995.
+    # The small number corrects rounding, as in 0.8 * 10 = 7.9999995.
     count = jnp.minimum(jnp.maximum(jnp.floor(keep * candidates + 1e-4), 1.0), candidates)
     kept = jax.lax.dynamic_slice_in_dim(rank, first, size) < count
     return kept * devices / jnp.maximum(count, 1.0)

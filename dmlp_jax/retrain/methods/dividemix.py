@@ -1,19 +1,19 @@
-"""DivideMix (Li et al., ICLR 2020): rows whose labels look wrong lose them and are learned from without.
+"""Implements DivideMix (Li et al., ICLR 2020): rows with large losses are treated as unlabelled.
 
-Two networks. After a warm-up on all labels, each network's losses divide the rows for the other one: those
-whose loss is small keep their label (refined by the network's own prediction), the rest are guessed by both
-networks, and MixMatch trains on the two. One network is trained after the other, as in the paper.
+Two networks are trained in turn, as in the paper. After a warm-up on all labels, each network's losses divide
+the rows for the other network. Rows with a small loss keep their label, refined by the network's own
+prediction. The other rows get pseudo-labels from both networks. MixMatch is trained on the two sets.
 
-Where the authors' code says more than the paper it is followed: both divisions are made before either network
-is trained; the network that is trained guesses in training mode, the other in evaluation mode. There are two
-differences. All its views are guessed in one forward pass, not four, so that batch statistics are those of
-four times as many rows. And its running statistics are those of the guesses alone, not of mixed images too,
-because test images are not mixed.
+Where the authors' code is more specific than the paper it is followed: both divisions are made before either
+network is trained; the network in training predicts its pseudo-labels in training mode, the other one in
+evaluation mode. There are two differences. All views for the pseudo-labels go through the network in one
+forward pass, not four, so that batch statistics are those of four times as many rows. And the running
+statistics are those of these views only, not of mixed images too, because test images are not mixed.
 
-Two things are not in the paper. With `bound_by_noise` no more labels are judged wrong than the estimated
-noise rate allows: where labels are wrong rarely, the mixture takes the labels of hard rows away. With
-`divide_by` set to 'confidence', labels that come as distributions, such as purified ones, are judged by their
-own largest probability, which has seen the clean rows, instead of by losses, and without that bound.
+Two options are not in the paper. With `bound_by_noise` no more labels are taken for wrong than the estimated
+noise rate allows: where few labels are wrong, the mixture would discard the labels of hard rows. With
+`divide_by` set to 'confidence', labels that are distributions, such as purified ones, are divided by their
+own largest probability, which draws on the clean rows, instead of by losses, and without that bound.
 
 With `init=encoder` this is C2D's start from a self-supervised encoder (Zheltonozhskii et al. 2022), though
 with DivideMix's own constants; with clean rows among the training rows it is what the DMLP paper calls
@@ -41,13 +41,12 @@ from dmlp_jax.training.state import TrainState, make_optimizer
 
 
 class DivideMixState(NamedTuple):
-    """State of the pair.
+    """State of both networks.
 
     Attributes:
-        networks: both, every leaf with a leading axis of 2.
-        clean: how probably each row's label is right by the losses of each network, [2, n].
-        losses: the last normalised losses of each network, the latest first, [2, k, n]; nan before there are
-            any.
+        networks: both training states, every leaf with a leading axis of 2.
+        clean: probability that each row's label is right, by the losses of each network, [2, n].
+        losses: the last normalised losses of each network, the latest first, [2, k, n]; nan before the first.
     """
 
     networks: TrainState
@@ -61,7 +60,7 @@ def make_dividemix(settings: ConfigDict, task: Task) -> Method:
 
     Args:
         settings: the `retrain` settings; `batch_size` is that of labelled rows and of unlabelled ones.
-        task: what is to be learned.
+        task: number of classes, steps per epoch, pretrained encoder.
     """
     if settings.divide_by not in ("losses", "confidence"):
         raise UserError(
@@ -106,7 +105,7 @@ def make_dividemix(settings: ConfigDict, task: Task) -> Method:
         return state._replace(networks=networks), metrics
 
     def hard(targets: jax.Array) -> jax.Array:
-        """The most probable class where the probability itself is used to divide, else as they came."""
+        """One-hot most probable classes where the division uses the probabilities, else `targets`."""
         if settings.divide_by != "confidence":
             return targets
         return jax.nn.one_hot(jnp.argmax(targets, axis=-1), targets.shape[-1])
@@ -161,7 +160,7 @@ def make_dividemix(settings: ConfigDict, task: Task) -> Method:
         return jax.nn.softmax(sum(both_logits(state, inputs)))
 
     def both_logits(state: DivideMixState, inputs: jax.Array) -> list[jax.Array]:
-        # One after the other: vmap over weights makes grouped convolutions, which are slow.
+        # One network after the other: vmap over weights would make grouped convolutions, which are slow.
         pair = [jax.tree.map(lambda leaf: leaf[which], state.networks) for which in (0, 1)]  # noqa: B023
         return [network.logits(one, inputs) for one in pair]
 
@@ -170,9 +169,7 @@ def make_dividemix(settings: ConfigDict, task: Task) -> Method:
         threshold = by_noise("recipes.dividemix.threshold", settings.threshold, train.noise_rate)
         rows, size, most_wrong = len(train.inputs), settings.batch_size, 1.0
         if settings.bound_by_noise:
-            most_wrong = known_rate(
-                train.noise_rate, "recipes.dividemix.bound_by_noise bounds what is judged wrong"
-            )
+            most_wrong = known_rate(train.noise_rate, "recipes.dividemix.bound_by_noise depends on it")
 
         confidence = np.max(train.targets, axis=1)
         ramp = max(settings.lambda_u_ramp, 1e-9)
@@ -190,7 +187,7 @@ def make_dividemix(settings: ConfigDict, task: Task) -> Method:
 
         def plan(state: DivideMixState, epoch: int, key: jax.Array) -> tuple[DivideMixState, Plan]:
             keys = jax.random.split(key, (2, 3))
-            # The authors' warm-up goes through twice as many rows, in batches twice as large.
+            # The authors' warm-up uses twice as many rows, in batches twice as large.
             passes = 2 if epoch < settings.divide_warmup else 1
             chosen = division.balanced(classes, passes * settings.epoch_rows, key)
             if epoch < settings.divide_warmup:
@@ -235,7 +232,7 @@ def make_dividemix(settings: ConfigDict, task: Task) -> Method:
 def _judge(
     state: DivideMixState, chosen: np.ndarray, costs: np.ndarray, keys: jax.Array, most_wrong: float
 ) -> DivideMixState:
-    """The state with this epoch's losses [k, 2] of the rows chosen, and their labels judged by the last."""
+    """The state with this epoch's losses [k, 2] of the rows chosen and new probabilities of right labels."""
     latest = np.stack([division.normalized(column) for column in costs.T])
     kept = np.concatenate([latest[:, None], np.asarray(state.losses)[:, :-1, chosen]], axis=1)
     judged, losses = np.array(state.clean), np.array(state.losses)

@@ -1,4 +1,4 @@
-"""DivideMix's division: a mixture of two Gaussians tells small losses from large ones, on the host."""
+"""Divides rows into small and large losses by a mixture of two Gaussians, as DivideMix does, on the host."""
 
 import warnings
 
@@ -13,25 +13,25 @@ _MIXTURE = {"n_components": 2, "max_iter": 10, "tol": 1e-2, "reg_covar": 5e-4}
 
 
 def normalized(losses: np.ndarray) -> np.ndarray:
-    """Losses [n] mapped onto [0, 1]; zeros where all are equal."""
+    """Losses [n] scaled linearly to [0, 1]; zeros where all are equal."""
     low, high = losses.min(), losses.max()
     return (losses - low) / (high - low) if high > low else np.zeros_like(losses)
 
 
 def clean_probability(losses: np.ndarray, seed: int, most_wrong: float = 1.0) -> np.ndarray:
-    """How probably each row belongs to the component with the smaller mean loss, [n] float32.
+    """Probability that each row belongs to the component with the smaller mean loss, [n] float32.
 
-    With `most_wrong` below 1 the odds of all rows are raised alike until no more than this share is expected
-    to be wrong. The mixture always finds two components; where few labels are wrong, the second one holds
-    rows that are merely hard.
+    With `most_wrong` below 1 the odds of all rows are raised by a common factor until at most this share is
+    expected to be wrong. The mixture always has two components; where few labels are wrong, the second one
+    holds hard rows with right labels.
 
     Args:
         losses: [n], in [0, 1].
-        seed: of the mixture's start.
+        seed: seed of the mixture's initialisation.
         most_wrong: bound on the mean of 1 - probability, in [0, 1].
 
     Returns:
-        Ones where all losses are equal: nothing speaks against any label.
+        The probabilities; ones where all losses are equal.
     """
     if losses.min() == losses.max():
         return np.ones(len(losses), np.float32)
@@ -50,14 +50,14 @@ def clean_log_odds(losses: np.ndarray, seed: int) -> np.ndarray:
 
     Args:
         losses: [n], in [0, 1].
-        seed: of the mixture's start.
+        seed: seed of the mixture's initialisation.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture
     from threadpoolctl import threadpool_limits
 
     values = losses.reshape(-1, 1).astype(np.float64)
-    # With several threads the start by k-means may differ in the last bits from run to run.
+    # With several threads the k-means initialisation may differ in the last bits from run to run.
     with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         mixture = GaussianMixture(**_MIXTURE, random_state=seed).fit(values)
@@ -68,15 +68,15 @@ def clean_log_odds(losses: np.ndarray, seed: int) -> np.ndarray:
 
 
 def divide(clean: np.ndarray, threshold: float, least: int) -> tuple[np.ndarray, np.ndarray]:
-    """Row numbers of the labelled and of the unlabelled rows.
+    """Row indices of the labelled and of the unlabelled rows.
 
-    Neither is ever empty: a side with fewer than `least` rows is filled up with those nearest to it, so that
-    rows that are all judged clean, or all noisy, still make batches. C2D moves the threshold to that end.
+    A side with fewer than `least` rows is filled up with the rows nearest to the threshold, so that there are
+    batches of both kinds even where all rows lie on one side. C2D moves the threshold for that purpose.
 
     Args:
-        clean: how probably the labels are right, [n].
-        threshold: from which on, exclusive, a row is labelled.
-        least: rows on either side, at most n / 2.
+        clean: probability that each label is right, [n].
+        threshold: a row is labelled if its probability is above it.
+        least: least number of rows on either side, at most n / 2.
     """
     order = np.argsort(-clean, kind="stable")
     count = int(np.clip(np.sum(clean > threshold), least, len(clean) - least))
@@ -84,13 +84,13 @@ def divide(clean: np.ndarray, threshold: float, least: int) -> tuple[np.ndarray,
 
 
 def balanced(classes: np.ndarray, count: int, key: jax.Array) -> np.ndarray:
-    """Sorted numbers of about `count` rows, drawn at random, of every class as many; all rows for 0.
+    """Draws about `count` rows, equally many of each class, and returns their sorted indices; all rows for 0.
 
     A class with fewer rows than its share gives all of them.
 
     Args:
-        classes: of the rows [n].
-        count: how many.
+        classes: classes of the rows [n].
+        count: number of rows.
         key: typed PRNG key.
     """
     if not count:
@@ -103,12 +103,12 @@ def balanced(classes: np.ndarray, count: int, key: jax.Array) -> np.ndarray:
 
 
 def batches(rows: np.ndarray, steps: int, size: int, key: jax.Array) -> np.ndarray:
-    """`steps` batches of row numbers [steps, size], going through `rows` again and again in new orders.
+    """`steps` batches of row indices [steps, size]; `rows` is repeated as needed, each time shuffled anew.
 
     Args:
-        rows: [k], k at least 1.
-        steps: how many.
-        size: of each.
+        rows: row indices [k], k at least 1.
+        steps: number of batches.
+        size: rows of each batch.
         key: typed PRNG key.
     """
     passes = -(-steps * size // len(rows))
@@ -118,5 +118,5 @@ def batches(rows: np.ndarray, steps: int, size: int, key: jax.Array) -> np.ndarr
 
 
 def join(plans: list[Plan]) -> Plan:
-    """One plan after the other."""
+    """Concatenates plans."""
     return Plan(*jax.tree.map(lambda *parts: np.concatenate(parts), *(tuple(plan) for plan in plans)))

@@ -1,8 +1,8 @@
-"""ELR and ELR+ (Liu et al., NeurIPS 2020): predictions of the early epochs hold the later ones.
+"""Implements ELR (Liu et al., NeurIPS 2020): cross-entropy regularised towards running mean predictions.
 
-Every row has a running target t <- beta t + (1 - beta) p, the average of what was predicted of it. The loss
-is cross-entropy plus strength * mean log(1 - <t, p>), whose gradient keeps p near t when the labels begin to
-be memorised.
+Every row has a running target t <- beta t + (1 - beta) p, the moving average of its predictions p. The loss
+is cross-entropy plus strength * mean log(1 - <t, p>), whose gradient keeps p near t when the network starts
+to memorise the labels.
 """
 
 from typing import NamedTuple
@@ -22,7 +22,7 @@ from dmlp_jax.training.state import TrainState, make_optimizer
 
 
 class ELRState(NamedTuple):
-    """Attributes: `network`, its training state; `table`, the running targets [n, c]."""
+    """Attributes: `network`, the training state; `table`, the running targets [n, c]."""
 
     network: TrainState
     table: jax.Array
@@ -64,8 +64,8 @@ def running_target(table: jax.Array, logits: jax.Array, beta: float) -> jax.Arra
 
     Args:
         table: t before, [b, c].
-        logits: of the same rows; no gradient flows through them.
-        beta: share that stays.
+        logits: logits [b, c] of the same rows; no gradient flows through them.
+        beta: decay of the moving average.
     """
     probs = jax.lax.stop_gradient(losses.clipped_probs(logits))
     return beta * table + (1.0 - beta) * probs / jnp.sum(probs, axis=-1, keepdims=True)

@@ -1,10 +1,11 @@
-"""ELR+ (Liu et al., NeurIPS 2020): ELR with mixup, two networks and averages of their weights.
+"""Implements ELR+ (Liu et al., NeurIPS 2020): ELR with mixup, two networks and averages of their weights.
 
-Each network's running targets come from the weight average of the other one. The published numbers come from
-the authors' code, which this follows where it says more than the paper: the average's batch statistics are
-those of its own forward passes, its momentum rises from 0, and the prediction is the mean of the two
-networks' logits, not of their averages'. Unlike there both networks take every batch together, rather than
-one after the other for an epoch, and the running targets' probabilities are clipped as in ELR.
+Each network's running targets come from the weight average of the other network. The published numbers come
+from the authors' code, which is followed where it is more specific than the paper: the average's batch
+statistics are those of its own forward passes, its momentum rises from 0, and the prediction is the mean of
+the two networks' logits, not of their averages'. There are two differences: both networks are trained on
+every batch together, not one after the other for an epoch, and the running targets' probabilities are clipped
+as in ELR.
 """
 
 from typing import NamedTuple
@@ -39,7 +40,7 @@ def make_elr_plus(settings: ConfigDict, task: Task) -> Method:
 
     Args:
         settings: the `retrain` settings.
-        task: what is to be learned.
+        task: number of classes, steps per epoch, pretrained encoder.
     """
     network = Network(settings, task, make_optimizer(settings, learning_rates.make(settings)))
     policy = augment.make(settings.augment, crop_size=settings.crop_size)
@@ -97,8 +98,8 @@ def ramp(done: jax.Array, length: float) -> jax.Array:
     """exp(-5 (1 - done / length)^2) up to `length`, then 1 (Laine and Aila 2017).
 
     Args:
-        done: share of the training that is done.
-        length: share over which to rise; 0 for none.
+        done: share of the training that is done, in [0, 1].
+        length: share of the training over which the value rises; 0 for no rise.
     """
     return (
         jnp.exp(-5.0 * (1.0 - jnp.clip(done / max(length, 1e-9), 0.0, 1.0)) ** 2) if length else jnp.ones(())
@@ -106,6 +107,6 @@ def ramp(done: jax.Array, length: float) -> jax.Array:
 
 
 def reweighted(targets: jax.Array, table: jax.Array) -> jax.Array:
-    """Targets * table on the simplex again, [b, c]; what the authors' code does with 100 classes."""
+    """Targets * table, normalised to sum to 1, [b, c]; used by the authors' code with 100 classes."""
     product = targets * table
     return product / jnp.maximum(jnp.sum(product, axis=-1, keepdims=True), 1e-8)

@@ -1,10 +1,10 @@
-"""FixMatch (Sohn et al., NeurIPS 2020) and UDA (Xie et al., NeurIPS 2020): a weak view teaches a strong one.
+"""Implements FixMatch (Sohn et al., NeurIPS 2020) and UDA (Xie et al., NeurIPS 2020).
 
-Where the network is sure of the weak view of an image without a label, its prediction is the target of the
+Where the network is confident on the weak view of an unlabelled image, its prediction is the target of the
 strong view: FixMatch takes the most probable class, UDA the sharpened distribution. As in both authors' code
-all views go through the network in one pass, so that batch statistics are those of all of them, and the
-mean is over all unlabelled rows, sure or not. UDA's training signal annealing is left out: it is optional in
-their code and off in the CIFAR-10 runs that others cite.
+all views go through the network in one pass, so that batch statistics are those of all of them, and the loss
+is averaged over all unlabelled rows, confident or not. UDA's training signal annealing is left out: it is
+optional in the authors' code and off in the CIFAR-10 runs that others cite.
 """
 
 import jax
@@ -27,7 +27,7 @@ def make_fixmatch(settings: ConfigDict, task: Task) -> Method:
 def make_uda(settings: ConfigDict, task: Task) -> Method:
     """UDA: as FixMatch, with `sharpen`."""
     if settings.sharpen <= 0:
-        raise UserError(f"recipes.uda.sharpen is {settings.sharpen}; a temperature is above 0")
+        raise UserError(f"recipes.uda.sharpen is {settings.sharpen}; this temperature must be above 0")
 
     def consistency(weak, strong, confidence):
         return divergence(weak, strong, confidence, settings.sharpen)
@@ -37,7 +37,7 @@ def make_uda(settings: ConfigDict, task: Task) -> Method:
 
 def _make(settings: ConfigDict, task: Task, consistency) -> Method:
     if not 0 <= settings.confidence <= 1:
-        raise UserError(f"confidence is {settings.confidence}; a probability lies in [0, 1]")
+        raise UserError(f"confidence is {settings.confidence}; this probability must lie in [0, 1]")
 
     def objective(params, network, state, views, batch, axis_name):
         images = jnp.concatenate([views.labelled, *views.unlabelled])
@@ -71,13 +71,13 @@ def divergence(
 ) -> tuple[jax.Array, jax.Array]:
     """1[max p >= confidence] * KL(sharpened p || q), and the indicator, [b] each (UDA, section 2).
 
-    Whether the network is sure is asked before sharpening.
+    The threshold applies to p before sharpening.
 
     Args:
         weak: logits [b, c] of p; no gradient flows through them.
         strong: logits [b, c] of q.
         confidence: threshold.
-        temperature: of the sharpening.
+        temperature: temperature of the sharpening.
     """
     weak = jax.lax.stop_gradient(weak)
     sure = jnp.max(jax.nn.softmax(weak), axis=-1) >= confidence

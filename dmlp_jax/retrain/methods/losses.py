@@ -1,4 +1,4 @@
-"""Losses of single rows: logits [b, c] and targets [b, c] on the simplex to values [b]."""
+"""Computes losses row by row, [b], from logits [b, c] and target distributions [b, c]."""
 
 import jax
 import jax.numpy as jnp
@@ -24,23 +24,23 @@ def generalized_cross_entropy(logits: jax.Array, targets: jax.Array, q: float = 
 def bootstrapping(logits: jax.Array, targets: jax.Array, share: float = 0.95) -> jax.Array:
     """Cross-entropy to share * target + (1 - share) * p, [b]; 'soft' bootstrapping.
 
-    Reed et al. 2015, Eq. 6; their share is .95. No gradient flows through the target, as in their reading of
-    it as a target that the model itself corrects.
+    Reed et al. 2015, Eq. 6; their share is .95. No gradient flows through the target, which they describe as
+    a target corrected by the model itself.
     """
     own = jax.lax.stop_gradient(jax.nn.softmax(logits))
     return cross_entropy(logits, share * targets + (1.0 - share) * own)
 
 
 def negative_entropy(logits: jax.Array) -> jax.Array:
-    """sum_c p_c log p_c, [b]: added to a loss it keeps predictions from becoming confident."""
+    """sum_c p_c log p_c, [b]: a penalty on confident predictions."""
     return jnp.sum(jax.nn.softmax(logits) * jax.nn.log_softmax(logits), axis=-1)
 
 
 def early_learning(logits: jax.Array, table: jax.Array) -> jax.Array:
-    """log(1 - <t, p>), [b]: falls without bound as the prediction p goes to the running target t.
+    """log(1 - <t, p>), [b]: the lower, the closer the prediction p is to the running target t.
 
     ELR, Liu et al. 2020, Eq. 6. As in the authors' code p is clipped to [1e-4, 1 - 1e-4]; in exact arithmetic
-    the product stays below 1 because t is an average of such p.
+    <t, p> stays below 1 because t is an average of clipped predictions.
 
     Args:
         logits: [b, c].

@@ -1,10 +1,10 @@
-"""Mean Teacher (Tarvainen and Valpola, NeurIPS 2017): the network agrees with the average of its past.
+"""Implements Mean Teacher (Tarvainen and Valpola, NeurIPS 2017): consistency with a weight average.
 
-The teacher is the average that also predicts. As in its authors' code it sees another view than the student,
-in training mode. Network, optimiser and constants are those of the version that FixMatch's authors compare
-with: no second output layer, disagreement over unlabelled rows alone, with a weight that rises linearly.
-Unlike there, the student sees the labelled and the unlabelled rows in one pass, as in FixMatch, so that its
-batch statistics are those of both.
+The teacher is the exponential moving average of the network, which also makes the predictions. As in the
+authors' code it gets another view than the student, in training mode. Network, optimiser and constants are
+those of the version that FixMatch's authors compare with: no second output layer, consistency on unlabelled
+rows only, with a weight that rises linearly. Unlike there, the student gets the labelled and the unlabelled
+rows in one pass, as in FixMatch, so that its batch statistics are those of both.
 """
 
 import jax

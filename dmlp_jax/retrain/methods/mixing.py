@@ -1,7 +1,7 @@
-"""Mixing rows with each other (mixup, Zhang et al. 2018), and tables of all rows, across devices.
+"""Mixes rows with each other (mixup, Zhang et al. 2018) and updates tables of all rows, across devices.
 
-Rows are mixed with partners from the whole batch, wherever these lie, so that the number of devices changes
-nothing.
+Partners are drawn from the whole batch over all devices, so that results do not depend on the number of
+devices.
 """
 
 from typing import NamedTuple
@@ -14,8 +14,8 @@ class Mix(NamedTuple):
     """How a batch is mixed.
 
     Attributes:
-        share: of a row in its own mixture, in [.5, 1]; scalar, or of each row [groups, b].
-        partners: which row of all groups and devices each row is mixed with, [groups, b].
+        share: weight of a row in its own mixture, in [.5, 1]; scalar, or one per row [groups, b].
+        partners: index of the row, over all groups and devices, that each row is mixed with, [groups, b].
     """
 
     share: jax.Array
@@ -31,15 +31,15 @@ def draw(
     *,
     per_row: bool = False,
 ) -> Mix:
-    """One share l ~ Beta(a, a), as max(l, 1 - l), and one permutation of groups * (size on all devices) rows.
+    """Draws l ~ Beta(a, a), as max(l, 1 - l), and a permutation of groups * (size on all devices) rows.
 
     Args:
-        key: the same on all devices.
-        groups: of rows that are mixed among all of them.
+        key: typed PRNG key, the same on all devices.
+        groups: number of groups of rows; partners come from all of them.
         size: rows of a group on this device.
         concentration: a.
         axis_name: pmap axis.
-        per_row: draw a share for each row.
+        per_row: whether to draw one share for each row.
     """
     share_key, order_key = jax.random.split(key)
     devices = 1 if axis_name is None else jax.lax.axis_size(axis_name)
@@ -65,7 +65,7 @@ def apply(mix: Mix, rows: jax.Array, axis_name: str | None) -> jax.Array:
 
 
 def put_rows(table: jax.Array, index: jax.Array, rows: jax.Array, axis_name: str | None) -> jax.Array:
-    """The table [n, ...], the same on all devices, with the rows of all devices [b, ...] put in at [b]."""
+    """The table [n, ...], equal on all devices, with the rows [b, ...] of all devices put at `index` [b]."""
     if axis_name is not None:
         index, rows = jax.lax.all_gather((index, rows), axis_name, tiled=True)
     return table.at[index].set(rows)

@@ -1,9 +1,9 @@
-"""MixMatch (Berthelot et al., NeurIPS 2019), and its pure functions as DivideMix uses them (Li et al. 2020).
+"""Implements MixMatch (Berthelot et al., NeurIPS 2019), and its parts that DivideMix (Li et al. 2020) uses.
 
-Rows without labels get the network's sharpened guess of two views, and all rows are mixed with each other.
-As in the authors' code guesses are made in training mode and leave the running statistics alone, and every
-row has a mixing share of its own. Unlike there the two views are guessed in one pass, and the mixed rows go
-through the network in one pass rather than in three, whose batch statistics are those of all of them.
+The pseudo-label of an unlabelled row is the sharpened mean prediction of two views; all rows are mixed with
+each other. As in the authors' code pseudo-labels are predicted in training mode without changing the running
+statistics, and every row has its own mixing share. Unlike there, both views go through the network in one
+pass, and so do the mixed rows, rather than in three: batch statistics are those of all rows of a pass.
 """
 
 import jax
@@ -24,8 +24,8 @@ def make_mixmatch(settings: ConfigDict, task: Task) -> Method:
     """
     if settings.unlabelled_ratio != 1:
         raise UserError(
-            f"recipes.mixmatch.unlabelled_ratio is {settings.unlabelled_ratio}; MixMatch takes as many rows "
-            "without labels as with, so it must be 1"
+            f"recipes.mixmatch.unlabelled_ratio is {settings.unlabelled_ratio}; MixMatch uses as many rows "
+            "without labels as with labels, so it must be 1"
         )
     if settings.sharpen <= 0 or settings.mixup <= 0:
         raise UserError("recipes.mixmatch.sharpen and recipes.mixmatch.mixup must be above 0")
@@ -52,7 +52,7 @@ def make_mixmatch(settings: ConfigDict, task: Task) -> Method:
 
 
 def sharpen(probs: jax.Array, temperature: float) -> jax.Array:
-    """p^(1/T) on the simplex again, [b, c] (DivideMix, Eq. 7 and 8)."""
+    """p^(1/T), normalised to sum to 1, [b, c] (DivideMix, Eq. 7 and 8)."""
     powers = probs ** (1.0 / temperature)
     return powers / jnp.sum(powers, axis=-1, keepdims=True)
 
@@ -61,10 +61,10 @@ def co_refine(targets: jax.Array, clean: jax.Array, logits: jax.Array, temperatu
     """Targets of labelled rows, sharpen(w y + (1 - w) p), [b, c] (Eq. 5 and 7).
 
     Args:
-        targets: their labels y [b, c].
-        clean: how probably these are right, w [b], by the other network's losses.
-        logits: of several views, [views, b, c]; p is the mean of their softmax.
-        temperature: of `sharpen`.
+        targets: labels y of the rows [b, c].
+        clean: probability w that each label is right [b], by the other network's losses.
+        logits: logits of several views, [views, b, c]; p is the mean of their softmax.
+        temperature: temperature T of `sharpen`.
     """
     mean = jnp.mean(jax.nn.softmax(logits), axis=0)
     return sharpen(clean[:, None] * targets + (1.0 - clean[:, None]) * mean, temperature)
@@ -103,8 +103,8 @@ def semi_supervised_loss(
 ) -> jax.Array:
     """L_X + weight * L_U of mixed rows, scalar (MixMatch, Eq. 3-5).
 
-    L_X is the cross-entropy of the labelled rows, L_U the mean squared error of the others' probabilities
-    over rows and classes.
+    L_X is the mean cross-entropy of the labelled rows, L_U the mean squared error of the probabilities of the
+    other rows, over rows and classes.
 
     Args:
         logits: [rows, c], the labelled rows first.

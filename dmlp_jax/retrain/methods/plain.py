@@ -1,4 +1,4 @@
-"""One network, one loss: DMLP-Naive (cross-entropy), generalised cross-entropy, bootstrapping, CDR."""
+"""Trains one network on one loss: DMLP-Naive (cross-entropy), generalised cross-entropy, bootstrapping."""
 
 from collections.abc import Callable
 from functools import partial
@@ -45,9 +45,9 @@ def one_network(
 
     Args:
         settings: the `retrain` settings.
-        task: what is to be learned.
+        task: number of classes, steps per epoch, pretrained encoder.
         loss: `(logits [b, c], targets [b, c]) -> [b]`.
-        optimizer: by the settings if None.
+        optimizer: the optimiser; None takes that of the settings.
     """
     network = Network(settings, task, optimizer or make_optimizer(settings, learning_rates.make(settings)))
     policy = augment.make(settings.augment, crop_size=settings.crop_size)

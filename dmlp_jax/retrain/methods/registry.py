@@ -1,4 +1,4 @@
-"""Importing this registers every method of the package."""
+"""Registers every retraining method of this package when it is imported."""
 
 from dmlp_jax.retrain.methods import (
     cdr,

@@ -1,12 +1,11 @@
-"""What the semi-supervised methods share: the clean rows' labels are the only ones, other rows have none.
+"""Implements what the semi-supervised methods share: clean rows are labelled, all other rows are unlabelled.
 
-A step takes a batch of clean rows and, of the other rows, `unlabelled_ratio` times as many. An epoch is one
-pass over these. The clean rows are gone through again and again, each time in a new order.
+A step takes a batch of clean rows and `unlabelled_ratio` times as many unlabelled rows. An epoch is one pass
+over the unlabelled rows. The clean rows are repeated as needed, each time shuffled anew.
 
-The prediction is that of an average of the network over its past, in which `ema` of the weights stays at a
-step. The methods' authors take the network's own running batch statistics for it, of which .999 stays at a
-step, as of the weights. Here .9 of those stay, so they are averaged like the weights, which comes to much
-the same.
+Predictions are those of an exponential moving average of the weights with decay `ema`. The methods' authors
+use it with the network's own running batch statistics, whose decay is .999 as that of the weights. Here the
+decay of the running statistics is .9, so they are averaged like the weights, with much the same effect.
 """
 
 from collections.abc import Callable
@@ -32,19 +31,19 @@ NEEDS = Needs(labels=False, images=True)
 
 
 class SemiSupervisedState(NamedTuple):
-    """Attributes: `network`, its training state; `average`, what predicts."""
+    """Attributes: `network`, the training state; `average`, the weight average that predicts."""
 
     network: TrainState
     average: Average
 
 
 class Views(NamedTuple):
-    """What a step looks at on one device.
+    """The augmented rows of a step on one device.
 
     Attributes:
         labelled: weak views of clean rows [b, ...].
-        targets: their labels [b, c].
-        unlabelled: two views of rows without labels, each [ratio * b, ...]; see `make`.
+        targets: labels of the clean rows [b, c].
+        unlabelled: two views of unlabelled rows, each [ratio * b, ...]; see `make`.
     """
 
     labelled: jax.Array
@@ -57,13 +56,13 @@ Objective = Callable[..., tuple[jax.Array, tuple[Any, dict]]]
 
 
 def make(settings: ConfigDict, task: Task, objective: Objective, *, strong: bool) -> Method:
-    """A method that goes down the gradient of `objective` and predicts with the average.
+    """A method that minimises `objective` and predicts with the weight average.
 
     Args:
         settings: the `retrain` settings.
-        task: what is to be learned.
-        objective: of one step, differentiated with respect to its first argument.
-        strong: the second view of unlabelled rows is by `strong_augment`, else both are by `augment`.
+        task: number of classes, steps per epoch, pretrained encoder.
+        objective: loss of one step, differentiated with respect to its first argument.
+        strong: the second view of unlabelled rows is by `strong_augment`; else both are by `augment`.
 
     Raises:
         UserError: impossible settings.
@@ -71,7 +70,7 @@ def make(settings: ConfigDict, task: Task, objective: Objective, *, strong: bool
     if settings.unlabelled_ratio < 1:
         raise UserError(f"unlabelled_ratio is {settings.unlabelled_ratio}; it must be at least 1")
     if not 0 <= settings.ema < 1:
-        raise UserError(f"ema is {settings.ema}; the share of an average that stays lies in [0, 1)")
+        raise UserError(f"ema is {settings.ema}; this decay of the average must lie in [0, 1)")
     network = Network(settings, task, make_optimizer(settings, learning_rates.make(settings)))
     weak = augment.make(settings.augment, crop_size=settings.crop_size)
     second = augment.make(settings.strong_augment, crop_size=settings.crop_size) if strong else weak
@@ -79,13 +78,13 @@ def make(settings: ConfigDict, task: Task, objective: Objective, *, strong: bool
 
     def init(key: jax.Array, train: TrainingSet) -> SemiSupervisedState:
         if train.inputs.ndim == 2 or not train.num_clean:
-            raise UserError(f"{settings.method} needs images, some of them with clean labels")
+            raise UserError(f"retrain.method {settings.method} needs images, some of them with clean labels")
         rows, step = len(train.inputs) - train.num_clean, settings.batch_size * len(parts)
         if rows < step:
             raise UserError(
                 f"retrain.batch_size is {settings.batch_size} and recipes.{settings.method}.unlabelled_ratio "
-                f"{len(parts)}, so that a step takes {step} rows without labels; there are {rows}, so choose "
-                f"a batch_size of at most {rows // len(parts)} or a smaller ratio"
+                f"{len(parts)}, so a step takes {step} rows without labels, but there are {rows}; choose a "
+                f"batch_size of at most {rows // len(parts)} or a smaller ratio"
             )
         state = network.init(key, train.inputs)
         return SemiSupervisedState(state, Average(state.params, state.batch_stats))
@@ -134,5 +133,5 @@ def make(settings: ConfigDict, task: Task, objective: Objective, *, strong: bool
 
 
 def ramp(done: jax.Array, length: float) -> jax.Array:
-    """Rises linearly from 0 to 1 while the share `done` of the training goes from 0 to `length`."""
+    """A factor that rises linearly from 0 to 1 while the share `done` of the training goes to `length`."""
     return jnp.clip(done / max(length, 1e-9), 0.0, 1.0)

@@ -135,17 +135,17 @@ def _connect(address: str) -> tuple[Any, str]:
     if not place:
         raise UserError(f"{address} names no bucket; an address is such as gs://bucket/run")
     google = scheme in ("gs", "gcs")
-    extra = "dmlp_jax[gcs]" if google else "fsspec"
+    library = "gcsfs" if google else "fsspec"
     # Without a timeout, a stalled connection would block for ever.
     limits = {"requests_timeout": _SECONDS} if google else {}
     try:
         import fsspec
     except ImportError as error:
-        raise UserError(f"{address} needs a package more: pip install '{extra}'") from error
+        raise UserError(f"{address} needs a package more: pip install {library}") from error
     try:
         system, root = fsspec.core.url_to_fs(address, use_listings_cache=False, **limits)
     except ImportError as error:
-        remedy = f"pip install '{extra}'" if extra != "fsspec" else error
+        remedy = f"pip install {library}" if google else error
         raise UserError(f"{address} needs a package more: {remedy}") from error
     except ValueError as error:
         raise UserError(f"{address} is no address that fsspec knows ({error})") from error

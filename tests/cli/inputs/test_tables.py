@@ -67,7 +67,10 @@ def test_parquet_with_columns_and_with_lists(tmp_path):
         ({"feature_columns": ("gap",)}, ["'gap'", "row 7", "1 rows"]),
         ({"feature_columns": ("huge",)}, ["'huge'", "row 0"]),
         ({"feature_columns": ()}, ["--feature-columns names no column"]),
-        ({"feature_columns": ("label", "emb_")}, ["names 'label'", "holds the labels", "no feature"]),
+        (
+            {"feature_columns": ("label", "emb_")},
+            ["names 'label'", "holds the labels", "cannot be a feature"],
+        ),
         ({"feature_columns": ("city",), "label_column": "city"}, ["names 'city'", "holds the labels"]),
         ({"feature_columns": ("emb_0", "gap"), "id_column": "emb_0"}, ["'emb_0'", "holds the ids"]),
         ({"feature_columns": ("emb",), "exact": True}, ["no column 'emb'", "did you mean 'emb_"]),
@@ -100,8 +103,7 @@ def test_missing_table_and_other_encodings(tmp_path):
         tables.read(tmp_path / "t.csv")
 
 
-def test_without_pandas_the_extra_is_named(tmp_path, monkeypatch):
-    path = write(frame(), tmp_path / "t.csv")
-    monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(UserError, match=r"dmlp_jax\[tables\]"):
-        tables.read(path)
+def test_parquet_without_pyarrow_names_it(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(UserError, match=r"t\.parquet: parquet needs pyarrow.*pip install pyarrow"):
+        tables.read(tmp_path / "t.parquet")

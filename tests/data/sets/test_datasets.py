@@ -85,7 +85,7 @@ def test_damaged_tarball_is_refused(tmp_path):
 def test_missing_cifar_names_all_three_ways(tmp_path):
     with pytest.raises(UserError) as caught:
         cifar.load("cifar10", tmp_path)
-    for word in ("cifar10.npz", "dmlp_jax[prepare]", "tfds build cifar10", "cifar-10-binary.tar.gz"):
+    for word in ("cifar10.npz", "pip install tensorflow-cpu", "tfds build cifar10", "cifar-10-binary.tar.gz"):
         assert word in str(caught.value)
 
 

@@ -3,11 +3,9 @@ import numpy as np
 import pytest
 
 from dmlp_jax import PurifyConfig, purify
-from dmlp_jax.purifier import choose
 from dmlp_jax.purifier.base import reliability
-from tests.conftest import make_blobs
-
-SHORT = PurifyConfig(steps=30)
+from dmlp_jax.purifier.posterior import held_out
+from tests.conftest import SHORT, make_blobs
 
 
 def binned_by_hand(confidence, right, weight):
@@ -49,7 +47,15 @@ def test_classes_that_are_equally_probable_share_the_hit():
     np.testing.assert_allclose(hits, 0.25)
 
 
-@pytest.mark.parametrize("known", [False, True], ids=["expected", "given labels known"])
+@pytest.fixture(scope="module")
+def whole():
+    features, given, val, _ = make_blobs(3)
+    return purify(features, given, val, config=SHORT)
+
+
+@pytest.mark.parametrize(
+    "known", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["expected", "given labels known"]
+)
 def test_bins_hold_every_clean_row_and_agree_with_the_score(known):
     features, given, val, _ = make_blobs(3)
     # A third of the clean rows were given a wrong label.
@@ -66,7 +72,8 @@ def test_bins_hold_every_clean_row_and_agree_with_the_score(known):
     assert np.all(means <= (places + 1) / reliability.BINS + 1e-4)
 
 
-def test_with_too_many_triples_only_some_clean_rows_are_asked(monkeypatch):
+@pytest.mark.slow
+def test_with_too_many_triples_only_some_clean_rows_are_asked(whole, monkeypatch, own_programs):
     features, given, val, _ = make_blobs(3)
     asked = []
     expected = reliability.expected
@@ -77,17 +84,16 @@ def test_with_too_many_triples_only_some_clean_rows_are_asked(monkeypatch):
 
     monkeypatch.setattr(reliability, "expected", noted)
     # 30 rows and 3 x 3 pairs of classes each.
-    monkeypatch.setattr(choose, "TRIPLES", 30 * 9 // 2)
-    # A number of rounds of its own: the program is not one that was compiled before.
-    result = purify(features, given, val, config=PurifyConfig(steps=31))
+    monkeypatch.setattr(held_out, "TRIPLES", 30 * 9 // 2)
+    result = purify(features, given, val, config=SHORT)
     assert asked == [15]
-    whole = purify(features, given, val, config=SHORT)
     np.testing.assert_allclose(np.sum(result.reliability["rows"]), 30, rtol=1e-4)
     found, wanted = (r.scores["purified"]["accuracy"] for r in (result, whole))
     np.testing.assert_allclose(found, wanted, atol=0.1)
     assert np.mean(np.asarray(result.labels) == whole.labels) > 0.99
 
 
+@pytest.mark.slow
 def test_the_paper_preset_holds_nothing_out():
     features, given, val, _ = make_blobs(3)
     result = purify(features, given, val, config=PurifyConfig.paper(steps=5))

@@ -24,7 +24,7 @@ def problem():
 
 def call(function, problem, entropy_weight=1.0, penalty=0.7, dtype=jnp.float32):
     p = {name: jnp.asarray(value, dtype) for name, value in problem.items()}
-    factor = ridge.factor(ridge.gram(p["features"], p["weight"]), jnp.asarray(penalty, dtype))
+    factor = ridge.inverse(ridge.gram(p["features"], p["weight"]), jnp.asarray(penalty, dtype))
     return function(p["labels"], p["features"], p["weight"], factor, validation(p), entropy_weight)
 
 
@@ -93,7 +93,7 @@ def test_softmaxed_labels_follow_the_chain_rule(problem):
 def test_gradient_through_the_moment_is_the_same(problem):
     """All that the loss knows of the labels is F^T diag(weight) Y."""
     p = {name: jnp.asarray(value, jnp.float32) for name, value in problem.items()}
-    factor = ridge.factor(ridge.gram(p["features"], p["weight"]), 0.7)
+    factor = ridge.inverse(ridge.gram(p["features"], p["weight"]), 0.7)
     moment = p["features"].T @ (p["weight"][:, None] * p["labels"])
     direction = ipc.moment_gradient(moment, factor, validation(p), 1.0)
     _, oracle = numpy_loss_and_gradient(problem, 1.0)
@@ -113,7 +113,7 @@ def test_curvature_is_the_top_eigenvalue(problem):
     features = jnp.asarray(problem["features"], jnp.float32)
     val_features = jnp.asarray(problem["val_features"], jnp.float32)
     gram = ridge.gram(features)
-    found = ipc.curvature(gram, ridge.factor(gram, 0.7), val_features, iterations=200)
+    found = ipc.curvature(gram, ridge.inverse(gram, 0.7), val_features, iterations=200)
     inverse = np.linalg.inv(problem["features"].T @ problem["features"] + 0.7 * np.eye(D))
     k = problem["val_features"] @ inverse @ problem["features"].T
     np.testing.assert_allclose(found, np.linalg.norm(k, 2) ** 2, rtol=1e-3)
@@ -122,7 +122,9 @@ def test_curvature_is_the_top_eigenvalue(problem):
 def test_a_step_of_that_unit_lowers_the_loss(problem):
     features = jnp.asarray(problem["features"], jnp.float32)
     gram = ridge.gram(features)
-    unit = 1 / ipc.curvature(gram, ridge.factor(gram, 0.7), jnp.asarray(problem["val_features"], jnp.float32))
+    unit = 1 / ipc.curvature(
+        gram, ridge.inverse(gram, 0.7), jnp.asarray(problem["val_features"], jnp.float32)
+    )
     plain = {**problem, "weight": np.ones(N), "val_weight": np.ones(M)}
     before = call(ipc.label_loss, plain, entropy_weight=0.0)
     # The loss is a mean of squares; the unit belongs to half their sum.
@@ -136,7 +138,7 @@ def test_a_step_of_that_unit_lowers_the_loss(problem):
 def test_curvature_of_empty_features_is_zero():
     zeros = jnp.zeros((4, 3))
     gram = ridge.gram(zeros)
-    assert ipc.curvature(gram, ridge.factor(gram, 1.0), zeros) == 0
+    assert ipc.curvature(gram, ridge.inverse(gram, 1.0), zeros) == 0
 
 
 def test_to_simplex():

@@ -1,6 +1,7 @@
 import dataclasses
 
 import numpy as np
+import pytest
 
 from dmlp_jax import PurifyConfig, purify
 from tests.conftest import accuracy
@@ -19,6 +20,7 @@ def test_paper_preset_writes_labels_every_period(blobs):
     np.testing.assert_array_equal(history[:20], np.broadcast_to(given, (20, 300)))
 
 
+@pytest.mark.slow
 def test_paper_preset_without_eac_never_writes(blobs):
     features, given, val, _ = blobs
     config = dataclasses.replace(PAPER, eac=False)

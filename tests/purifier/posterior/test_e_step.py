@@ -3,8 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dmlp_jax.purifier.posterior import e_step, transition
-from dmlp_jax.purifier.posterior.e_step import Head
+from dmlp_jax.purifier.posterior import e_step, ipc_step, transition
+from dmlp_jax.purifier.posterior.e_step import LabelModel
 from dmlp_jax.purifier.rows.chunks import Chunk
 
 K, N, D, C = 2, 40, 5, 3
@@ -14,15 +14,14 @@ K, N, D, C = 2, 40, 5, 3
 def problem():
     rng = np.random.default_rng(0)
     train = Chunk(rng.normal(size=(N, D)), np.eye(C)[rng.integers(C, size=N)], rng.random(N))
-    head = Head(
+    model = LabelModel(
         rng.normal(size=(K, D, C)),
         rng.dirichlet(np.ones(C), size=(K, C)),
         np.array([0.5, 2.0]),
         np.array([0.1, 0.4]),
         np.array([0.7, 1.3]),
-        None,
     )
-    return head, train
+    return model, train
 
 
 def as_float32(tree):
@@ -34,18 +33,18 @@ def softmax(logits):
     return exponents / exponents.sum(axis=1, keepdims=True)
 
 
-def by_hand(head, train, k):
+def by_hand(model, train, k, errors=None, transition=None):
     """Row by row in float64: predictions, written labels, residuals, slopes in log t and log noise rate."""
-    likelihood = train.given @ head.transition[k].T
-    learned = likelihood if head.learned_transition is None else train.given @ head.learned_transition[k].T
-    logits = train.features @ head.weights[k]
+    learned = train.given @ model.transition[k].T
+    likelihood = learned if transition is None else train.given @ transition[k].T
+    logits = train.features @ model.weights[k]
     probs = softmax(logits)
     seen = probs * learned
     residual = probs - seen / seen.sum(axis=1, keepdims=True)
-    moved = head.leverage[k] * residual - head.memory[k] * train.given
+    moved = model.leverage[k] * residual - model.given_label_leverage[k] * train.given
     alone = logits + train.weight[:, None] * moved
-    scaled = alone / head.temperature[k]
-    prior = softmax(scaled) if head.confusion is None else softmax(scaled) @ head.confusion[k]
+    scaled = alone / model.temperature[k]
+    prior = softmax(scaled) if errors is None else softmax(scaled) @ errors[k]
     joint = prior * likelihood
     seen = joint.sum(axis=1)
     labels = joint / seen[:, None]
@@ -54,12 +53,14 @@ def by_hand(head, train, k):
 
 
 def test_sums_are_those_of_the_rows(problem):
-    head, train = problem
-    found = e_step.sums(as_float32(head), as_float32(train))
+    model, train = problem
+    found = e_step.sums(as_float32(model), as_float32(train))
     for k in range(K):
-        probs, labels, residual, slopes = by_hand(head, train, k)
+        probs, labels, residual, slopes = by_hand(model, train, k)
         weighted = train.weight[:, None]
-        np.testing.assert_allclose(found.pull[k], train.features.T @ (weighted * (probs - labels)), atol=1e-4)
+        np.testing.assert_allclose(
+            found.gradient[k], train.features.T @ (weighted * (probs - labels)), atol=1e-4
+        )
         np.testing.assert_allclose(found.counts[k], (weighted * labels).T @ train.given, atol=1e-4)
         np.testing.assert_allclose(found.squares[k], (weighted * residual**2).sum(), rtol=1e-4)
         np.testing.assert_allclose(found.slopes[k], slopes @ train.weight, rtol=1e-4, atol=1e-4)
@@ -67,29 +68,35 @@ def test_sums_are_those_of_the_rows(problem):
 
 
 def test_ipc_moves_the_labels_before_the_classifier_learns_them(problem):
-    head, train = problem
-    rng = np.random.default_rng(1)
-    head = head._replace(direction=0.05 * rng.normal(size=(K, D, C)))
-    found = e_step.sums(as_float32(head), as_float32(train))
+    model, train = problem
+    direction = 0.05 * np.random.default_rng(1).normal(size=(K, D, C))
+    found = ipc_step.sums(*as_float32((model, direction, train)))
     for k in range(K):
-        probs, labels, *_ = by_hand(head, train, k)
-        moved = np.maximum(labels - train.features @ head.direction[k], 0)
+        probs, labels, *_ = by_hand(model, train, k)
+        moved = np.maximum(labels - train.features @ direction[k], 0)
         moved /= moved.sum(axis=1, keepdims=True)
         weighted = train.weight[:, None]
-        np.testing.assert_allclose(found.pull[k], train.features.T @ (weighted * (probs - moved)), atol=1e-4)
+        gradient = train.features.T @ (weighted * (probs - moved))
+        np.testing.assert_allclose(found.gradient[k], gradient, atol=1e-4)
         np.testing.assert_allclose(found.moment[k], train.features.T @ (weighted * labels), atol=1e-4)
 
 
-def test_predictions_pass_the_confusion_before_they_meet_the_given_label(problem):
-    """And what a row's own label has moved is that which the classifier learned, by its T."""
-    head, train = problem
-    confusion, learned = np.random.default_rng(2).dirichlet(np.ones(C), size=(2, K, C))
-    head = head._replace(confusion=confusion, learned_transition=learned)
-    found = e_step.write(as_float32(head), as_float32(train))
+def test_predictions_are_corrected_by_the_errors_before_the_given_label_counts(problem):
+    """What a row's own label has moved is undone by the T that the classifier learned from."""
+    model, train = problem
+    errors, transition = np.random.default_rng(2).dirichlet(np.ones(C), size=(2, K, C))
+    found = e_step.write_labels(*as_float32((model, train, errors, transition)))
     for k in range(K):
-        _, labels, residual, _ = by_hand(head, train, k)
-        np.testing.assert_allclose(found.labels[k].T, labels, atol=1e-5)
-        np.testing.assert_allclose(found.residual[k].T, residual, atol=1e-5)
+        _, labels, *_ = by_hand(model, train, k, errors, transition)
+        np.testing.assert_allclose(found[k].T, labels, atol=1e-5)
+
+
+def test_without_errors_the_posterior_is_written(problem):
+    model, train = as_float32(problem)
+    found = e_step.expectation(model, train)
+    np.testing.assert_array_equal(e_step.write_labels(model, train), found.labels)
+    for k in range(K):
+        np.testing.assert_allclose(found.residual[k].T, by_hand(*problem, k)[2], atol=1e-5)
 
 
 def test_uninformative_noise_leaves_the_prediction():
@@ -108,6 +115,6 @@ def test_what_was_thought_impossible_is_still_a_distribution():
 
 
 def test_logits_of_any_size_are_finite(problem):
-    head, train = as_float32(problem)
-    found = e_step.sums(head._replace(weights=1e4 * head.weights), train)
+    model, train = as_float32(problem)
+    found = e_step.sums(model._replace(weights=1e4 * model.weights), train)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(found))

@@ -9,38 +9,40 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from dmlp_jax import PurifyConfig, purify
 from dmlp_jax.purifier.base import errors, ridge, temperature
-from dmlp_jax.purifier.posterior import lda, temperature_evidence
-from dmlp_jax.purifier.posterior.e_step import Head
-from dmlp_jax.purifier.posterior.state import Precomputed, Snapshot
+from dmlp_jax.purifier.base.temperature import TemperatureEvidence
+from dmlp_jax.purifier.posterior import lda
+from dmlp_jax.purifier.posterior.e_step import LabelModel
+from dmlp_jax.purifier.posterior.state import FittedModel, Precomputed
 from dmlp_jax.purifier.rows import chunks
 from dmlp_jax.purifier.rows import clean_set as clean_lib
 from dmlp_jax.purifier.rows.clean_set import CleanSet
+from tests.conftest import FIXED, make_blobs
 
 
 def make_sums(rng, rows=400, width=6, classes=3):
     """Rows [n, d + 1] with a constant column, soft labels [n, c] and hard ones [n] behind them."""
-    labels = rng.integers(classes, size=chunks)
-    features = 1.5 * rng.normal(size=(classes, width))[labels] + rng.normal(size=(chunks, width))
-    features = np.concatenate([features - features.mean(axis=0), np.ones((chunks, 1))], axis=1)
-    soft = 0.8 * np.eye(classes)[labels] + 0.2 * rng.dirichlet(np.ones(classes), chunks)
+    labels = rng.integers(classes, size=rows)
+    features = 1.5 * rng.normal(size=(classes, width))[labels] + rng.normal(size=(rows, width))
+    features = np.concatenate([features - features.mean(axis=0), np.ones((rows, 1))], axis=1)
+    soft = 0.8 * np.eye(classes)[labels] + 0.2 * rng.dirichlet(np.ones(classes), rows)
     return features, soft, labels
 
 
 def fit(features, soft, penalty):
     moment = jnp.asarray(features.T @ soft, jnp.float32)
     plain = jnp.asarray(features[:, :-1], jnp.float32)
-    factor = ridge.factor(ridge.gram(plain), penalty)
+    factor = ridge.inverse(ridge.gram(plain), penalty)
     return np.asarray(lda.fit(moment, jnp.float32(len(features)), factor))
 
 
 def test_the_closed_form_is_that_of_gaussians_with_one_covariance():
     features, soft, _ = make_sums(np.random.default_rng(0))
-    penalty, chunks = 7.0, features[:, :-1]
+    penalty, rows = 7.0, features[:, :-1]
     counts = soft.sum(axis=0) + 1.0
-    means = soft.T @ chunks / counts[:, None]
-    scatter = chunks.T @ chunks + penalty * np.eye(chunks.shape[1]) - (means.T * counts) @ means
-    precision = len(chunks) * np.linalg.inv(scatter)
-    distances = [np.einsum("nd,de,ne->n", chunks - mean, precision, chunks - mean) for mean in means]
+    means = soft.T @ rows / counts[:, None]
+    scatter = rows.T @ rows + penalty * np.eye(rows.shape[1]) - (means.T * counts) @ means
+    precision = len(rows) * np.linalg.inv(scatter)
+    distances = [np.einsum("nd,de,ne->n", rows - mean, precision, rows - mean) for mean in means]
     expected = np.log(counts) - 0.5 * np.stack(distances, axis=1)
     expected -= expected.mean(axis=1, keepdims=True)
     found = features @ fit(features, soft, penalty)
@@ -68,13 +70,13 @@ def test_a_class_without_rows_gets_finite_weights_and_no_predictions():
 def noisy_blobs(seed, rate, rows=1500, clean=20, width=100, classes=5, spread=2.5):
     """Classes of Gaussian rows, and given labels of which a share `rate` is drawn at random."""
     rng = np.random.default_rng(seed)
-    labels = rng.integers(classes, size=chunks + clean)
-    labels[chunks:] = np.arange(clean) % classes
+    labels = rng.integers(classes, size=rows + clean)
+    labels[rows:] = np.arange(clean) % classes
     centres = spread * rng.normal(size=(classes, width)) / np.sqrt(width)
-    features = (centres[labels] + rng.normal(size=(chunks + clean, width))).astype(np.float32)
-    drawn = rng.random(chunks) < rate
-    given = np.where(drawn, rng.integers(classes, size=chunks), labels[:chunks])
-    return (features[:chunks], given, (features[chunks:], labels[chunks:])), labels[:chunks]
+    features = (centres[labels] + rng.normal(size=(rows + clean, width))).astype(np.float32)
+    drawn = rng.random(rows) < rate
+    given = np.where(drawn, rng.integers(classes, size=rows), labels[:rows])
+    return (features[:rows], given, (features[rows:], labels[rows:])), labels[:rows]
 
 
 def accuracies(task, true):
@@ -87,6 +89,7 @@ def accuracies(task, true):
     return [float(np.mean(np.asarray(r.labels) == true)) for r in (found, plain)], int(found.chosen["refits"])
 
 
+@pytest.mark.slow
 def test_it_finds_more_labels_where_the_given_ones_say_little():
     """The classifier alone gains 1.4 points. What is found is bound by what was once written without it.
 
@@ -99,17 +102,17 @@ def test_it_finds_more_labels_where_the_given_ones_say_little():
     assert found > plain + 0.01, results
 
 
+@pytest.mark.slow
 def test_labels_that_say_much_lose_nothing():
     results = [accuracies(*noisy_blobs(seed, 0.2)) for seed in range(4)]
     assert np.mean([found - plain for (found, plain), _ in results]) > -0.003, results
 
 
 def test_without_selection_nothing_is_averaged():
-    task, _ = noisy_blobs(0, 0.9)
-    config = PurifyConfig(steps=4, race_steps=2, selection=False)
-    result = purify(*task, config=config)
+    task = make_blobs(0, noise=0.9)[:3]
+    result = purify(*task, config=FIXED)
     assert int(result.chosen["refits"]) == 0
-    same = purify(*task, config=dataclasses.replace(config, refits=0))
+    same = purify(*task, config=dataclasses.replace(FIXED, refits=0))
     np.testing.assert_array_equal(result.probs, same.probs)
 
 
@@ -127,21 +130,20 @@ def test_clean_rows_of_weight_two_count_twice(monkeypatch):
         jnp.asarray(features[40:], jnp.float32), jnp.arange(20) % classes, classes, folds, jax.random.key(0)
     )
     ones = np.ones(folds + 1, np.float32)
-    head = Head(
+    model = LabelModel(
         jnp.asarray(rng.normal(size=(folds + 1, width + 1, classes)), jnp.float32),
         jnp.asarray(rng.dirichlet(np.ones(classes), size=(folds + 1, classes)), jnp.float32),
-        0.1 * ones, 0.0 * ones, ones, None,
+        0.1 * ones, 0.0 * ones, ones,
     )  # fmt: skip
 
     def averaged(clean, val_weight):
-        shared = Precomputed(gram, ridge.gram(clean.features), None, total, None, None)
-        evidence = temperature_evidence.TemperatureEvidence(
-            jnp.float32(0), jnp.float32(0), jnp.full(classes, 1 / classes)
-        )
-        start = Snapshot(None, None, None, head, clean_lib.held_out(head.weights[:-1], clean), evidence)
+        shared = Precomputed(gram, ridge.gram(clean.features), None, total, None)
+        held_out = clean_lib.held_out(model.weights[:-1], clean)
+        evidence = TemperatureEvidence(jnp.float32(0), jnp.float32(0))
+        start = FittedModel(model, held_out, evidence, jnp.full(classes, 1 / classes))
         common = lda.scatter(shared, clean, val_weight)
-        found = lda._averaged(start, common, train, clean, PurifyConfig(val_weight=val_weight))
-        return found.head
+        found = jax.jit(lda._averaged)(start, common, train, clean, PurifyConfig(val_weight=val_weight))
+        return found.model
 
     def again(leaf, axis):
         return jnp.concatenate([leaf, leaf], axis=axis)

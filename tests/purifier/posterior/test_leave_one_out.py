@@ -12,7 +12,7 @@ def test_response_is_the_optimisers_own():
     spectrum = jnp.asarray(np.sort(rng.random(5) * 50), jnp.float32)
     information, decay = jnp.float32(0.1), jnp.float32(2.0)
     curvature = jnp.diag(information * spectrum + decay)
-    bound = ridge.factor(jnp.diag(0.5 * spectrum), decay)
+    bound = ridge.inverse(jnp.diag(0.5 * spectrum), decay)
 
     state = nesterov.init_nesterov(jnp.zeros((5, 1)))
     response = nesterov.init_nesterov(jnp.zeros(5))

@@ -1,3 +1,4 @@
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -14,10 +15,13 @@ def test_expectation_maximisation_finds_the_noise():
     given = (matrix[true].cumsum(axis=1) > rng.random((20_000, 1))).argmax(axis=1)
     one_hot, weight = jnp.eye(3)[given], jnp.ones(20_000)
     soft = jnp.asarray(probs, jnp.float32)
-    found = transition.transition_matrix(transition.soft_counts(soft, one_hot, weight))
-    for _ in range(200):
+
+    def again(_, found):
         labels = e_step.bayes(soft.T[None], (one_hot @ found.T).T[None])[0][0].T
-        found = transition.transition_matrix(transition.soft_counts(labels, one_hot, weight))
+        return transition.transition_matrix(transition.soft_counts(labels, one_hot, weight))
+
+    start = transition.transition_matrix(transition.soft_counts(soft, one_hot, weight))
+    found = jax.jit(lambda: jax.lax.fori_loop(0, 200, again, start))()
     np.testing.assert_allclose(found, matrix, atol=0.03)
 
 

@@ -55,8 +55,15 @@ def test_many_classes_leave_rows_in_a_chunk():
     assert rows.chunk_rows(100, entries_per_row=16 * 1000) == 100
 
 
-@pytest.mark.parametrize("dtype", ["<f4", "<f2", ">f2", "<f8", "<i2"])
-@pytest.mark.parametrize("size", [1, 8, N, 100])
+def of_chunks():
+    """Types and sizes; only one of a pair is unusual where the test is to be quick."""
+    for dtype in ("<f4", "<f2", ">f2", "<f8", "<i2"):
+        for size in (1, 8, N, 100):
+            quick = dtype == "<f4" or size == 8
+            yield pytest.param(dtype, size, marks=[] if quick else pytest.mark.slow)
+
+
+@pytest.mark.parametrize(("dtype", "size"), list(of_chunks()))
 def test_chunks_from_disk(arrays, size, dtype, tmp_path):
     features, given, weight = arrays
     features = (4 * features).astype(dtype)

@@ -41,7 +41,7 @@ def test_pull_and_loss_are_autodiffs(problem, shift):
         return mask * -jax.nn.log_softmax(logits)[jnp.arange(M), labels]
 
     seen = clean_lib.predict_clean(jnp.asarray(weights), clean, shift)
-    for member, mask, pull in zip(weights, clean.masks, seen.pull, strict=True):
+    for member, mask, pull in zip(weights, clean.masks, seen.gradient, strict=True):
         wanted = jax.grad(lambda w, mask=mask: jnp.sum(losses(w, mask)))(member)
         np.testing.assert_allclose(pull, wanted, atol=2e-5)
     np.testing.assert_allclose(seen.loss, jnp.mean(losses(weights[-1], 1.0)), rtol=1e-5)

@@ -40,7 +40,7 @@ def test_a_missing_package_is_named(monkeypatch):
         raise ImportError("Install s3fs to access S3")
 
     monkeypatch.setattr(fsspec.core, "url_to_fs", missing)
-    with pytest.raises(UserError, match=r"gs://b/x needs a package more: pip install 'dmlp_jax\[gcs\]'"):
+    with pytest.raises(UserError, match=r"gs://b/x needs a package more: pip install gcsfs"):
         Bucket("gs://b/x")
     with pytest.raises(UserError, match="s3://b/x needs a package more: Install s3fs"):
         Bucket("s3://b/x")

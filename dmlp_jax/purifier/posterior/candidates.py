@@ -1,8 +1,9 @@
-"""Loops over the candidates that still run.
+"""Runs a function for every candidate that is still in the race, or for the winner alone.
 
-The race, of all candidates, and the rounds after it, of the winner alone, are one loop: two would compile the
-same body twice. What is done for each candidate is a loop inside, of as many turns as candidates still run.
-Only passes over the training rows are compiled in both forms, see `together`.
+The race, of all candidates, and the rounds after it, of the winner alone, are one loop over rounds: two loops
+would compile the body of a round twice. Inside, what is done for each candidate is a loop with as many turns
+as there are active candidates. Only passes over the training rows are compiled in both forms, see
+`map_candidates`.
 """
 
 from collections.abc import Callable
@@ -64,7 +65,8 @@ def collect(function: Callable[..., Any], active: Active, *others: Any) -> Any:
 def map_candidates(function: Callable[[Any], Any], active: Active, others: Any) -> Any:
     """`function` of all candidates at once, or of the only one that is active; 0 for the rest.
 
-    Both are compiled. All at once need the training rows once only, and wide matrix products are faster.
+    Both forms are compiled. All candidates at once read the training rows only once, and wide matrix products
+    are faster.
 
     Args:
         function: of leaves [s, ...] to leaves [s, ...], for any s.

@@ -1,0 +1,44 @@
+"""Scores the final labels on held-out clean rows, whose given labels may be known or not."""
+
+import jax
+import jax.numpy as jnp
+
+from dmlp_jax.purifier.base import reliability, scores
+from dmlp_jax.purifier.base.scores import HeldOutScore
+from dmlp_jax.purifier.posterior.classifier_errors import FinalModel
+from dmlp_jax.purifier.result import HeldOut
+from dmlp_jax.purifier.rows.clean_set import CleanSet
+
+# Most triples of a clean row and two classes that are evaluated; with more, clean rows are left out.
+TRIPLES = 2**31
+
+
+def judge(final: FinalModel, val_given_labels: jax.Array | None, clean: CleanSet) -> HeldOut:
+    """How well the final model labels clean rows that its classifiers did not train on.
+
+    Args:
+        final: the final model.
+        val_given_labels: what the noisy source said of the clean rows [m]; None where that is not known, and
+            the score is then an expectation over the given labels that the estimated noise would draw.
+        clean: the clean rows.
+    """
+    if val_given_labels is None:
+        return _expected(final, clean)
+    logits = final.held_out + jnp.log(final.trusted).T[val_given_labels]
+    hits = jnp.argmax(logits, axis=-1) == clean.labels
+    bins = reliability.of_predictions(logits, clean.targets)
+    return HeldOut(hits, scores.score(logits, clean.targets), bins, 1)
+
+
+def _expected(final: FinalModel, clean: CleanSet) -> HeldOut:
+    """`judge` in expectation over given labels; of every k-th clean row where `TRIPLES` demands it."""
+    count, classes = clean.targets.shape
+    stride = -(-count * classes**2 // TRIPLES)
+    found = reliability.expected(
+        final.held_out[::stride], clean.targets[::stride], final.noise, final.trusted
+    )
+    # The bins count all rows.
+    each = count / found.hits.shape[0]
+    bins = {name: each * values for name, values in found.bins.items()}
+    loss = -scores.expected_score(final.held_out, final.noise, clean.labels, final.trusted)
+    return HeldOut(found.hits, HeldOutScore(loss, jnp.mean(found.hits)), bins, stride)
