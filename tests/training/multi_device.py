@@ -1,9 +1,9 @@
-"""Run by test_parallel.py in a process of its own: three steps of every loop on a number of devices."""
+"""Run by test_parallel.py in a process of its own: three steps of every loop on numbers of devices."""
 
 import os
 import sys
 
-os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={sys.argv[1]}"
+os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={max(map(int, sys.argv[1].split(',')))}"
 os.environ["NPROC"] = "16"
 os.environ["JAX_PLATFORMS"] = "cpu"
 
@@ -28,12 +28,18 @@ from dmlp_jax.training.metrics import MetricsLog
 from dmlp_jax.training.session import Session
 from tests.conftest import make_blobs
 
+COUNTS = [int(count) for count in sys.argv[1].split(",")]
+
 
 def main() -> None:
-    """Writes the parameters after three steps of the methods named third to the file named second."""
-    out, wanted = Path(sys.argv[2]), set(sys.argv[3].split(","))
-    devices = jax.local_devices()
-    assert len(devices) == int(sys.argv[1])
+    """Writes <number of devices>.npz for each number, separated by commas, to the folder named second."""
+    assert len(jax.local_devices()) == max(COUNTS)
+    for count in COUNTS:
+        write(Path(sys.argv[2]) / f"{count}.npz", jax.local_devices()[:count], set(sys.argv[3].split(",")))
+
+
+def write(out: Path, devices: list[jax.Device], wanted: set[str]) -> None:
+    """Writes the parameters after three steps of the wanted methods on these devices."""
     config = default_config()
     dataset = datasets.load(config.data, 0)
     problem = splits.make_problem(dataset, splits.make_split(dataset, config))
