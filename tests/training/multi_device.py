@@ -39,7 +39,10 @@ def main() -> None:
 
 
 def write(out: Path, devices: list[jax.Device], wanted: set[str]) -> None:
-    """Writes the parameters after three steps of the wanted methods on these devices."""
+    """Writes the parameters after three steps of the wanted methods on these devices.
+
+    `naive:mlp` is the method with this network on flattened pixels, which compiles in no time.
+    """
     config = default_config()
     dataset = datasets.load(config.data, 0)
     problem = splits.make_problem(dataset, splits.make_split(dataset, config))
@@ -66,14 +69,18 @@ def write(out: Path, devices: list[jax.Device], wanted: set[str]) -> None:
         encoder = load_encoder(few.train_inputs, config.pretrain, folder)
         arrays |= {f"{name}{i}": leaf for i, leaf in enumerate(jax.tree.leaves(encoder))}
 
-    for name in wanted - {"simclr", "moco", "purify"}:
-        settings = _settings(name)
+    for wish in wanted - {"simclr", "moco", "purify"}:
+        name, _, model = wish.partition(":")
+        settings, rows = _settings(name), few
+        if model:
+            settings.update(model=model, augment="none")
+            rows = few._replace(train_inputs=_flat(few.train_inputs), val_inputs=_flat(few.val_inputs))
         folder = out.parent / f"{out.stem}-{name}"
         retrain(
-            few, {"given": few.given_labels}, {"given": 0.7}, settings, session,
+            rows, {"given": few.given_labels}, {"given": 0.7}, settings, session,
             folder=folder, key=jax.random.key(1), seed=0, encoder=None,
         )  # fmt: skip
-        arrays |= {name: _parameters(folder / f"{name}-given", settings)}
+        arrays |= {name: _parameters(folder / f"{name}-given", settings, rows.train_inputs[0])}
 
     if "purify" in wanted:
         features, given, val, _ = make_blobs(0)
@@ -83,6 +90,10 @@ def write(out: Path, devices: list[jax.Device], wanted: set[str]) -> None:
         result = purify(*placed, val, config=PurifyConfig(steps=30))
         arrays |= {"probs": result.probs, "sharded": np.array(len(result.probs.sharding.device_set))}
     np.savez(out, **{name: np.asarray(value) for name, value in arrays.items()})
+
+
+def _flat(images: np.ndarray) -> np.ndarray:
+    return np.reshape(images, (len(images), -1)).astype(np.float32) / 255
 
 
 def _settings(name: str) -> ConfigDict:
@@ -105,10 +116,11 @@ def _settings(name: str) -> ConfigDict:
     return settings
 
 
-def _parameters(folder: Path, settings: ConfigDict) -> np.ndarray:
+def _parameters(folder: Path, settings: ConfigDict, row: np.ndarray) -> np.ndarray:
     """All floats of the last state in one vector."""
     chosen = method.make(settings.method, settings, Task(10, 3, None))
-    train = TrainingSet(np.zeros((80 + 20, 8, 8, 1), np.uint8), np.zeros((80 + 20, 10), np.float32), 0.7, 20)
+    inputs = np.zeros((80 + 20, *row.shape), row.dtype)
+    train = TrainingSet(inputs, np.zeros((80 + 20, 10), np.float32), 0.7, 20)
     with Checkpoints(folder) as checkpoints:
         state = checkpoints.restore(
             jax.eval_shape(lambda key: chosen.init(key, train), jax.random.key(0))

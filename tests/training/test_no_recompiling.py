@@ -54,7 +54,7 @@ def images():
     return np.random.default_rng(0).integers(256, size=(20, 8, 8, 1), dtype=np.uint8)
 
 
-@pytest.mark.parametrize("name", ["simclr", "moco"])
+@pytest.mark.parametrize("name", ["simclr", pytest.param("moco", marks=pytest.mark.slow)])
 def test_pretraining_compiles_in_its_first_epoch_only(name, images, compiling, tmp_path):
     settings = default_config().pretrain
     settings.update(

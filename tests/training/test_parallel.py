@@ -10,8 +10,8 @@ from dmlp_jax.storage import files
 from dmlp_jax.training import parallel
 
 
-def outcomes(folder, methods, processes=("1", "2", "4")):
-    """What numbers of devices make of the same three steps; a process for each group of numbers."""
+def outcomes(folder, methods, processes=("4", "1,2")):
+    """What numbers of devices make of the same three steps; a process for each group of them."""
 
     def run(counts):
         command = [sys.executable, "-m", "tests.training.multi_device", counts, str(folder), methods]
@@ -31,7 +31,7 @@ def assert_equal_steps(found):
 
 
 def test_two_devices_train_as_one_does(tmp_path):
-    found = outcomes(tmp_path, "naive", ["1,2"])
+    found = outcomes(tmp_path, "naive:mlp", ["1,2"])
     assert found.keys() == {1, 2}
     assert len(found[1]) == 1
     assert_equal_steps(found)
