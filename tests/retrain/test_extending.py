@@ -1,4 +1,4 @@
-"""The README's example of a method of one's own, run as it stands there."""
+"""The example of a method of one's own in docs/extending.md, run as it stands there."""
 
 import importlib.util
 import re
@@ -16,13 +16,13 @@ from dmlp_jax.training.dispatch import Batch
 from tests.conftest import make_blobs
 from tests.retrain import run_helpers
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "extending.md"
 
 
 @pytest.fixture
 def example(tmp_path):
-    """The module in the README; the method is forgotten afterwards."""
-    blocks = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+    """The module on the page; the method is forgotten afterwards."""
+    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
     (text,) = [block for block in blocks if "@register" in block]
     path = tmp_path / "label_smoothing.py"
     path.write_text(text)
