@@ -33,11 +33,11 @@ CALLS = [
     "--sources=given,purified --name=x",
 ]
 # What makes features has no table; semi_digits.py has no form of less than minutes; real_mistakes.py has a
-# test of its own below; the others are modules.
+# test of its own below; compare_checkouts.py needs two checkouts; the others are modules.
 WITHOUT = {
-    "accuracy_peers", "bad_input", "common", "digits_features", "flops", "kill_at_write", "package_features",
-    "pages", "patch_features", "peers", "pretrain_parts", "real_mistakes", "semi_digits", "tasks",
-    "torch_simclr",
+    "accuracy_peers", "bad_input", "common", "compare_checkouts", "digits_features", "flops", "kill_at_write",
+    "package_features", "pages", "patch_features", "peers", "pretrain_parts", "real_mistakes", "semi_digits",
+    "tasks", "torch_simclr",
 }  # fmt: skip
 
 

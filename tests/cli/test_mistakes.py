@@ -21,7 +21,7 @@ def test_earlier_results_are_not_lost_by_accident(folder, tmp_path, capsys):
     (tmp_path / ".dmlp-purify.abc.tmp").mkdir()
     (tmp_path / ".dmlp-purify.abc.tmp" / "issues.csv").write_text("of a killed command")
     (tmp_path / ".mine.tmp").write_text("something else")
-    arguments = [*basic(folder), "--out", str(tmp_path)]
+    arguments = [*basic(folder), "--preset", "paper", "--out", str(tmp_path)]
     assert cli.main(arguments) == 2
     assert "issues.csv already" in capsys.readouterr().err
     assert (tmp_path / "issues.csv").read_text() == "mine"
@@ -34,7 +34,7 @@ def test_what_cannot_be_written_is_told_in_one_line(folder, tmp_path, capsys, mo
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(files, "save_text", full)
-    assert cli.main([*basic(folder), "--out", str(tmp_path / "out")]) == 2
+    assert cli.main([*basic(folder), "--preset", "paper", "--out", str(tmp_path / "out")]) == 2
     assert "No space left on device" in capsys.readouterr().err
     # summary.json would say that the others are there.
     assert "summary.json" not in os.listdir(tmp_path / "out")
@@ -138,6 +138,7 @@ def test_names_that_are_no_text_and_a_terminal_without_unicode(tmp_path):
     np.save(tmp_path / "y.npy", np.array(["Kätzchen\udcff", "犬"])[classes])
     np.save(tmp_path / "clean.npy", np.arange(20))
     command = [sys.executable, "-m", "dmlp_jax.cli", "x.npy", "y.npy", "--val-index=clean.npy", "--out=OUT"]
+    command += ["--preset=paper"]
     done = subprocess.run(
         command, cwd=tmp_path, env=os.environ | {"PYTHONIOENCODING": "ascii"}, capture_output=True, text=True
     )

@@ -31,7 +31,7 @@ def results(tmp_path, monkeypatch):
 
     monkeypatch.setattr(outputs, "issues", lambda *_, **__: SimpleNamespace(csv=lambda: "new issues.csv"))
     monkeypatch.setattr(outputs, "summarize", lambda *_: {})
-    monkeypatch.setattr(outputs.summary, "purifier_arrays", lambda _: {})
+    monkeypatch.setattr(outputs, "purifier_arrays", lambda _: {})
     monkeypatch.setattr(outputs.page, "write", save)
     monkeypatch.setattr(files, "save_npz", save)
     monkeypatch.setattr(files, "save_json", save)

@@ -1,5 +1,7 @@
 """MoCo-v2 against NumPy in float64."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -41,8 +43,18 @@ def batch_of(data, number=0):
     return Batch(jnp.asarray(data), keys, key, jnp.arange(len(data)), jnp.float32(0), ())
 
 
-def stepping(chosen):
-    return jax.jit(lambda state, batch: chosen.step(state, batch, axis_name=None))
+@functools.cache
+def made(**changes):
+    """The method, and its first state and its step, compiled."""
+    chosen = moco.make(settings(**changes))
+    step = jax.jit(lambda state, batch: chosen.step(state, batch, axis_name=None))
+    return jax.jit(chosen.init)(jax.random.key(0), images()), step
+
+
+@functools.partial(jax.jit, static_argnums=3)
+def grouped(params, stats, inputs, groups):
+    """What the encoder and its head make of the inputs, in groups of their own batch norm."""
+    return moco.grouped(settings(), params, stats, inputs, groups, None)[0]
 
 
 def reference_info_nce(queries, keys, queue, temperature):
@@ -59,14 +71,14 @@ def test_info_nce_is_its_formula():
         unit(rng.normal(size=(5, 6))),
         unit(rng.normal(size=(9, 6))),
     )
-    found = info_nce(*(jnp.asarray(value, jnp.float32) for value in (queries, keys, queue)), 0.2)
+    found = jax.jit(info_nce)(*(jnp.asarray(value, jnp.float32) for value in (queries, keys, queue)), 0.2)
     np.testing.assert_allclose(found, reference_info_nce(queries, keys, queue, 0.2), rtol=1e-5)
 
 
 def test_info_nce_gradient_reaches_queries_only():
     rng = np.random.default_rng(1)
     queries, keys, queue = (jnp.asarray(unit(rng.normal(size=(4, 3))), jnp.float32) for _ in range(3))
-    by_query, by_key = jax.grad(info_nce, argnums=(0, 1))(queries, keys, queue, 0.2)
+    by_query, by_key = jax.jit(jax.grad(info_nce, argnums=(0, 1)))(queries, keys, queue, 0.2)
     assert np.abs(by_query).max() > 0.01
     np.testing.assert_array_equal(by_key, 0)
     shift = 1e-3 * rng.normal(size=(4, 3))
@@ -78,12 +90,11 @@ def test_info_nce_gradient_reaches_queries_only():
 
 
 def test_step_moves_the_key_encoder_then_queues_its_keys_in_order():
-    chosen = moco.make(settings())
-    state = chosen.init(jax.random.key(0), images())
+    state, step = made()
     # Encoders that differ, as they do after some steps.
     state = state._replace(key_params=jax.tree.map(lambda leaf: 1.1 * leaf + 0.01, state.key_params))
     batch = batch_of(images())
-    after, metrics = stepping(chosen)(state, batch)
+    after, metrics = step(state, batch)
     moved = jax.tree.map(lambda old, new: 0.9 * old + 0.1 * new, state.key_params, state.network.params)
     for ours, theirs in zip(jax.tree.leaves(after.key_params), jax.tree.leaves(moved), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-6)
@@ -92,17 +103,14 @@ def test_step_moves_the_key_encoder_then_queues_its_keys_in_order():
     order = np.asarray(jax.random.permutation(batch.key, ROWS))
     keys = np.empty((ROWS, 16))
     for rows in order.reshape(2, -1):
-        projected, _ = moco.grouped(settings(), moved, state.key_stats, floats[rows], 1, None)
-        keys[rows] = unit(projected)
+        keys[rows] = unit(grouped(moved, state.key_stats, floats[rows], 1))
     np.testing.assert_allclose(after.queue[:ROWS], keys, atol=1e-4)
     np.testing.assert_array_equal(after.queue[ROWS:], state.queue[ROWS:])
     assert int(after.place) == ROWS
 
     queries = np.concatenate(
         [
-            moco.grouped(settings(), state.network.params, state.network.batch_stats, floats[rows], 1, None)[
-                0
-            ]
+            grouped(state.network.params, state.network.batch_stats, floats[rows], 1)
             for rows in np.arange(ROWS).reshape(2, -1)
         ]
     )
@@ -111,9 +119,7 @@ def test_step_moves_the_key_encoder_then_queues_its_keys_in_order():
 
 
 def test_queue_is_a_ring():
-    chosen = moco.make(settings())
-    state = chosen.init(jax.random.key(0), images())
-    step = stepping(chosen)
+    state, step = made()
     queues = [state.queue]
     for number in range(4):
         state, _ = step(state, batch_of(images(number), number))
@@ -129,16 +135,15 @@ def test_queue_is_a_ring():
 
 def test_norm_groups_see_other_rows_for_keys_than_for_queries():
     """With equal encoders and no augmentation, keys differ from queries by their groups alone."""
-    chosen = moco.make(settings(key_momentum=1.0))
-    state = chosen.init(jax.random.key(0), images())
+    state, step = made(key_momentum=1.0)
     batch = batch_of(images())
-    after, _ = stepping(chosen)(state, batch)
+    after, _ = step(state, batch)
     floats = jnp.asarray(batch.data, jnp.float32) / 255
-    queries, _ = moco.grouped(settings(), state.key_params, state.key_stats, floats, 2, None)
+    queries = grouped(state.key_params, state.key_stats, floats, 2)
     assert np.abs(np.asarray(after.queue[:ROWS]) - unit(queries)).max() > 1e-3
-    whole = moco.make(settings(key_momentum=1.0, norm_groups=1))
-    after, _ = stepping(whole)(state, batch)
-    queries, _ = moco.grouped(settings(), state.key_params, state.key_stats, floats, 1, None)
+    _, whole = made(key_momentum=1.0, norm_groups=1)
+    after, _ = whole(state, batch)
+    queries = grouped(state.key_params, state.key_stats, floats, 1)
     np.testing.assert_allclose(after.queue[:ROWS], unit(queries), atol=1e-4)
 
 

@@ -56,7 +56,7 @@ def test_extraction_leaves_the_encoder_alone():
     """Batch statistics must neither be used nor moved; several public probes get this wrong."""
     encoder = registry.make_encoder("small_cnn")
     images = np.random.default_rng(0).integers(0, 256, size=(10, 8, 8, 1)).astype(np.uint8)
-    variables = encoder.init(jax.random.key(0), images[:2] / 255.0, True)
+    variables = jax.jit(encoder.init, static_argnums=2)(jax.random.key(0), images[:2] / 255.0, True)
     before = jax.tree.map(np.array, variables)
     together = features.extract(encoder, variables, images, batch_size=4)
     alone = np.concatenate([features.extract(encoder, variables, images[i : i + 1], 1) for i in range(10)])

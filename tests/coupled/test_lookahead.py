@@ -20,7 +20,7 @@ def passed(train, **changes):
     """A network, its state, and its pass over the first eight noisy rows."""
     config = retrain_helpers.settings("mlc", **changes)
     network = Network(config, Task(3, 2, None), make_optimizer(config, learning_rates.make(config)))
-    state = network.init(jax.random.key(3), train.inputs)
+    state = jax.jit(lambda key: network.init(key, train.inputs))(jax.random.key(3))
     return (
         network,
         state,
@@ -75,8 +75,9 @@ def test_slopes_are_exact_through_batch_norm(goals):
         moved = jax.tree.map(lambda w, g: w - RATE * g, state.params, grads)
         return loss(moved, clean.inputs, clean.targets, keys[1])
 
-    _, found = done.meta_gradient(lambda targets: targets, jnp.float32(goals), RATE, clean, keys[1])
-    expected = jax.grad(after)(jnp.float32(goals))
+    found = jax.jit(lambda goals: done.meta_gradient(lambda targets: targets, goals, RATE, clean, keys[1])[1])
+    found = found(jnp.float32(goals))
+    expected = jax.jit(jax.grad(after))(jnp.float32(goals))
     assert np.abs(expected).max() > 1e-3
     helpers.assert_close(found, expected)
 

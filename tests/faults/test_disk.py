@@ -161,19 +161,27 @@ def arrays_of(workdir):
     }
 
 
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """Settings of a run, and what it leaves on a disk that has space."""
+    root = tmp_path_factory.mktemp("undisturbed")
+    write_own_features(root / "own.npz")
+    config = own_config(root / "own.npz", stages="purify,report")
+    pipeline.run(config, root / "w")
+    return config, arrays_of(root / "w")
+
+
 @pytest.mark.parametrize(
     "after", [4, *(pytest.param(k, marks=pytest.mark.slow) for k in range(13) if k != 4)]
 )
-def test_a_run_on_a_disk_that_fills_up_goes_on_when_there_is_space(tmp_path, monkeypatch, after):
-    write_own_features(tmp_path / "own.npz")
-    config = own_config(tmp_path / "own.npz", stages="purify,report")
+def test_a_run_on_a_disk_that_fills_up_goes_on_when_there_is_space(undisturbed, tmp_path, monkeypatch, after):
+    config, expected = undisturbed
     with monkeypatch.context() as patch:
         patch.setattr("dmlp_jax.storage.files.os.fsync", failing(errno.ENOSPC, after))
         with pytest.raises(UserError, match="No space left on device"):
             pipeline.run(config, tmp_path / "w")
     pipeline.run(config, tmp_path / "w")
-    pipeline.run(config, tmp_path / "undisturbed")
-    assert arrays_of(tmp_path / "w") == arrays_of(tmp_path / "undisturbed")
+    assert arrays_of(tmp_path / "w") == expected
 
 
 @contextlib.contextmanager

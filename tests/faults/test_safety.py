@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "dmlp_jax"
 # Modules that run what they read, and the only files that may name them.
 MODULES = {"marshal": (), "shelve": (), "dill": (), "cloudpickle": (), "joblib": (), "yaml": (), "torch": ()}
-PICKLE_READER = PACKAGE / "data" / "torch_file.py"
+PICKLE_READER = PACKAGE / "data" / "sets" / "torch_file.py"
 BUILTINS = ("eval", "exec", "compile", "__import__")
 # Methods that write where an archive says, or run what they are given.
 METHODS = ("extractall", "system", "popen")

@@ -62,19 +62,20 @@ def test_parameters_stay_float32_in_bfloat16():
 def test_conv3x3_is_a_convolution(stride, side):
     x = jax.random.normal(jax.random.key(0), (2, side, side, 3))
     ours = Conv3x3(5, stride)
-    variables = ours.init(jax.random.key(1), x)
+    variables = jax.jit(ours.init)(jax.random.key(1), x)
     kernel = variables["params"]["Dense_0"]["kernel"].reshape(3, 3, 3, 5)
     theirs = nn.Conv(5, (3, 3), (stride, stride), padding=1, use_bias=False)
-    oracle = theirs.apply({"params": {"kernel": kernel}}, x)
-    np.testing.assert_allclose(ours.apply(variables, x), oracle, atol=1e-5)
+    oracle = jax.jit(theirs.apply)({"params": {"kernel": kernel}}, x)
+    np.testing.assert_allclose(jax.jit(ours.apply)(variables, x), oracle, atol=1e-5)
 
 
 def test_inference_does_not_depend_on_the_batch():
     model = registry.make_encoder("small_cnn")
     x = jax.random.normal(jax.random.key(0), (4, 8, 8, 1))
-    variables = model.init(jax.random.key(1), x, True)
-    together = model.apply(variables, x, False)
-    np.testing.assert_allclose(model.apply(variables, x[:1], False), together[:1], atol=1e-5)
+    variables = jax.jit(model.init, static_argnums=2)(jax.random.key(1), x, True)
+    apply = jax.jit(model.apply, static_argnums=2)
+    together = apply(variables, x, False)
+    np.testing.assert_allclose(apply(variables, x[:1], False), together[:1], atol=1e-5)
 
 
 def test_linear_model_is_linear():

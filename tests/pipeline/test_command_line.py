@@ -45,7 +45,8 @@ def test_command_line_runs_from_any_folder(tmp_path):
     write_own_features(tmp_path / "own.npz")
     done = command_line(
         f"--config={REPOSITORY / 'configs' / 'features.py'}", "--config.data.path=own.npz",
-        "--config.stages=purify,report", "--config.purify.steps=5", cwd=tmp_path,
+        "--config.stages=purify,report", "--config.purify.preset=paper", "--config.purify.steps=5",
+        cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "noisy_plus_val_probe" in done.stdout

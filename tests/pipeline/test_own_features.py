@@ -27,13 +27,16 @@ def write_own_features(path, **changes):
 
 
 def own_config(path, **changes):
-    changes = {"data.name": "npz", "data.path": str(path), "stages": "purify,retrain,report", **changes}
+    """All runs share a program, those without truth too."""
+    stages = "purify,retrain,report"
+    purify = {"purify.steps": 30, "purify.keep_label_history": True}
+    changes = {"data.name": "npz", "data.path": str(path), "stages": stages, **purify, **changes}
     return tiny_config(**changes)
 
 
 def test_features_of_ones_own(tmp_path, capsys):
     write_own_features(tmp_path / "own.npz")
-    summary = pipeline.run(own_config(tmp_path / "own.npz", **{"purify.steps": 30}), tmp_path / "w")
+    summary = pipeline.run(own_config(tmp_path / "own.npz"), tmp_path / "w")
     assert summary["labels"]["purified"] > summary["labels"]["given"] + 0.1
     assert summary["retrain"]["model"] == "mlp"
     assert summary["noise"] == {

@@ -16,8 +16,10 @@ SOURCES = {"given", "val_only_probe", "noisy_probe", "noisy_plus_val_probe", "pu
 def tiny_config(**changes):
     """The demo cut down to seconds: every stage runs, nothing is learned well."""
     config = default_config()
-    config.pretrain.update(epochs=2, checkpoint_epochs=1, warmup_epochs=0.0)
-    config.retrain.update(epochs=2, checkpoint_epochs=1, warmup_epochs=0.0, labels="given,purified")
+    config.pretrain.update(epochs=2, checkpoint_epochs=1, warmup_epochs=0.0, augment="none")
+    config.retrain.update(epochs=2, checkpoint_epochs=1, warmup_epochs=0.0, augment="none")
+    config.retrain.labels = "given,purified"
+    config.extract.probe_iterations = 10
     config.purify.steps = 5
     config.num_devices = 1
     config.update_from_flattened_dict(changes)
@@ -121,13 +123,23 @@ def test_foreign_workdir_is_refused(copy, changes, words):
     assert {p.name for p in before if before[p] != after.get(p)} <= {"metrics.jsonl", ".lock"}
 
 
-def test_later_settings_may_change_once_their_stage_is_deleted(copy):
+@pytest.mark.parametrize(
+    ("changes", "steps"),
+    [
+        # A number: the compiled program is that of the run before.
+        ({"purify.val_weight": 3.0}, 5),
+        pytest.param({"purify.steps": 6}, 6, marks=pytest.mark.slow),
+    ],
+)
+def test_later_settings_may_change_once_their_stage_is_deleted(copy, changes, steps):
+    before = files.load_npz(copy / "purified.npz")["probs"]
     (copy / "purified.npz").unlink()
     shutil.rmtree(copy / "retrain")
-    summary = pipeline.run(tiny_config(**{"purify.steps": 6}), copy)
-    assert summary["chosen"]["step"] <= 6
+    summary = pipeline.run(tiny_config(**changes), copy)
+    assert summary["chosen"]["step"] <= steps
+    assert not np.array_equal(files.load_npz(copy / "purified.npz")["probs"], before)
     records = [json.loads(line) for line in (copy / "metrics.jsonl").read_text().splitlines()]
-    assert [r["step"] for r in records if r["stage"] == "purify"] == [1, 2, 3, 4, 5, 6]
+    assert [r["step"] for r in records if r["stage"] == "purify"] == [*range(1, steps + 1)]
 
 
 def test_more_arms_may_be_added_later(copy):
@@ -248,7 +260,7 @@ def test_method_without_given_labels_trains_one_network_and_says_so(copy, capsys
 
 
 def test_method_without_given_labels_needs_no_purified_ones(tmp_path):
-    changes = {"stages": "retrain", "retrain.method": "mean_teacher", "retrain.epochs": 1}
+    changes = {"stages": "retrain", "retrain.method": "mean_teacher", "retrain.select_share": 0.0}
     assert pipeline.run(tiny_config(**changes), tmp_path) is None
     assert (tmp_path / "retrain" / "mean_teacher-clean" / "result.json").exists()
     with pytest.raises(UserError, match="run the stage purify first"):

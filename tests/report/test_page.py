@@ -79,20 +79,24 @@ def write(path, problem, result=None, purified=PURIFIED, curves=None):
     return path.read_text()
 
 
-def test_page_holds_the_table_the_figures_and_the_gallery(tmp_path):
-    text = write(tmp_path / "r.html", make_problem())
-    assert text.count("<svg") == 8
-    assert text.count('class="card') == 3
-    assert "90.0 %" in text
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """The page of the plain problem and result."""
+    return write(tmp_path_factory.mktemp("page") / "r.html", make_problem())
+
+
+def test_page_holds_the_table_the_figures_and_the_gallery(plain):
+    assert plain.count("<svg") == 8
+    assert plain.count('class="card') == 3
+    assert "90.0 %" in plain
     # Sorted by confidence: row 4 first.
-    assert re.findall(r"confidence [\d.]+ %, row (\d)", text) == ["4", "0", "5"]
+    assert re.findall(r"confidence [\d.]+ %, row (\d)", plain) == ["4", "0", "5"]
     # Row 5 was changed wrongly, and the page says so.
-    assert text.count("wrong") >= 1
-    assert "truth: bird" in text
+    assert plain.count("wrong") >= 1
+    assert "truth: bird" in plain
 
 
-def test_page_marks_the_step_that_labels_are_from(tmp_path):
-    plain = write(tmp_path / "plain.html", make_problem())
+def test_page_marks_the_step_that_labels_are_from(plain, tmp_path):
     marked = write(tmp_path / "r.html", make_problem(), make_result(chosen={"step": 3, "refits": 2}))
     assert "step 3 of 5" in marked
     assert "averaged 2 times" in marked
@@ -100,19 +104,17 @@ def test_page_marks_the_step_that_labels_are_from(tmp_path):
     assert marked.count("stroke: #666666") == plain.count("stroke: #666666") + 4
 
 
-def test_page_needs_nothing_from_elsewhere(tmp_path):
-    text = write(tmp_path / "r.html", make_problem())
-    links = re.findall(r'(?:src|href)="([^"]*)"', text)
+def test_page_needs_nothing_from_elsewhere(plain):
+    links = re.findall(r'(?:src|href)="([^"]*)"', plain)
     assert links
     assert all(link.startswith(("data:image/png;base64,", "#")) for link in links)
-    assert "<script src" not in text
-    assert "@import" not in text
+    assert "<script src" not in plain
+    assert "@import" not in plain
 
 
-def test_class_names_are_escaped(tmp_path):
-    text = write(tmp_path / "r.html", make_problem())
-    assert "<cat>" not in text
-    assert "&lt;cat&gt;" in text
+def test_class_names_are_escaped(plain):
+    assert "<cat>" not in plain
+    assert "&lt;cat&gt;" in plain
 
 
 HOSTILE = (

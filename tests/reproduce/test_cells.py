@@ -36,7 +36,9 @@ def test_rows_that_are_made_are_the_papers_but_for_the_announced_one(number):
     assert set(ROWS[number]) - set(published.table(number).rows) <= {"Classifier"}
 
 
-@pytest.mark.parametrize("budget", budgets.BUDGETS)
+@pytest.mark.parametrize(
+    "budget", [pytest.param(name, marks=[pytest.mark.slow] * (name == "short")) for name in budgets.BUDGETS]
+)
 def test_every_cell_has_a_configuration_that_the_pipeline_accepts(budget):
     seen = {}
     for cell in EVERY:

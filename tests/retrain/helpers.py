@@ -37,7 +37,7 @@ def make(config, train, key=0):
     """A method with its step compiled, and its first state on a training set."""
     made = method.make(config.method, config, Task(train.targets.shape[1], 2, None))
     step = jax.jit(made.train_step, static_argnames="axis_name")
-    return made._replace(train_step=step), made.init(jax.random.key(key), train)
+    return made._replace(train_step=step), jax.jit(lambda key: made.init(key, train))(jax.random.key(key))
 
 
 def batch(train, rows, epoch=0.0, key=0):

@@ -18,7 +18,7 @@ from tests.pipeline.test_pipeline import tiny_config
 
 HOLDER = """
 import pathlib, subprocess, sys, time
-from dmlp_jax import lock
+from dmlp_jax.storage import lock
 with lock.hold(pathlib.Path(sys.argv[1])):
     child = subprocess.Popen(["sleep", "60"], stdout=subprocess.DEVNULL)
     print(child.pid, flush=True)

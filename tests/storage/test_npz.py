@@ -184,7 +184,7 @@ def test_a_bomb_takes_no_memory(tmp_path):
     assert (tmp_path / "x.npz").stat().st_size < 4 * 2**20
     code = (
         "import sys, pathlib\n"
-        "from dmlp_jax import files\n"
+        "from dmlp_jax.storage import files\n"
         "LIMIT\n"
         "try:\n    files.load_npz(pathlib.Path(sys.argv[1]))\n"
         "except files.UserError as error:\n    print(error)\n"

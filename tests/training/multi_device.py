@@ -1,9 +1,9 @@
-"""Run by test_parallel.py in a process of its own: three steps of every loop on a number of devices."""
+"""Run by test_parallel.py in a process of its own: three steps of every loop on numbers of devices."""
 
 import os
 import sys
 
-os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={sys.argv[1]}"
+os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={max(map(int, sys.argv[1].split(',')))}"
 os.environ["NPROC"] = "16"
 os.environ["JAX_PLATFORMS"] = "cpu"
 
@@ -28,12 +28,21 @@ from dmlp_jax.training.metrics import MetricsLog
 from dmlp_jax.training.session import Session
 from tests.conftest import make_blobs
 
+COUNTS = [int(count) for count in sys.argv[1].split(",")]
+
 
 def main() -> None:
-    """Writes the parameters after three steps of the methods named third to the file named second."""
-    out, wanted = Path(sys.argv[2]), set(sys.argv[3].split(","))
-    devices = jax.local_devices()
-    assert len(devices) == int(sys.argv[1])
+    """Writes <number of devices>.npz for each number, separated by commas, to the folder named second."""
+    assert len(jax.local_devices()) == max(COUNTS)
+    for count in COUNTS:
+        write(Path(sys.argv[2]) / f"{count}.npz", jax.local_devices()[:count], set(sys.argv[3].split(",")))
+
+
+def write(out: Path, devices: list[jax.Device], wanted: set[str]) -> None:
+    """Writes the parameters after three steps of the wanted methods on these devices.
+
+    `naive:mlp` is the method with this network on flattened pixels, which compiles in no time.
+    """
     config = default_config()
     dataset = datasets.load(config.data, 0)
     problem = splits.make_problem(dataset, splits.make_split(dataset, config))
@@ -60,14 +69,18 @@ def main() -> None:
         encoder = load_encoder(few.train_inputs, config.pretrain, folder)
         arrays |= {f"{name}{i}": leaf for i, leaf in enumerate(jax.tree.leaves(encoder))}
 
-    for name in wanted - {"simclr", "moco", "purify"}:
-        settings = _settings(name)
+    for wish in wanted - {"simclr", "moco", "purify"}:
+        name, _, model = wish.partition(":")
+        settings, rows = _settings(name), few
+        if model:
+            settings.update(model=model, augment="none")
+            rows = few._replace(train_inputs=_flat(few.train_inputs), val_inputs=_flat(few.val_inputs))
         folder = out.parent / f"{out.stem}-{name}"
         retrain(
-            few, {"given": few.given_labels}, {"given": 0.7}, settings, session,
+            rows, {"given": few.given_labels}, {"given": 0.7}, settings, session,
             folder=folder, key=jax.random.key(1), seed=0, encoder=None,
         )  # fmt: skip
-        arrays |= {name: _parameters(folder / f"{name}-given", settings)}
+        arrays |= {name: _parameters(folder / f"{name}-given", settings, rows.train_inputs[0])}
 
     if "purify" in wanted:
         features, given, val, _ = make_blobs(0)
@@ -77,6 +90,10 @@ def main() -> None:
         result = purify(*placed, val, config=PurifyConfig(steps=30))
         arrays |= {"probs": result.probs, "sharded": np.array(len(result.probs.sharding.device_set))}
     np.savez(out, **{name: np.asarray(value) for name, value in arrays.items()})
+
+
+def _flat(images: np.ndarray) -> np.ndarray:
+    return np.reshape(images, (len(images), -1)).astype(np.float32) / 255
 
 
 def _settings(name: str) -> ConfigDict:
@@ -99,10 +116,11 @@ def _settings(name: str) -> ConfigDict:
     return settings
 
 
-def _parameters(folder: Path, settings: ConfigDict) -> np.ndarray:
+def _parameters(folder: Path, settings: ConfigDict, row: np.ndarray) -> np.ndarray:
     """All floats of the last state in one vector."""
     chosen = method.make(settings.method, settings, Task(10, 3, None))
-    train = TrainingSet(np.zeros((80 + 20, 8, 8, 1), np.uint8), np.zeros((80 + 20, 10), np.float32), 0.7, 20)
+    inputs = np.zeros((80 + 20, *row.shape), row.dtype)
+    train = TrainingSet(inputs, np.zeros((80 + 20, 10), np.float32), 0.7, 20)
     with Checkpoints(folder) as checkpoints:
         state = checkpoints.restore(
             jax.eval_shape(lambda key: chosen.init(key, train), jax.random.key(0))

@@ -6,31 +6,38 @@ import numpy as np
 import pytest
 
 from dmlp_jax.errors import UserError
+from dmlp_jax.storage import files
 from dmlp_jax.training import parallel
 
 
-def outcomes(folder, methods):
-    """What 1, 2 and 4 devices make of the same three steps, each in a process of its own."""
+def outcomes(folder, methods, processes=("4", "1,2")):
+    """What numbers of devices make of the same three steps; a process for each group of them."""
 
-    def run(count):
-        out = folder / f"{count}.npz"
-        command = [sys.executable, "-m", "tests.training.multi_device", str(count), str(out), methods]
+    def run(counts):
+        command = [sys.executable, "-m", "tests.training.multi_device", counts, str(folder), methods]
         subprocess.run(command, check=True, timeout=400)
-        with np.load(out) as stored:
-            return {name: stored[name] for name in stored.files}
 
     with ThreadPoolExecutor(2) as pool:
-        return dict(zip((1, 2, 4), pool.map(run, (1, 2, 4)), strict=True))
+        list(pool.map(run, processes))
+    return {int(path.stem): files.load_npz(path) for path in folder.glob("*.npz")}
 
 
 def assert_equal_steps(found):
-    for count in (2, 4):
+    for count in found.keys() - {1}:
         assert found[count].keys() == found[1].keys()
         for name, one in found[1].items():
             scale = max(1.0, float(np.abs(one).max()))
             np.testing.assert_allclose(found[count][name], one, atol=2e-4 * scale, err_msg=f"{name}, {count}")
 
 
+def test_two_devices_train_as_one_does(tmp_path):
+    found = outcomes(tmp_path, "naive:mlp", ["1,2"])
+    assert found.keys() == {1, 2}
+    assert len(found[1]) == 1
+    assert_equal_steps(found)
+
+
+@pytest.mark.slow
 def test_number_of_devices_changes_neither_steps_nor_purified_labels(tmp_path):
     found = outcomes(tmp_path, "simclr,naive,dividemix,purify")
     probs = {count: arrays.pop("probs") for count, arrays in found.items()}

@@ -150,7 +150,7 @@ def test_hostile_pickles_take_no_memory(tmp_path):
     (tmp_path / "ndarray.pt").write_bytes(PROTO + name("numpy", "ndarray") + b"J\x00\x00\x00\x7f\x85\x85R.")
     code = (
         "import sys, pathlib\n"
-        "from dmlp_jax.data import torch_file\n"
+        "from dmlp_jax.data.sets import torch_file\n"
         "LIMIT\n"
         "for path in sys.argv[1:]:\n"
         "    try:\n        torch_file.read(pathlib.Path(path))\n"

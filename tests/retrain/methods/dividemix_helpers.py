@@ -65,6 +65,11 @@ def random_rows(seed, rows, width=4, classes=3, noise_rate=0.3):
     return TrainingSet(inputs, targets, noise_rate)
 
 
+def first_state(chosen, train, seed=0):
+    """The method's state before the first step."""
+    return jax.jit(lambda key: chosen.init(key, train))(jax.random.key(seed))
+
+
 def heads(state):
     """Kernel [2, d, c] and bias [2, c] of the pair's linear layers, float64."""
     head = state.networks.params["head"]

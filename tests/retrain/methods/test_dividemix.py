@@ -15,6 +15,7 @@ from tests.retrain.methods.dividemix_helpers import (
     batch_of,
     dividemix_settings,
     equal_trees,
+    first_state,
     heads,
     random_rows,
     reference_loss,
@@ -40,7 +41,7 @@ def make(**changes):
 
 def started(chosen, train, seed=0):
     """A fresh pair that is not sure of its labels."""
-    state = chosen.init(jax.random.key(seed), train)
+    state = first_state(chosen, train, seed)
     clean = np.random.default_rng(seed).random((2, len(train.inputs)))
     return state._replace(clean=jnp.asarray(clean, jnp.float32))
 
@@ -197,7 +198,7 @@ def test_learner_guesses_in_training_mode_and_its_peer_in_evaluation_mode():
 
 
 def test_networks_start_apart_and_judge_nothing():
-    state = make().init(jax.random.key(0), random_rows(0, 30))
+    state = first_state(make(), random_rows(0, 30))
     kernel, _ = heads(state)
     assert np.abs(kernel[0] - kernel[1]).max() > 0.01
     np.testing.assert_array_equal(state.clean, np.ones((2, 30)))

@@ -8,7 +8,13 @@ import pytest
 from dmlp_jax.errors import UserError
 from dmlp_jax.retrain.method import Task
 from dmlp_jax.retrain.methods.dividemix import make_dividemix
-from tests.retrain.methods.dividemix_helpers import batch_of, dividemix_settings, equal_trees, random_rows
+from tests.retrain.methods.dividemix_helpers import (
+    batch_of,
+    dividemix_settings,
+    equal_trees,
+    first_state,
+    random_rows,
+)
 
 SIZE, ROWS = 10, 80
 KEY = jax.random.key(3)
@@ -33,7 +39,7 @@ def soft_rows():
 def test_rows_are_divided_by_the_probability_of_their_label():
     train, unsure = soft_rows()
     chosen = made()
-    state = chosen.init(jax.random.key(0), train)
+    state = first_state(chosen, train)
     state, plan = chosen.make_planner(train, jax.local_devices()[:1])(state, 0, KEY)
     for which in (0, 1):
         np.testing.assert_allclose(state.clean[which], np.where(unsure, 0.45, 0.9), rtol=1e-6)
@@ -51,7 +57,7 @@ def test_one_hot_labels_are_judged_by_losses_all_the_same():
         ),
     )
     states = [
-        one.make_planner(train, jax.local_devices()[:1])(one.init(jax.random.key(0), train), 0, KEY)[0]
+        one.make_planner(train, jax.local_devices()[:1])(first_state(one, train), 0, KEY)[0]
         for one in (chosen, usual)
     ]
     assert equal_trees(*states)
@@ -63,14 +69,12 @@ def test_probabilities_count_once():
     train, _ = soft_rows()
     sharp = train._replace(targets=np.eye(3, dtype=np.float32)[np.argmax(train.targets, axis=1)])
     chosen = made()
-    state = chosen.init(jax.random.key(0), train)
+    state = first_state(chosen, train)
     state = state._replace(clean=jnp.asarray(np.tile(np.max(train.targets, axis=1), (2, 1))))
     rows = {"labelled": np.arange(SIZE), "unlabelled": np.arange(SIZE, 2 * SIZE)}
     info = {"network": jnp.int32(0), "lambda_u": jnp.float32(0), "labelled": jnp.float32(0.5)}
-    after = [
-        chosen.train_step(state, batch_of(which, rows, KEY, info), axis_name=None)[0]
-        for which in (train, sharp)
-    ]
+    step = jax.jit(chosen.train_step, static_argnames="axis_name")
+    after = [step(state, batch_of(which, rows, KEY, info), axis_name=None)[0] for which in (train, sharp)]
     assert equal_trees(*after)
 
 

@@ -77,6 +77,7 @@ def test_clusters_are_learned_under_heavy_noise_by_two_programs_in_all(problem, 
         assert np.mean(right[clean <= 0.5]) < 0.05
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_is_the_uninterrupted_run_bit_for_bit(problem, spied, tmp_path):
     """Killed after the warm-up; with batch norm, and so much noise that losses are remembered."""
     labels, rates = {"given": problem.given_labels}, {"given": 0.85}
