@@ -19,7 +19,7 @@ from dmlp_jax.interop import issues
 from dmlp_jax.pipeline import label_sources, summary
 from dmlp_jax.purifier import PurifyResult
 from dmlp_jax.report import findings, page
-from dmlp_jax.report.contents import purifier_arrays
+from dmlp_jax.report.contents import purified_arrays, purifier_arrays
 from dmlp_jax.storage import files
 
 # summary.json is written last: if it exists, the others do.
@@ -95,7 +95,7 @@ def write(
     if reviewed is not None:
         contents["review"] = reviewed.counts
         decided |= {"reviewed_index": reviewed.row_numbers, "reviewed_labels": reviewed.labels}
-    purified = {name: getattr(result, name) for name in ("labels", "probs", "confidence", "changed")}
+    purified = purified_arrays(result)
     arrays = purifier_arrays(result)
     with _replacing(folder) as new:
         files.save_npz(

@@ -8,6 +8,7 @@ from dmlp_jax.errors import UserError
 from dmlp_jax.pipeline import corrected_labels
 from dmlp_jax.pipeline.workdir import Workdir
 from dmlp_jax.purifier import PROBES
+from dmlp_jax.report import contents
 from dmlp_jax.retrain import label_variants, noise_rate
 from dmlp_jax.storage import files
 
@@ -42,8 +43,8 @@ def labels_of(source: str, workdir: Workdir, problem: Problem, *, soft: bool) ->
     if source == "true":
         return problem.true_labels
     if source == "purified":
-        return files.load_npz(workdir.purified, ("probs", "labels"))["probs" if soft else "labels"]
-    return files.load_npz(workdir.purifier)[f"baselines/{source}"]
+        return contents.load(workdir.purified, ("probs", "labels"))["probs" if soft else "labels"]
+    return contents.load(workdir.purifier)[f"baselines/{source}"]
 
 
 def noise_rate_of(source: str, workdir: Workdir, problem: Problem, config: ConfigDict) -> float | None:
@@ -54,11 +55,11 @@ def noise_rate_of(source: str, workdir: Workdir, problem: Problem, config: Confi
     mended = source.startswith(label_variants.CORRECTED)
     given = labels_of(source if mended else "given", workdir, problem, soft=False)
     assert given is not None  # Only true labels can be unknown.
-    scores = files.load_npz(workdir.purifier)
+    scores = contents.load(workdir.purifier)
     return noise_rate.estimate(
         "given" if mended else source,
         given=given,
-        probs=files.load_npz(workdir.purified, ("probs",))["probs"],
+        probs=contents.load(workdir.purified, ("probs",))["probs"],
         scores={
             name: float(scores[f"scores/{name}/accuracy"])
             for name in LABEL_SOURCES

@@ -17,7 +17,7 @@ from dmlp_jax.pipeline import corrected_labels, label_sources, summary
 from dmlp_jax.pipeline.run import Run
 from dmlp_jax.purifier import purify
 from dmlp_jax.purifier.config import PRESETS, Config
-from dmlp_jax.report import page
+from dmlp_jax.report import contents, page
 from dmlp_jax.retrain import label_variants, method
 from dmlp_jax.retrain import run as retraining
 from dmlp_jax.runtime import hosts
@@ -261,8 +261,8 @@ def _write_page(run: Run, result: dict[str, Any], curves: dict[str, list[float]]
         result,
         run.config,
         run.problem,
-        files.load_npz(workdir.purified),
-        files.load_npz(workdir.purifier),
+        contents.load(workdir.purified),
+        contents.load(workdir.purifier),
         curves,
         features=None if run.config.report.map == "none" else run.feature_problem().train_inputs,
         row_names=None if run.dataset.names is None else run.dataset.names[run.split["train_index"]],

@@ -19,7 +19,7 @@ from dmlp_jax.pipeline import corrected_labels
 from dmlp_jax.pipeline.label_sources import LABEL_SOURCES, flip_rate, labels_of
 from dmlp_jax.pipeline.workdir import Workdir
 from dmlp_jax.purifier import SOURCES, PurifyResult
-from dmlp_jax.report.contents import purifier_arrays
+from dmlp_jax.report import contents as report_contents
 from dmlp_jax.retrain import label_variants
 from dmlp_jax.storage import files
 from dmlp_jax.training.metrics import MetricsLog
@@ -28,10 +28,9 @@ PACKAGES = ("dmlp_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "n
 
 
 def save_purified(workdir: Workdir, result: PurifyResult) -> None:
-    """Writes purifier.npz (see `purifier_arrays`) and purified.npz (the labels)."""
-    files.save_npz(workdir.purifier, purifier_arrays(result))
-    names = ("probs", "labels", "confidence", "changed")
-    files.save_npz(workdir.purified, {name: getattr(result, name) for name in names})
+    """Writes purifier.npz and purified.npz, see `report/contents.py`."""
+    files.save_npz(workdir.purifier, report_contents.purifier_arrays(result))
+    files.save_npz(workdir.purified, report_contents.purified_arrays(result))
 
 
 def log_history(log: MetricsLog, result: PurifyResult, true_labels: np.ndarray | None) -> None:
@@ -54,7 +53,7 @@ def summarize(
     """
     if not workdir.is_complete("purify", config):
         raise UserError(f"{workdir.purified} is missing or not finished; run the stage purify first")
-    stored = files.load_npz(workdir.purifier)
+    stored = report_contents.load(workdir.purifier)
     scores = {
         name: {
             key.rsplit("/", 1)[1]: finite(value)
@@ -95,7 +94,7 @@ def summarize(
             else float(np.mean(labels_of(name, workdir, problem, soft=False) == problem.true_labels))
             for name in (*LABEL_SOURCES, *corrected_labels.of_run(method, results, workdir))
         },
-        "changed": float(np.mean(files.load_npz(workdir.purified)["changed"])),
+        "changed": float(np.mean(report_contents.load(workdir.purified)["changed"])),
         "held_out": {name: values["accuracy"] for name, values in scores.items()},
         "scores": scores,
         # Absent in workdirs of earlier versions.

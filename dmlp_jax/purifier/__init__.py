@@ -1,7 +1,40 @@
-"""The purifier: arrays in, arrays out. Imports numpy, jax and optax only."""
+"""The purifier: `purify` and everything below it.
+
+Imports numpy, jax and optax only; likely_clean.py also scipy.
+
+Rooms:
+
+    purify.py       the function for users; arguments.py checks, compiled.py and sharded.py run the program
+    program.py      the whole computation, one traced function: probes, a schedule, the choice
+    probes.py       the trivial baselines            choose.py   which labels are returned
+    posterior/      the default schedule             paper/      the paper's own, Eq. 4-9
+    rows/           how rows are scaled, cut into chunks, read from disk, dealt into folds
+    base/           numerics that both schedules use
+
+The default algorithm (`PurifyConfig()`), by the names of its functions:
+
+    probes = fit_probes(...)                              # probes.py: clean rows only, noisy labels, both
+    for each round of race.run:                           # candidates of different L2 strength race
+        run_round(...)                                    # em.py: one round, which is
+            predict_clean, fit_temperature                # calibration on held-out clean rows
+            leave_one_out_probs(model, rows)              # e_step.py: P, without the row's own label
+            bayes(P, likelihood_of_given(T, rows))        # e_step.py: Q ~ P T[:, given], the labels written
+            update(classifiers, ...)                      # m_step.py: Nesterov step towards Q; the next T
+    refine(fitted, ...)                                   # lda.py: averages with LDA where that helps
+    separate_classifier_errors(fitted, clean)             # S of the classifier, T' of the labels
+    choose(outcome, probes, ...)                          # purified, a probe's or the given labels
+
+Where the paper's equations are:
+
+    Eq. 4, 5   ridge regression in closed form            base/ridge.py: solve, inverse
+    Eq. 6      validation loss of a labelling             paper/ipc.py: validation_loss, moment_loss
+    Eq. 7      IPC: labels down its gradient              paper/epoch.py: _slice_step
+    Eq. 8      EAC: the classifier's loss                 paper/eac.py: classifier_loss
+    Eq. 9      EAC: the momentum write into the labels    paper/eac.py: write_labels; paper/epoch.py: write
+"""
 
 from dmlp_jax.purifier.base.errors import InputError
-from dmlp_jax.purifier.config import PurifyConfig
+from dmlp_jax.purifier.config import PaperConfig, PurifyConfig
 from dmlp_jax.purifier.probes import PROBES
 from dmlp_jax.purifier.purify import purify
 from dmlp_jax.purifier.result import SOURCES, PurifyResult
@@ -12,6 +45,7 @@ __all__ = [
     "SOURCES",
     "InputError",
     "LinearClassifier",
+    "PaperConfig",
     "PurifyConfig",
     "PurifyResult",
     "predict",

@@ -1,15 +1,28 @@
-"""Collects the arrays of purifier.npz: all results of `purify` except the labels."""
+"""Names the arrays of purified.npz (labels) and purifier.npz (all other results), and reads these files."""
+
+from pathlib import Path
 
 import numpy as np
 
+from dmlp_jax.errors import UserError
 from dmlp_jax.purifier import PurifyResult
+from dmlp_jax.storage import files
+
+# Of both files, raised when arrays are renamed or change their meaning. Files without one are of version 1.
+FORMAT_VERSION = 1
+
+
+def purified_arrays(result: PurifyResult) -> dict[str, np.ndarray]:
+    """The arrays of purified.npz: 'labels', 'probs', 'confidence', 'changed' and 'format_version'."""
+    names = ("labels", "probs", "confidence", "changed")
+    return {name: np.asarray(getattr(result, name)) for name in names} | _version()
 
 
 def purifier_arrays(result: PurifyResult) -> dict[str, np.ndarray]:
     """The arrays of purifier.npz, by names such as 'history/val_loss'.
 
-    'transition', and the fields 'history', 'scores', 'baselines', 'chosen', 'reliability' and 'classifier' of
-    `PurifyResult`.
+    'transition', 'format_version', and the fields 'history', 'scores', 'baselines', 'chosen', 'reliability'
+    and 'classifier' of `PurifyResult`.
     """
     nested = {
         "history": result.history,
@@ -20,4 +33,28 @@ def purifier_arrays(result: PurifyResult) -> dict[str, np.ndarray]:
         **{f"scores/{name}": scores for name, scores in result.scores.items()},
     }
     arrays = {f"{group}/{key}": value for group, values in nested.items() for key, value in values.items()}
-    return {**arrays, "transition": result.transition}
+    return {**arrays, "transition": result.transition} | _version()
+
+
+def load(path: Path, required: tuple[str, ...] = ()) -> dict[str, np.ndarray]:
+    """Reads purified.npz or purifier.npz, of this version or an earlier one.
+
+    Args:
+        path: the file.
+        required: names of arrays that must be present.
+
+    Raises:
+        UserError: the file is missing, damaged, lacks a required array, or was written by a later version.
+    """
+    arrays = files.load_npz(path, required)
+    version = int(arrays.get("format_version", 1))
+    if version > FORMAT_VERSION:
+        raise UserError(
+            f"{path} has format version {version}, but this dmlp_jax reads versions up to {FORMAT_VERSION}; "
+            "install the version of dmlp_jax that wrote it, or a later one"
+        )
+    return arrays
+
+
+def _version() -> dict[str, np.ndarray]:
+    return {"format_version": np.asarray(FORMAT_VERSION, np.int32)}

@@ -1,1 +1,14 @@
-"""Numerics that both schedules use: ridge regression, Nesterov steps, temperature, scores."""
+"""Numerics that both schedules use.
+
+The files:
+
+    ridge.py         Eq. 4-5: ridge regression in closed form
+    nesterov.py      preconditioned Nesterov steps of softmax regression
+    temperature.py   the temperature that calibrates held-out predictions
+    scores.py        held-out cross-entropy and accuracy, expected scores, the significance test
+    reliability.py   accuracy by bins of confidence
+    roots.py         bisection and Newton's method inside traced programs
+    pytrees.py       helpers for trees of arrays
+    settings.py      settings as frozen dataclasses that are pytrees
+    errors.py        InputError
+"""

@@ -76,17 +76,3 @@ def nesterov_step(
 def nesterov_move(state: NesterovState, weights: jax.Array, momentum: jax.Array | float) -> NesterovState:
     """The state at the new `weights`, with the lookahead that momentum carries past them."""
     return NesterovState(weights, weights + momentum * (weights - state.weights))
-
-
-def cross_entropy_gradient(
-    features: jax.Array, probs: jax.Array, targets: jax.Array, weight: jax.Array
-) -> jax.Array:
-    """Gradient of sum_i weight_i CE(targets_i, softmax(F_i W)) in W, [d, c], given its predictions.
-
-    Args:
-        features: [n, d].
-        probs: softmax(F W), [n, c].
-        targets: soft labels [n, c] with rows that sum to 1.
-        weight: row weights [n].
-    """
-    return matmul(features.T, weight[:, None] * (probs - targets))

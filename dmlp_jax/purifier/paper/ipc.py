@@ -67,18 +67,6 @@ def moment_loss(
 moment_gradient = jax.grad(moment_loss)
 
 
-def label_loss(
-    labels: jax.Array,
-    features: jax.Array,
-    weight: jax.Array,
-    inverse: jax.Array,
-    val: Validation,
-    entropy_weight: jax.Array | float,
-) -> jax.Array:
-    """`moment_loss` as a function of the labels [n, c], for features [n, d] and row weights [n]."""
-    return moment_loss(matmul(features.T, weight[:, None] * labels), inverse, val, entropy_weight)
-
-
 def to_simplex(labels: jax.Array, axis: int = -1) -> jax.Array:
     """Labels, classes along `axis`, clipped at 0 and scaled to sum to 1; uniform where nothing is left."""
     clipped = jnp.maximum(labels, 0.0)

@@ -1,1 +1,9 @@
-"""How rows are held: scaled, cut into chunks, read from disk, dealt into folds."""
+"""How rows are held and read.
+
+The files:
+
+    scaling.py     centred rows of one length, and the linear head that carries this scaling
+    chunks.py      training rows in chunks, with sums and maps over them
+    disk.py        features on disk, read chunk by chunk from inside a compiled program
+    clean_set.py   clean rows in folds, and predictions for them by classifiers that did not train on them
+"""

@@ -4,6 +4,7 @@ import numpy as np
 
 from dmlp_jax.purifier.base import nesterov, ridge
 from dmlp_jax.purifier.posterior import leave_one_out
+from tests.purifier.helpers import cross_entropy_gradient
 
 
 def test_response_is_the_optimisers_own():
@@ -89,7 +90,7 @@ def test_it_predicts_what_leaving_a_row_out_does():
         def body(step, carry):
             state, response = carry
             probs = jax.nn.softmax(features @ state.lookahead)
-            gradient = nesterov.cross_entropy_gradient(features, probs, targets, weight)
+            gradient = cross_entropy_gradient(features, probs, targets, weight)
             squares = jnp.sum(weight * jnp.sum((probs - targets) ** 2, axis=1))
             information = leave_one_out.fisher_information(squares, jnp.sum(weight), 3)
             return (
