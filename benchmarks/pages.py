@@ -16,6 +16,8 @@ made. These settings may follow the file's name, in any order and over several l
 - `rows: column = x | y`, the rows with one of these values in that column; several `rows` must all hold;
 - `table: 2`, one table of a file that has several, counted from 1;
 - `text: yes`, also the file's text before the table and, if it is the last table, after it.
+
+Comments use the names of the result file; the probes are shown by what they were trained on.
 """
 
 import argparse
@@ -29,6 +31,12 @@ from typing import Any, NamedTuple
 REPOSITORY = Path(__file__).resolve().parents[1]
 RESULTS = REPOSITORY / "benchmarks" / "results"
 SETTINGS = ("columns", "without", "rows", "table", "text")
+# What pages show for names of columns and rows that only the code explains.
+SHOWN = {
+    "val only probe": "probe trained on the clean rows only",
+    "noisy probe": "probe trained on the noisy labels",
+    "noisy plus val probe": "probe trained on both",
+}
 
 _REGION = re.compile(
     r"<!-- results: (?P<marker>(?:(?!-->).)*?) -->\n(?:(?!<!-- results:).)*?<!-- end of results -->",
@@ -153,7 +161,8 @@ def _selected(table: Table, settings: dict[str, list[str]]) -> str:
         left_out = _places(header, _names(settings["without"][0])) if "without" in settings else []
         kept = [place for place in range(len(header)) if place not in left_out]
     lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(line[place] for place in kept) + " |" for line in lines)
+    cells = ([SHOWN.get(line[place], line[place]) for place in kept] for line in lines)
+    return "\n".join("| " + " | ".join(line) + " |" for line in cells)
 
 
 def _places(header: list[str], names: list[str]) -> list[int]:

@@ -9,6 +9,7 @@ from dmlp_jax import PurifyConfig
 from dmlp_jax.config import cifar_config, default_config, flatten
 from dmlp_jax.errors import UserError, nearest
 from dmlp_jax.pipeline import pipeline, stages
+from dmlp_jax.purifier.config import PRESETS
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.py"))
 
@@ -45,8 +46,17 @@ def test_default_is_digits_sym80():
 
 
 def test_purify_settings_are_the_fields_of_purify_config():
-    fields = {field.name for field in dataclasses.fields(PurifyConfig)}
-    assert set(default_config().purify) == fields
+    fields = {field.name for preset in PRESETS.values() for field in dataclasses.fields(preset)}
+    assert set(default_config().purify) == fields | {"preset"}
+
+
+def test_a_setting_that_the_preset_does_not_read_is_refused():
+    config = default_config()
+    config.purify.eac = False
+    with pytest.raises(UserError, match=r"purify\.eac is False, but purify\.preset=default does not read it"):
+        stages.purify_config(config.purify)
+    config.purify.preset = "paper"
+    assert stages.purify_config(config.purify) == PurifyConfig.paper(eac=False)
 
 
 def test_presets_and_overrides_reach_the_purifier():

@@ -65,9 +65,9 @@ def test_names_that_only_look_like_numbers_stay_names():
         (np.array(["a", float("nan")], object), ["labels[1]", "missing"]),
         (np.array(["a", pandas.NA], object), ["labels[1]", "missing"]),
         (np.array([0, 1, np.nan]), ["labels[2]", "missing"]),
-        (np.array([0, 0.5]), ["labels[1]", "0.5", "regression"]),
+        (np.array([0, 0.5]), ["labels[1]", "0.5", "Regression"]),
         (np.array([0, np.inf]), ["labels[1]", "inf"]),
-        (np.array(["0.5", "1.25"]), ["labels[0]", "0.5", "regression"]),
+        (np.array(["0.5", "1.25"]), ["labels[0]", "0.5", "Regression"]),
         (np.array([3, -1, -1]), ["labels[1]", "-1", "2 such rows"]),
         (np.array([["a"], ["b"]]), ["labels", "(2, 1)"]),
         (np.array([], str), ["labels", "(0,)"]),
@@ -77,8 +77,8 @@ def test_names_that_only_look_like_numbers_stay_names():
         (np.array([0, 2**63], np.uint64), ["labels[1]", str(2**63), "largest class"]),
         (np.array([0, 2**70], object), ["labels[1]", str(2**70), "largest class"]),
         (np.array([0.0, 2.0**63]), ["labels[1]", "largest class"]),
-        (np.array([0, 0.5, 2**70], object), ["labels[1]", "0.5", "regression"]),
-        (np.array([0, float("inf"), 2**70], object), ["labels[1]", "inf", "regression"]),
+        (np.array([0, 0.5, 2**70], object), ["labels[1]", "0.5", "Regression"]),
+        (np.array([0, float("inf"), 2**70], object), ["labels[1]", "inf", "Regression"]),
     ],
 )
 def test_labels_that_are_none(labels, words):

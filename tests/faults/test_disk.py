@@ -171,9 +171,8 @@ def undisturbed(tmp_path_factory):
     return config, arrays_of(root / "w")
 
 
-@pytest.mark.parametrize(
-    "after", [4, *(pytest.param(k, marks=pytest.mark.slow) for k in range(13) if k != 4)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("after", range(13))
 def test_a_run_on_a_disk_that_fills_up_goes_on_when_there_is_space(undisturbed, tmp_path, monkeypatch, after):
     config, expected = undisturbed
     with monkeypatch.context() as patch:

@@ -79,6 +79,7 @@ def test_labels_of_any_kind(fitted, names):
     assert other.score(VAL_FEATURES, [names[label] for label in VAL_LABELS]) > 0.9
 
 
+@pytest.mark.slow
 def test_without_a_clean_set_a_share_of_every_class_is_held_out():
     purifier = LabelPurifier(random_state=0)
     given = make_blobs(0, noise=0.2)[1]

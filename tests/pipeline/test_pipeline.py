@@ -240,6 +240,7 @@ def test_workdirs_from_before_the_checksums_go_on(copy, capsys):
     assert capsys.readouterr().out.count("done before") == 4
 
 
+@pytest.mark.slow
 def test_method_without_given_labels_trains_one_network_and_says_so(copy, capsys):
     """Whatever retrain.labels names; the arms of other methods stay."""
     config = tiny_config(**{"retrain.method": "mean_teacher", "retrain.select_share": 0.0})

@@ -96,6 +96,7 @@ def test_the_oldest_program_is_forgotten(own_programs):
     assert kept() is not None
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_forgotten_program_takes_no_memory_maps(blobs, own_programs):
     def maps():

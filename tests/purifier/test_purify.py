@@ -135,9 +135,8 @@ def test_vmap_over_numbers_in_the_config(blobs):
     assert np.abs(both[0] - both[1]).max() > 0.01
 
 
-@pytest.mark.parametrize(
-    "decays", [(0.1, 300.0), (300.0, 0.1), pytest.param((30.0, 1.0, 0.1), marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("decays", [(0.1, 300.0), (300.0, 0.1), (30.0, 1.0, 0.1)])
 def test_the_candidate_that_does_best_on_held_out_rows_goes_on(blobs, decays):
     features, given, val, _ = blobs
 

@@ -158,11 +158,11 @@ def test_ours_stand_beside_the_papers():
         {"best": 92.0, "last": 89.0, "labels": 93.0, "epochs": 7},
     ]
     found = {"EAC alone/cifar10_sym80/paper": results}
-    rows = show.lines(table, every, found, {"IPC alone/cifar10_sym80/default": "no data"})
+    rows = show.lines(table, every, found, {"IPC alone/cifar10_sym80/paper": "no data"})
     by_key = {row[:4]: row[4:] for row in rows}
     best = by_key["EAC alone", "cifar10_sym80", "paper", "best"]
     assert best == ("91.1", "91.0", "-0.1", "2", "1.4", "92.0", "7")
-    assert by_key["IPC alone", "cifar10_sym80", "default", "last"][1] == "failed"
+    assert by_key["IPC alone", "cifar10_sym80", "paper", "last"][1] == "failed"
     assert by_key["IPC and EAC", "cifar10_sym80", "default", "last"][1] == "not run"
     assert {row[:3] for row in show.only(rows, every[:1])} == {("EAC alone", "cifar10_sym80", "paper")}
     digits = show.lines(table, every, found, {}, stand_in=True)

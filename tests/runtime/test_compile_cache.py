@@ -29,7 +29,7 @@ PROGRAM = """
 import sys
 from collections import Counter
 import jax, jax.numpy as jnp
-from dmlp_jax.training import compile_cache
+from dmlp_jax.runtime import compile_cache
 events = Counter()
 jax.monitoring.register_event_listener(lambda event, **_: events.update([event.rsplit("/")[-1]]))
 with compile_cache.kept_in(sys.argv[1]):

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dmlp_jax.purifier.rows import chunks
+from dmlp_jax.purifier.rows import chunks, clean_set
 from dmlp_jax.purifier.rows import clean_set as clean_lib
 
 M, D, C, K = 53, 6, 4, 3
@@ -71,3 +71,28 @@ def test_padding_is_in_no_fold_s_rows(problem):
     np.testing.assert_array_equal(clean.chunks.features.reshape(-1, D)[:M], features)
     np.testing.assert_array_equal(clean.chunks.masks.reshape(-1, K + 1)[M:], 0)
     np.testing.assert_array_equal(clean.chunks.labels.reshape(-1)[:M], labels)
+
+
+@pytest.mark.parametrize(("rows", "classes", "folds"), [(30, 10, 3), (31, 4, 3), (7, 7, 3), (100, 3, 5)])
+def test_folds_are_even_and_stratified(rows, classes, folds):
+    labels = jnp.asarray(np.random.default_rng(0).permutation(np.arange(rows) % classes))
+    found = np.asarray(clean_set.stratified_folds(jax.random.key(0), labels, folds))
+    sizes = np.bincount(found, minlength=folds)
+    assert sizes.max() - sizes.min() <= 1
+    for label in range(classes):
+        per_fold = np.bincount(found[np.asarray(labels) == label], minlength=folds)
+        assert per_fold.max() - per_fold.min() <= 1
+
+
+def test_folds_depend_on_the_key_only():
+    labels = jnp.arange(30) % 3
+    first, again, other = (clean_set.stratified_folds(jax.random.key(k), labels, 3) for k in (0, 0, 1))
+    np.testing.assert_array_equal(first, again)
+    assert np.any(first != other)
+
+
+def test_masks_leave_their_fold_out():
+    folds = jnp.asarray([0, 1, 2, 0])
+    np.testing.assert_array_equal(
+        clean_set.train_masks(folds, 3), [[0, 1, 1, 0], [1, 0, 1, 1], [1, 1, 0, 1], [1, 1, 1, 1]]
+    )
