@@ -19,7 +19,7 @@ from ml_collections import ConfigDict
 
 from dmlp_jax.config import apply_recipe, default_config
 from dmlp_jax.data import datasets, splits
-from dmlp_jax.pipeline import pipeline
+from dmlp_jax.pipeline import check_settings, pipeline
 from dmlp_jax.retrain.run import retrain
 from dmlp_jax.training.metrics import MetricsLog
 from dmlp_jax.training.session import Session
@@ -86,7 +86,7 @@ def supervised(config: ConfigDict, root: Path) -> dict[str, float]:
     config.retrain.method = "naive"
     dataset = datasets.load(config.data, config.seed)
     problem = splits.make_problem(dataset, splits.load_split(root / "split.npz"))
-    config = pipeline.resolve(apply_recipe(config), problem.val_inputs.shape[1:])
+    config = check_settings.resolve(apply_recipe(config), problem.val_inputs.shape[1:])
     size = len(problem.val_labels)
     batch = min(size, 32)
     epochs = -(-STEPS // (size // batch))

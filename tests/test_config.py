@@ -8,7 +8,7 @@ import pytest
 from dmlp_jax import PurifyConfig
 from dmlp_jax.config import cifar_config, default_config, flatten
 from dmlp_jax.errors import UserError, nearest
-from dmlp_jax.pipeline import pipeline, stages
+from dmlp_jax.pipeline import check_settings, stages
 from dmlp_jax.purifier.config import PRESETS
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.py"))
@@ -26,7 +26,7 @@ def test_every_config_is_complete_and_possible(path):
     config = load(path)
     assert config.name == path.stem
     assert [key for key, _ in flatten(config)] == [key for key, _ in flatten(default_config())]
-    pipeline.check(config)
+    check_settings.check(config)
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
@@ -103,7 +103,7 @@ def test_mistakes_are_found_before_anything_runs(key, value, words):
     with config.unlocked():
         config.update_from_flattened_dict({key: value})
     with pytest.raises((UserError, ValueError), match=words):
-        pipeline.check(config)
+        check_settings.check(config)
 
 
 def test_nearest_name_is_offered():

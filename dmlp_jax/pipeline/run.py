@@ -24,7 +24,7 @@ class Run:
     """A configuration with its workdir and data; keys, rows and features are made once for all stages.
 
     Args:
-        config: the resolved configuration, see `pipeline.resolve`.
+        config: the resolved configuration, see `check_settings.resolve`.
         workdir: the run's folder.
         dataset: the data set.
         log: log of the metrics.

@@ -12,7 +12,7 @@ from dmlp_jax.config import apply_recipe
 from dmlp_jax.contrastive.probe import linear_probe
 from dmlp_jax.data import datasets
 from dmlp_jax.errors import UserError
-from dmlp_jax.pipeline import pipeline
+from dmlp_jax.pipeline import check_settings, pipeline
 from dmlp_jax.pipeline.workdir import Workdir
 from dmlp_jax.reproduce import cells
 from dmlp_jax.reproduce.budgets import Budget
@@ -113,7 +113,7 @@ def share_encoder(config: ConfigDict, place: Path, workdir: Path, stop: Callable
     alone.noise.update(name="none", rate=0.0)
     alone.val.update(size=30 if config.data.name == "digits" else 1000, share=1.0)
     pipeline.run(alone, place, stop)
-    resolved = pipeline.resolve(
+    resolved = check_settings.resolve(
         apply_recipe(config), datasets.load(config.data, config.seed).inputs.shape[1:]
     )
     target = Workdir(workdir)

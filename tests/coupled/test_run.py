@@ -7,7 +7,7 @@ import pytest
 from dmlp_jax.config import apply_recipe, default_config
 from dmlp_jax.coupled import meta_set
 from dmlp_jax.errors import UserError
-from dmlp_jax.pipeline import pipeline
+from dmlp_jax.pipeline import check_settings
 from dmlp_jax.retrain import method, recipes
 from dmlp_jax.retrain.method import Task
 from dmlp_jax.storage import files
@@ -88,7 +88,7 @@ def test_no_num_clean_are_refused(name):
     config = default_config()
     config.retrain.update(method=name, with_val=False)
     with pytest.raises(UserError, match=r"retrain\.with_val is False"):
-        pipeline.check(config)
+        check_settings.check(config)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -109,5 +109,5 @@ def test_small_recipes_of_coupled_methods_pass_the_check():
     for name in NAMES:
         config = default_config()
         config.retrain.method = name
-        assert "retrain" in pipeline.check(config)
+        assert "retrain" in check_settings.check(config).stages
         assert set(recipes.small()[name]) == set(recipes.cifar(10, False)[name])

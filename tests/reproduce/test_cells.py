@@ -6,7 +6,7 @@ import json
 import pytest
 
 from dmlp_jax.config import apply_recipe
-from dmlp_jax.pipeline import pipeline
+from dmlp_jax.pipeline import check_settings
 from dmlp_jax.pipeline.stage_settings import relevant_settings
 from dmlp_jax.reproduce import budgets, cells, published, runner, show
 from dmlp_jax.reproduce.table_rows import ROWS
@@ -45,7 +45,7 @@ def test_every_cell_has_a_configuration_that_the_pipeline_accepts(budget):
         config = cells.config_of(cell, 1, budgets.get(budget), {"cifar10": "here"})
         settings = json.dumps(config.to_dict(), sort_keys=True, default=str)
         if settings not in seen:
-            assert pipeline.check(config)
+            assert check_settings.check(config)
         seen[settings] = cell
         if cell.column.startswith("cifar10_") and budget != "smoke":
             assert config.data.dir == "here"

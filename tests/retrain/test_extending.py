@@ -10,7 +10,7 @@ import pytest
 
 from dmlp_jax.config import apply_recipe
 from dmlp_jax.data.types import Problem
-from dmlp_jax.pipeline import pipeline
+from dmlp_jax.pipeline import check_settings
 from dmlp_jax.retrain import method
 from dmlp_jax.training.dispatch import Batch
 from tests.conftest import make_blobs
@@ -37,7 +37,7 @@ def example(tmp_path):
 
 def test_example_is_accepted_and_learns(example, tmp_path):
     config = example.get_config()
-    assert "retrain" in pipeline.check(config)
+    assert "retrain" in check_settings.check(config).stages
     settings = apply_recipe(config).retrain
     assert settings.smoothing == 0.1
     settings.update(model="linear", augment="none", epochs=5, batch_size=50, lr=0.05)

@@ -7,7 +7,7 @@ import pytest
 from dmlp_jax.config import apply_recipe, cifar_config, default_config
 from dmlp_jax.data.types import Problem
 from dmlp_jax.errors import UserError
-from dmlp_jax.pipeline import pipeline
+from dmlp_jax.pipeline import check_settings
 from dmlp_jax.retrain import label_variants, method
 from dmlp_jax.retrain.method import TrainingSet
 from dmlp_jax.training import loop
@@ -85,16 +85,16 @@ def test_given_labels_change_nothing_bit_for_bit(name, tmp_path, monkeypatch):
 def test_data_that_do_not_fit_are_refused_before_anything_runs(name, tmp_path):
     config = default_config()
     config.retrain.method = name
-    assert "retrain" in pipeline.check(config)
+    assert "retrain" in check_settings.check(config).stages
     config.retrain.with_val = False
     with pytest.raises(UserError, match=r"clean rows alone, but retrain\.with_val is False; set it to True"):
-        pipeline.check(config)
+        check_settings.check(config)
     with pytest.raises(UserError, match=r"retrain\.with_val"):
         run(problem_of(3), tmp_path, settings_of(name, with_val=False))
     config.retrain.with_val = True
     config.data.name, config.stages = "npz", "purify,retrain,report"
     with pytest.raises(UserError, match="random views of images, but the inputs are features"):
-        pipeline.check(config)
+        check_settings.check(config)
     features = problem_of(3)._replace(train_inputs=np.ones((160, 5), np.float32))
     with pytest.raises(UserError, match="random views of images"):
         run(features, tmp_path, settings_of(name))
@@ -127,7 +127,7 @@ def test_recipe_for_cifar_can_be_run_as_it_stands(name):
     """Wide ResNet, RandAugment and bfloat16 together: the step is traced, nothing is computed."""
     config = cifar_config("cifar10")
     config.retrain.method = name
-    pipeline.check(config)
+    check_settings.check(config)
     settings = apply_recipe(config).retrain
     rng, size = np.random.default_rng(0), settings.batch_size
     inputs = rng.integers(256, size=(size * 8, 32, 32, 3)).astype(np.uint8)
