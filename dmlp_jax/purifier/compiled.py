@@ -43,9 +43,9 @@ def _kinds(arguments: Any) -> tuple[Any, tuple]:
     return structure, tuple((leaf.shape, leaf.dtype) for leaf in leaves)
 
 
-# Most programs in each of the two caches, for features in memory and on disk. Arguments of other shapes, types
-# or static settings need another program. JAX would keep them all; compiled for a CPU, one takes a thousand
-# memory maps, of which Linux allows a process 65,530.
+# Most programs in each of the two caches, for features in memory and on disk. Arguments of other shapes,
+# types or static settings need another program. JAX would keep them all; compiled for a CPU, one takes a
+# thousand memory maps, of which Linux allows a process 65,530.
 PROGRAMS = 16
 
 

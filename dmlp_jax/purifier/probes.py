@@ -115,7 +115,7 @@ def ridge_probes(
         return jax.vmap(of_member)(gram_val[:members], moment_val[:members], count_val[:members])
 
     def probe(setting):
-        # Clean rows are taken to be like training rows, so they make the Gram matrix 1 + share times as large.
+        # Clean rows are taken to be like training rows: they make the Gram matrix 1 + share times as large.
         response = 1.0 / ((1.0 + shares[setting]) * spectrum + penalties[setting] * unit)
         return _probe(fit(setting, len(clean.masks)), at(found, setting), response, clean)
 

@@ -83,8 +83,8 @@ class PurifyResult(NamedTuple):
             'candidate' and 'step', from 1 (in the paper preset candidate 0 at the last step), and 'refits',
             how many times the classifier was averaged with linear discriminant analysis after that step, see
             `posterior/lda.py`. 'single_row_classes' is how many classes have one clean row only. Their
-            held-out scores come from classifiers that saw no clean row of that class: with many such classes the
-            scores, and the choices by them, are too low.
+            held-out scores come from classifiers that saw no clean row of that class: with many such classes
+            the scores, and the choices by them, are too low.
     """
 
     labels: jax.Array

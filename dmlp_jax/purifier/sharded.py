@@ -65,7 +65,7 @@ def run(where: Placement, features: jax.Array, inputs: Inputs, num_classes: int)
 
 
 def place(where: Placement, inputs: Inputs) -> Inputs:
-    """Spreads labels and weights like the features and copies the rest to all devices; the key as its data."""
+    """Spreads labels and weights like the features and copies the rest to all devices; the key as data."""
 
     def put(spec, value):
         return jax.tree.map(partial(_place, NamedSharding(where.mesh, spec)), value)

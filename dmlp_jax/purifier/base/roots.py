@@ -34,7 +34,7 @@ def falling_root(
     tolerance: float = 1e-6,
     steps: int = 30,
 ) -> jax.Array:
-    """Finds the root of a falling function, a scalar, by Newton's method; bisects where that leaves the bracket.
+    """Finds the root of a falling function, a scalar, by Newton's method, with bisection as its fallback.
 
     Args:
         function: value and derivative at a scalar.

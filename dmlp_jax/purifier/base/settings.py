@@ -66,7 +66,7 @@ def is_traced(value: Any) -> bool:
 
 
 def check_positive(config: Any, *fields: str, zero: bool = False) -> None:
-    """Refuses numbers that are not positive, with `zero` negative ones only; traced values are not checked."""
+    """Refuses numbers that are not positive, with `zero` only negative ones; traced values go unchecked."""
     for name in fields:
         for value in jax.tree.leaves(getattr(config, name)):
             if is_traced(value):

@@ -129,8 +129,8 @@ def visit(
         rows: further arrays over the training rows, [n, ...], or None.
 
     Returns:
-        The first results, arrays [q * b, ...], padding included, on the device of their features; and the sums
-        over all rows of all devices.
+        The first results, arrays [q * b, ...], padding included, on the device of their features; and the
+        sums over all rows of all devices.
     """
     extra = jax.tree.map(lambda leaf: into_chunks(leaf, train.weight.shape[1]), rows)
     kept, total = _scan(

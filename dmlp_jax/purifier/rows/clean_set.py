@@ -168,6 +168,6 @@ def stratified_folds(key: jax.Array, labels: jax.Array, num_folds: int) -> jax.A
 
 
 def train_masks(folds: jax.Array, num_folds: int) -> jax.Array:
-    """Weights [num_folds + 1, m] of the clean rows: row k leaves fold k out, the last keeps every clean row."""
+    """Weights [num_folds + 1, m] of the clean rows: line k leaves fold k out, the last keeps every row."""
     kept = folds[None, :] != jnp.arange(num_folds + 1)[:, None]
     return kept.astype(jnp.float32)

@@ -25,7 +25,7 @@ class LinearClassifier(NamedTuple):
 
 
 def normalize_rows(features: jax.Array, mean: jax.Array, scale: jax.Array | float) -> jax.Array:
-    """Subtracts `mean` from features [n, d] and scales rows to length `scale`; a row equal to the mean stays 0.
+    """Subtracts `mean` from features [n, d] and scales rows to length `scale`; a row at the mean stays 0.
 
     Scale 0 leaves every row at its own length.
     """
