@@ -1,14 +1,16 @@
-"""The purifier: `purify` and everything below it.
+"""Repairs wrong training labels with a small clean set: `purify` and everything below it.
 
 Imports numpy, jax and optax only; likely_clean.py also scipy.
 
-Rooms:
+Files and folders:
 
     purify.py       the function for users; arguments.py checks, compiled.py and sharded.py run the program
+    checks.py       checks of arrays                 config.py   settings of both schedules
     program.py      the whole computation, one traced function: probes, a schedule, the choice
     probes.py       the trivial baselines            choose.py   which labels are returned
+    result.py       `PurifyResult`                   likely_clean.py  draws a clean set from noisy rows
     posterior/      the default schedule             paper/      the paper's own, Eq. 4-9
-    rows/           how rows are scaled, cut into chunks, read from disk, dealt into folds
+    rows/           how rows are scaled, cut into chunks, read from disk, split into folds
     base/           numerics that both schedules use
 
 The default algorithm (`PurifyConfig()`), by the names of its functions:

@@ -15,7 +15,7 @@ from dmlp_jax.purifier.rows import disk
 
 
 def _as_float32(value: Any) -> ArrayLike:
-    """A number of a configuration in float32, on the device or on the host as it was."""
+    """Converts a number of a configuration to float32; it stays on the device or on the host."""
     return value.astype(jnp.float32) if isinstance(value, jax.Array) else np.float32(value)
 
 
@@ -29,15 +29,16 @@ def check(
     config: Config,
     key: jax.Array,
 ) -> tuple[Any, Inputs, int]:
-    """Checks the arguments of `purify`.
+    """Checks the arguments of `purify`, all of which are explained there.
 
     Returns:
-        The features as `program.run` takes them, the other arguments, and the number of classes.
+        The features [n, d] (in memory, on disk or spread over devices), the other arguments, and the number
+        of classes.
 
     Raises:
         InputError: an argument is malformed.
     """
-    # Values of concrete arrays can be looked at even while a caller's jit traces around them.
+    # Concrete arrays have values to check even inside a caller's jit.
     with jax.ensure_compile_time_eval():
         check_config(config)
         key = checks.check_key(key)
@@ -70,14 +71,14 @@ def check(
             )
         if sample_weight is not None:
             sample_weight = checks.check_weight("sample_weight", sample_weight, matrix.shape[0])
-    # Numbers of one type, so that a new value is never a new program.
+    # All numbers are float32, so that a new value never compiles a new program.
     config = jax.tree.map(_as_float32, config)
     inputs = Inputs(labels, sample_weight, val_features, val_labels, val_given_labels, config, key)
     return matrix, inputs, num_classes
 
 
 def _check_training_features(features: ArrayLike, config: Config) -> Any:
-    """Features as an array, or as they are where they lie on disk."""
+    """Checks the features of the training rows [n, d]; those on disk are returned without loading them."""
     on_disk = disk.is_on_disk(features)
     features = sharded.off_a_mesh_of_one(checks.check_features("features", features))
     where = "on disk" if on_disk else "spread over devices" if sharded.placement(features) else None
@@ -90,7 +91,7 @@ def _check_training_features(features: ArrayLike, config: Config) -> Any:
 
 
 def _unpack(val: Any) -> tuple[Any, Any]:
-    """Features and labels of the clean rows."""
+    """Splits `val` into features and labels of the clean rows."""
     if not isinstance(val, (tuple, list)) or len(val) != 2:
         raise InputError(
             f"val must be a pair (val_features, val_labels), got {type(val).__name__}; pass the clean rows' "

@@ -1,7 +1,8 @@
-"""Checks of the arrays that `purify` is given: which one, what is wrong, where, and how to mend it.
+"""Checks the arrays that are passed to `purify`.
 
-Shapes and types are checked always. Values are checked where they are concrete; under `jax.jit` or
-`jax.vmap` they are not known and the checks are skipped.
+An error names the array, what is wrong, where, and how to mend it. Shapes and types are always checked.
+Values are checked where they are concrete; under `jax.jit` or `jax.vmap` they are not known, and these checks
+are skipped.
 """
 
 from typing import Any
@@ -20,7 +21,7 @@ def is_traced(*arrays: Any) -> bool:
 
 
 def check_features(name: str, features: Any) -> Any:
-    """Features as an array of numbers [n, d], or as they are where on disk; finite, where concrete."""
+    """Checks features [n, d]: real numbers, finite where concrete. Those on disk are returned as they are."""
     array = features if is_on_disk(features) else _array(name, features)
     if len(array.shape) != 2 or 0 in array.shape:
         raise InputError(
@@ -35,7 +36,7 @@ def check_features(name: str, features: Any) -> Any:
 
 
 def _check_finite(name: str, array: Any) -> None:
-    """A block of rows at a time: the answer for a matrix on disk must not take its size in memory."""
+    """Checks features [n, d] block by block, so that a matrix on disk is never loaded whole."""
     xp: Any = np
     step = max(1, 2**24 // array.shape[1])
     if isinstance(array, jax.Array):
@@ -61,14 +62,14 @@ def _check_finite(name: str, array: Any) -> None:
 
 
 def check_classes(name: str, labels: Any, rows: int, num_classes: int | None, example: str) -> jax.Array:
-    """Labels as class indices [rows], in range where concrete; distributions are refused.
+    """Checks class indices [rows], in range where concrete; distributions are refused.
 
     Args:
-        name: of the argument.
-        labels: what was given.
-        rows: how many there must be.
+        name: of the argument, for the message.
+        labels: the argument, array-like.
+        rows: expected number of rows.
         num_classes: c, or None where it is not known yet.
-        example: what to write instead of distributions.
+        example: end of the message, what to pass instead of distributions.
     """
     array = check_labels(name, labels, rows, num_classes)
     if array.ndim != 1:
@@ -77,7 +78,7 @@ def check_classes(name: str, labels: Any, rows: int, num_classes: int | None, ex
 
 
 def check_labels(name: str, labels: Any, rows: int, num_classes: int | None) -> jax.Array:
-    """Labels as class indices [rows], or as distributions [rows, c] where 2-d; in range, where concrete."""
+    """Checks labels: class indices [rows], or distributions [rows, c] where 2-d; in range where concrete."""
     array = _array(name, labels)
     if array.ndim == 2:
         return _check_distributions(name, array, rows, num_classes)
@@ -97,7 +98,7 @@ def check_labels(name: str, labels: Any, rows: int, num_classes: int | None) -> 
 
 
 def check_num_classes(num_classes: int | None, *labels: Any) -> int:
-    """The number of classes: as given, or the largest index plus one, or the width of distributions."""
+    """Number of classes: the one given, else the width of distributions, else the largest index plus one."""
     if num_classes is None:
         widths = [array.shape[1] for array in labels if array.ndim == 2]
         if widths:
@@ -121,13 +122,13 @@ def check_num_classes(num_classes: int | None, *labels: Any) -> int:
 
 
 def check_every_class(name: str, labels: jax.Array, num_classes: int) -> None:
-    """Every class has a row among concrete class indices."""
+    """Checks that every class has a row among class indices [m], where these are concrete."""
     if is_traced(labels):
         return
     present = np.unique(np.asarray(labels))
     count = num_classes - len(present)
     if count:
-        # Among so many classes ten are absent, if as many are. A mistaken label may be a huge number.
+        # Enough classes to find the first ten absent ones; a mistaken label may make `num_classes` huge.
         first = np.setdiff1d(np.arange(min(num_classes, len(present) + 10)), present)[:10]
         shown = ", ".join(map(str, first)) + (", ..." if count > 10 else "")
         from_one = "; classes count from 0, so subtract 1 if yours count from 1" if shown == "0" else ""
@@ -138,7 +139,7 @@ def check_every_class(name: str, labels: jax.Array, num_classes: int) -> None:
 
 
 def check_width(name: str, features: jax.Array, other: str, reference: jax.Array) -> None:
-    """Two feature matrices have the same number of columns."""
+    """Checks that two feature matrices have the same number of columns."""
     if features.shape[1] != reference.shape[1]:
         raise InputError(
             f"{name} has {features.shape[1]} columns but {other} has {reference.shape[1]}; both must come "
@@ -147,7 +148,7 @@ def check_width(name: str, features: jax.Array, other: str, reference: jax.Array
 
 
 def check_weight(name: str, weight: Any, rows: int) -> jax.Array:
-    """Row weights [rows], not negative and not all zero, where concrete."""
+    """Checks row weights [rows]: where concrete, finite, not negative and not all zero."""
     array = _array(name, weight)
     if array.ndim != 1:
         raise InputError(
@@ -173,10 +174,10 @@ def check_weight(name: str, weight: Any, rows: int) -> jax.Array:
 
 
 def check_key(key: Any) -> jax.Array:
-    """One typed PRNG key, of shape (); a `jax.random.PRNGKey` [2] becomes one.
+    """Returns one typed PRNG key of shape (); a `jax.random.PRNGKey` [2] is converted.
 
     Raises:
-        InputError: it is no key, or several.
+        InputError: the argument is not a key, or several keys.
     """
     if isinstance(key, jax.Array) and key.dtype == jnp.uint32 and key.shape == (2,):
         key = jax.random.wrap_key_data(key, impl="threefry2x32")
@@ -215,7 +216,7 @@ def _check_rows(name: str, array: jax.Array, rows: int) -> None:
 
 
 def _first_fraction(name: str, array: jax.Array) -> str:
-    """Which label is no whole number, ' (labels[4] is nan)'; empty where all are, or nothing is known."""
+    """Names the first label that is no whole number, ' (labels[4] is nan)'; empty if none is known."""
     if is_traced(array) or not jnp.issubdtype(array.dtype, jnp.floating):
         return ""
     values = np.asarray(array, np.float64)
@@ -224,7 +225,7 @@ def _first_fraction(name: str, array: jax.Array) -> str:
 
 
 def check_range(name: str, array: jax.Array, num_classes: int | None) -> None:
-    """Class indices are not negative and, where the number of classes is known, below it; where concrete."""
+    """Checks that class indices, where concrete, are at least 0 and below the number of classes if known."""
     if is_traced(array):
         return
     bad = array < 0

@@ -1,4 +1,4 @@
-"""Chooses the final labels: purified, a probe's, or the given ones, by held-out clean accuracy."""
+"""Chooses the final labels (purified, a probe's or the given ones) by accuracy on held-out clean rows."""
 
 from typing import NamedTuple
 
@@ -18,17 +18,17 @@ from dmlp_jax.purifier.rows.scaling import LinearClassifier
 
 
 class Choice(NamedTuple):
-    """The final labels and what is known of them.
+    """The final labels, their classifier and their scores.
 
     Attributes:
         probs: distributions over the classes of the training rows, padding included, [rows, c].
         guesses: most probable classes according to each of `PROBES`, [rows, 3] int32.
-        counts: soft counts of `probs` against given labels, by weight, [c, c].
-        confidence: sum over rows of their largest probability, by weight, scalar.
+        counts: weighted soft counts of `probs` against given labels, [c, c].
+        confidence: weighted sum over rows of their largest probability, scalar.
         classifier: linear head for raw features.
-        score: of the labels on held-out clean rows, see `PurifyResult.scores`.
-        reliability: of their confidence there, see `PurifyResult.reliability`.
-        source: which labels they are, an index of `SOURCES`, int32.
+        score: score of the labels on held-out clean rows, see `PurifyResult.scores`.
+        reliability: reliability of their confidence there, see `PurifyResult.reliability`.
+        source: where the labels come from, an index of `SOURCES`, int32.
     """
 
     probs: jax.Array
@@ -53,11 +53,11 @@ def choose(
     """Compares purified labels with the trivial baselines on held-out clean rows, and takes the better ones.
 
     Args:
-        outcome: of a schedule.
+        outcome: the result of a schedule.
         train: the training rows.
         clean: the clean rows.
         probes: the trivial baselines, in the order of `PROBES`.
-        val_given_labels: what the noisy source said of the clean rows [m], or None.
+        val_given_labels: class indices [m] that the noisy source gave to the clean rows, or None.
         compare: False keeps the purified labels, whatever the scores.
     """
     held_out = outcome.held_out
@@ -78,7 +78,7 @@ def choose(
     (probs, guesses), (counts, confidence) = chunks.visit(
         lambda chunk, own: _label(source, outcome.write(chunk, own), weights, chunk), train, outcome.rows
     )
-    # All heads are on rows scaled alike. Given labels have no classifier: the purifier's stands in.
+    # All classifiers take rows of the same scaling. Given labels have none, so the purifier's is returned.
     own = outcome.classifier
     kernel = jax.lax.select_n(source, own.kernel, *weights[:, :-1], own.kernel)
     bias = jax.lax.select_n(source, own.bias, *weights[:, -1], own.bias)
@@ -87,14 +87,14 @@ def choose(
 
 
 def best_source(hits: jax.Array, others: jax.Array) -> jax.Array:
-    """0 for the purified labels, else one plus the index of what replaces them; scalar int32.
+    """0 for the purified labels, else one plus the index of the labels that replace them; scalar int32.
 
     A probe must be clearly better on the held-out clean rows. The given labels, where they are known for the
     clean rows, need only be better: leaving them alone is the safe choice.
 
     Args:
-        hits: whether the purified label of each clean row is right, or how probably, [m].
-        others: whether those of the probes are, and of the given labels if known, [k, m].
+        hits: whether the purified label of each clean row is right, or the probability of that, [m].
+        others: whether the labels of the probes and, if known, the given labels are right, [k, m].
     """
     others, hits = others.astype(jnp.float32), hits.astype(jnp.float32)
     gains = others - hits
@@ -105,10 +105,10 @@ def best_source(hits: jax.Array, others: jax.Array) -> jax.Array:
 
 
 def _baselines(probes: tuple[Probe, ...], val_given_labels: jax.Array | None, clean: CleanSet) -> HeldOut:
-    """The probes on the clean rows that they did not train on, and the given labels where they are known.
+    """Scores the probes on clean rows that they did not train on, and the given labels where they are known.
 
     Returns:
-        Leaves [k, ...], k the number of baselines.
+        The scores, leaves [k, ...], k the number of baselines.
     """
     logits, of_probes = jax.tree.map(
         lambda *leaves: jnp.stack(leaves), *((probe.held_out, probe.score) for probe in probes)
@@ -132,9 +132,9 @@ def _label(
     """The chosen labels of a chunk and the probes' classes; soft counts and confidence, see `Choice`.
 
     Args:
-        source: whose labels to take.
+        source: which labels to take, an index of `SOURCES`.
         purified: the schedule's labels [b, c].
-        probe_weights: of the probes, [3, d, c].
+        probe_weights: weights of the probes, [3, d, c].
         chunk: the rows.
     """
     logits = jnp.einsum("bd,pdc->pbc", chunk.features, probe_weights, precision=HIGHEST)

@@ -1,4 +1,4 @@
-"""Compiled programs of `purify`, kept by the kind of their arguments, for features in memory and on disk."""
+"""Compiles `purify` for features in memory or on disk, and caches the programs by shapes and types."""
 
 from collections.abc import Callable
 from functools import lru_cache, partial
@@ -16,19 +16,19 @@ from dmlp_jax.purifier.rows.disk import Reader
 
 
 def in_memory(features: jax.Array, inputs: Inputs, num_classes: int) -> PurifyResult:
-    """`program.run` on features [n, d] in the memory of one device."""
+    """Runs `program.run`, compiled, on features [n, d] in the memory of one device."""
     return _program(num_classes, *_kinds((features, inputs)))(features, inputs)
 
 
 def from_disk(features: Any, inputs: Inputs, num_classes: int) -> PurifyResult:
-    """`program.run` on features [n, d] in a file."""
+    """Runs `program.run`, compiled, on features [n, d] in a file."""
     shape = tuple(features.shape)
     size = disk.chunk_rows(
         shape, chunks.chunk_rows(shape[0], program.entries_per_row(inputs.config, num_classes))
     )
     # Inside a caller's jit even a constant is traced.
     if checks.is_traced((inputs, jnp.zeros(()))):
-        # The caller's program reads the file whenever it runs.
+        # The file becomes part of the caller's program, which reads it at every run.
         return jax.jit(
             partial(program.run, Reader(shape, size, features.dtype, features), num_classes=num_classes)
         )(inputs)
@@ -38,28 +38,28 @@ def from_disk(features: Any, inputs: Inputs, num_classes: int) -> PurifyResult:
 
 
 def _kinds(arguments: Any) -> tuple[Any, tuple]:
-    """What tells one program from another: the tree of its arguments, and shapes and types of its arrays."""
+    """The cache key of a program: the tree of its arguments, and the shapes and types of its arrays."""
     leaves, structure = jax.tree.flatten(arguments)
     return structure, tuple((leaf.shape, leaf.dtype) for leaf in leaves)
 
 
-# Programs that are kept, and as many that read files, each for arguments of other shapes, types or static
-# settings. JAX would keep them all; compiled for a CPU one takes a thousand memory maps, of which Linux
-# allows a process 65,530.
+# Most programs in each of the two caches, for features in memory and on disk. Arguments of other shapes,
+# types or static settings need another program. JAX would keep them all; compiled for a CPU, one takes a
+# thousand memory maps, of which Linux allows a process 65,530.
 PROGRAMS = 16
 
 
 @lru_cache(maxsize=PROGRAMS)
 def _program(num_classes: int, structure: Any, kinds: tuple) -> Callable[[Any, Inputs], PurifyResult]:
-    """The compiled `program.run` of one kind of arguments, least recently used ones forgotten.
+    """Returns the compiled `program.run` for arguments of these shapes and types.
 
     Args:
         num_classes: c.
         structure: see `_kinds`.
         kinds: see `_kinds`.
     """
-    del structure, kinds  # What tells one program from another.
-    # JAX forgets a program with its function, so each has a function of its own.
+    del structure, kinds  # Only keys of the cache.
+    # JAX frees a program together with its function, so each program gets its own function.
     return jax.jit(partial(program.run, num_classes=num_classes))
 
 
@@ -67,11 +67,11 @@ def _program(num_classes: int, structure: Any, kinds: tuple) -> Callable[[Any, I
 def _disk_program(
     num_classes: int, structure: Any, kinds: tuple, shape: tuple[int, int], size: int, dtype: np.dtype
 ) -> tuple[Callable[[Inputs], PurifyResult], Reader]:
-    """As `_program`, for features on disk, and the reader that hands it their chunks.
+    """Returns the compiled `program.run` for features on disk, and the reader that passes it their chunks.
 
     Args:
         num_classes: c.
-        structure: see `_kinds`, of all but the features.
+        structure: see `_kinds`, of all arguments except the features.
         kinds: likewise.
         shape: of the features, (n, d).
         size: rows of a chunk.

@@ -1,4 +1,4 @@
-"""The settings that `purify` takes: a class for each of its two schedules."""
+"""Collects the settings that `purify` takes: a class for each of its two schedules."""
 
 from typing import Any
 
@@ -16,10 +16,10 @@ __all__ = ["PRESETS", "Config", "PaperConfig", "PurifyConfig", "check_config"]
 
 
 def check_config(config: Any) -> None:
-    """Refuses what is not a configuration, and settings that cannot be.
+    """Checks that `config` is a configuration and that its settings are possible.
 
     Raises:
-        InputError: the message names the setting and what it may be.
+        InputError: the message names the setting and its possible values.
     """
     if isinstance(config, PurifyConfig):
         posterior_config.check(config)

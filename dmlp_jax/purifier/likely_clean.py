@@ -1,20 +1,20 @@
-"""Rows whose labels are likely right, to stand in for a clean set where there is none.
+"""Estimates which given labels are likely right, to draw a clean set where there is none.
 
-Labels that were replaced at random are what no classifier can predict: however typical a row is, its given
-label is another with the probability of the noise. So the given labels tell how noisy they are,
+Labels that were replaced at random cannot be predicted from the features: however typical a row is, its given
+label has been replaced with the probability of the noise. So the given labels show how noisy they are. Model:
 
     p(g | x) = (1 - e) q(g | x) + e r_g,     q(g | x) ~ exp(z_g(x) / tau + b_g),
 
-with q the classes' probabilities, z the ridge regression's prediction for a row that it did not see, r how
-the replacing labels are distributed (alike over all classes, or as the given labels are), and e, tau, b and
-the choice of r by maximum likelihood. A label is then right with probability (1 - e + e r_g) q / p, and rows
-that are kept with that probability are distributed like rows with right labels: the importance weights of Liu
-and Tao (2016), by rejection. (The rows with the highest probabilities would be the easy ones, and beside them
-every mistake of a classifier looks like noise.)
+with q the probabilities of the classes, z the leave-one-out prediction of a ridge regression and r the
+distribution of the replacing labels (uniform over the classes, or that of the given labels). The noise rate
+e, tau, b and the choice of r are fitted by maximum likelihood. A label is then right with probability
+(1 - e + e r_g) q / p, and rows that are kept with that probability are distributed like rows with right
+labels: the importance weights of Liu and Tao (2016), by rejection. (The rows with the highest probabilities
+would be the easy ones, and beside them every mistake of a classifier looks like noise.)
 
-Noise that the features predict, such as cats that are called dogs, is found in part or not at all, and is
-then among the rows that are drawn too. Nor is any found where the features predict no label; and with two or
-three rows a class there is too little to go by.
+Noise that the features predict, such as cats that are called dogs, is found in part or not at all, and such
+rows may be drawn. No noise is found where the features do not predict the labels. Two or three rows per class
+are too few.
 """
 
 from functools import partial
@@ -35,21 +35,21 @@ from dmlp_jax.purifier.rows.disk import Reader
 
 # L2 strengths of the ridge regression, in mean eigenvalues of the Gram matrix.
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
-# Where the search for (log tau, e) starts and ends, tau in standard deviations of the predictions.
+# Starting points and bounds of the search for (log tau, e), tau in standard deviations of the predictions.
 STARTS = ((0.0, 0.02), (-1.5, 0.5))
 BOUNDS = ((-7.0, 7.0), (0.0, 0.99))
-# How far b may be from the logarithms of the shares of the given labels, and what its squares cost.
+# Largest distance of b from the log shares of the given labels, and the weight of its squared penalty.
 MOST_OFFSET, OFFSET_PENALTY = 20.0, 1e-4
-# A row that decides its own prediction all alone has none without itself.
+# Above this leverage a row determines its own prediction, and there is no leave-one-out prediction.
 MOST_LEVERAGE = 0.999
 
 
 class LikelyClean(NamedTuple):
-    """What the given labels tell of their own noise.
+    """The estimated noise of the given labels.
 
     Attributes:
         correct: probability that each given label is right, [n], in [0, 1].
-        noise_rate: e, the share of labels that were drawn anew, in [0, 1); some of them are right by chance.
+        noise_rate: e, the share of labels that were replaced, in [0, 1); some of them are right by chance.
     """
 
     correct: np.ndarray
@@ -59,13 +59,13 @@ class LikelyClean(NamedTuple):
 def estimate(
     features: Any, labels: ArrayLike, num_classes: int, sample_weight: ArrayLike | None = None
 ) -> LikelyClean:
-    """How likely each given label is right, as in the module's equation, in O(n d (d + c)) operations.
+    """Estimates how likely each given label is right (the module's model), in O(n d (d + c)) operations.
 
     Args:
         features: [n, d]. A memory map is read chunk by chunk, four times.
         labels: given class indices [n].
         num_classes: c, at least 2.
-        sample_weight: of each row [n], not negative; 1 by default.
+        sample_weight: weight of each row [n], not negative; 1 by default.
 
     Raises:
         InputError: an argument is malformed.
@@ -84,25 +84,28 @@ def estimate(
     _, settings, law = min(fits, key=lambda fit: fit[0])
     rate = float(settings[1])
     kept, anew = _joint(settings, scores, given, shares, law)
-    # One drawn anew is right by chance as often as any class is.
+    # A replaced label is right by chance with the probability of its class, q.
     correct = jnp.exp(kept - jnp.logaddexp(kept, anew)) * (1.0 + rate / (1.0 - rate) * law[given])
     return LikelyClean(np.minimum(correct, 1.0), rate)
 
 
 def draw(correct: np.ndarray, labels: np.ndarray, share: float, key: jax.Array) -> np.ndarray:
-    """Rows [m], sorted, drawn with the probability that their labels are right, a share of every class.
+    """Draws rows with the probability that their labels are right, a share of every class.
 
     Args:
         correct: see `LikelyClean`, [n].
         labels: given class indices [n].
-        share: of the rows of every class, in (0, 1), but one row at least and, where a class has two or more,
-            not all. Where fewer would be kept, those that come closest to being kept fill the share.
+        share: share of the rows of every class to draw, in (0, 1): at least one row and, where a class has
+            two or more, not all. Where rejection keeps fewer, the rows closest to being kept fill the share.
         key: typed PRNG key.
+
+    Returns:
+        Sorted indices of the rows, [m].
     """
     reject_key, order_key = jax.random.split(key)
     chance = correct / np.asarray(jax.random.uniform(reject_key, correct.shape, minval=1e-6))
     order = np.asarray(jax.random.permutation(order_key, len(labels)))
-    # By class, then by chance; kept rows tie, so they come in random order.
+    # By class, then by `chance`; rows that are kept tie at 1, so their order is random.
     order = order[np.lexsort((-np.minimum(chance, 1.0)[order], labels[order]))]
     starts = np.flatnonzero(np.diff(labels[order], prepend=-1))
     chosen = [
@@ -115,7 +118,7 @@ def draw(correct: np.ndarray, labels: np.ndarray, share: float, key: jax.Array) 
 def _predictions(
     features: Any, given: jax.Array, weight: jax.Array, num_classes: int
 ) -> tuple[jax.Array, jax.Array]:
-    """`_left_out`, wherever the features lie."""
+    """`_left_out` for features [n, d] in memory or on disk."""
     if not disk.is_on_disk(features):
         return _left_out_in_memory(jnp.asarray(features, jnp.float32), given, weight, num_classes)
     shape = tuple(features.shape)
@@ -133,7 +136,19 @@ def _fit(
     shares: jax.Array,
     law: jax.Array,
 ) -> tuple[float, jax.Array, jax.Array]:
-    """The least loss from a start, the settings (log tau, e, b) [2 + c] that have it, and the law."""
+    """Minimises the loss from one starting point.
+
+    Args:
+        start: (log tau, e).
+        scores: see `_joint`.
+        given: see `_joint`.
+        weight: row weights [n].
+        shares: see `_joint`.
+        law: see `_joint`.
+
+    Returns:
+        The least loss, its settings as in `_joint`, and `law`.
+    """
 
     def function(settings):
         arguments = jnp.asarray(settings, jnp.float32), scores, given, weight, shares, law
@@ -149,10 +164,11 @@ def _fit(
 def _left_out(
     features: jax.Array | Reader, given: jax.Array, weight: jax.Array, num_classes: int
 ) -> tuple[jax.Array, jax.Array]:
-    """Predictions [n, c] for every row by ridge regressions without it, and the labels' shares [c].
+    """Leave-one-out predictions [n, c] of the ridge regression, and the labels' shares [c].
 
-    They are those of the penalty that predicts best, divided by their standard deviation. A row's residual is
-    1 / (1 - h) of what it is with the row, h = weight x^T (F^T F + penalty I)^-1 x.
+    They are those of the penalty with the least squared leave-one-out error, divided by their standard
+    deviation. A row's leave-one-out residual is 1 / (1 - h) times its residual, with the leverage
+    h = weight x^T (F^T F + penalty I)^-1 x.
     """
     train = chunks.load(features, given, weight, num_classes, num_classes)
     counts = jnp.zeros(num_classes).at[given].add(weight)
@@ -165,7 +181,7 @@ def _left_out(
     rotated = matmul(vectors.T, moment - centre[:, None] * shares)
 
     def predict(chunk: Chunk, penalty: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """What the rows are predicted as without them, and what they are; [b, c]."""
+        """Leave-one-out predictions and targets of a chunk, [b, c]."""
         inner = matmul(chunk.features, vectors)
         kept = 1.0 / (values + penalty * unit)
         leverage = (chunk.weight * matmul(inner**2, kept))[:, None]
@@ -197,7 +213,7 @@ def _joint(
 
     Args:
         settings: log tau, e and b - log shares, [2 + c].
-        scores: z, [n, c].
+        scores: leave-one-out predictions z, [n, c].
         given: class indices [n].
         shares: of the given labels, [c].
         law: r, [c].
@@ -219,7 +235,7 @@ def _loss_and_slope(
     shares: jax.Array,
     law: jax.Array,
 ) -> jax.Array:
-    """Mean negative log-likelihood of the given labels, in nats, and its derivative in the settings."""
+    """Mean negative log-likelihood in nats plus the penalty on b, and the derivative; arguments: `_fit`."""
     kept, anew = _joint(settings, scores, given, shares, law)
     loss = -jnp.sum(weight * jnp.logaddexp(kept, anew)) / jnp.sum(weight)
     return loss + OFFSET_PENALTY * jnp.sum(settings[2:] ** 2)

@@ -1,11 +1,11 @@
-"""Trivial baselines: linear probes that a purifier must beat, tuned by held-out clean rows.
+"""Fits the trivial baselines: linear probes that a purifier must beat, tuned on held-out clean rows.
 
 - `val_only_probe`: softmax regression on the clean rows alone.
 - `noisy_probe`: ridge regression on the training rows and their given labels.
-- `noisy_plus_val_probe`: ridge regression on both, with the clean rows weighted; where the purifier starts.
+- `noisy_plus_val_probe`: ridge regression on both, with the clean rows weighted; the purifier starts from it.
 
-Each is tuned (L2 strength, weight of the clean rows) by the cross-entropy on held-out clean folds, after one
-fitted temperature: label noise shrinks ridge predictions towards the class prior.
+L2 strength and weight of the clean rows are chosen by the cross-entropy on held-out clean folds, at a fitted
+temperature: label noise shrinks ridge predictions towards the class prior.
 """
 
 from typing import NamedTuple
@@ -32,12 +32,12 @@ class Probe(NamedTuple):
     """A tuned linear probe.
 
     Attributes:
-        weights: [k + 1, d, c], logits on standardised features: member j < k trained without clean fold j,
-            the last member on every clean row.
-        held_out: logits [m, c] of each clean row from the member that did not train on it.
-        score: of `held_out`.
-        response: of the logits to a row's own given label in the eigenbasis of F^T F, [d]; 0 where the probe
-            was not trained on the given labels.
+        weights: [k + 1, d, c], for standardised features: classifier j < k was trained without clean fold j,
+            the last one on every clean row.
+        held_out: logits [m, c] of each clean row from the classifier that did not train on it.
+        score: score of `held_out`.
+        response: response of the weights to a row's own given label, in the eigenbasis of F^T F, [d]; 0 where
+            the probe was not trained on the given labels.
     """
 
     weights: jax.Array
@@ -66,7 +66,7 @@ def val_only_probe(clean: CleanSet, steps: int = 20) -> Probe:
     momentum = jnp.asarray(nesterov.nesterov_momentum(steps))
 
     def fit(weights, penalty):
-        # A bound of the curvature on all clean rows is one on some of them, too.
+        # A bound on the curvature over all clean rows also holds for a subset of them.
         bound = ridge.inverse(0.5 * gram, penalty * unit)
 
         def body(step, state):
@@ -88,7 +88,7 @@ def val_only_probe(clean: CleanSet, steps: int = 20) -> Probe:
 def ridge_probes(
     gram: jax.Array, spectrum: jax.Array, moment: jax.Array, total: jax.Array, clean: CleanSet
 ) -> tuple[Probe, Probe]:
-    """The noisy probe and the noisy-plus-val probe, closed-form ridge regressions.
+    """Fits the noisy probe and the noisy-plus-val probe, closed-form ridge regressions.
 
     Args:
         gram: F^T F of the training rows, [d, d].
@@ -115,7 +115,7 @@ def ridge_probes(
         return jax.vmap(of_member)(gram_val[:members], moment_val[:members], count_val[:members])
 
     def probe(setting):
-        # The clean rows look like the training rows: with their weight the Gram matrix is 1 + share as large.
+        # Clean rows are taken to be like training rows: they make the Gram matrix 1 + share times as large.
         response = 1.0 / ((1.0 + shares[setting]) * spectrum + penalties[setting] * unit)
         return _probe(fit(setting, len(clean.masks)), at(found, setting), response, clean)
 
@@ -134,30 +134,30 @@ class _HeldOutFit(NamedTuple):
 
 
 def _held_out(members: jax.Array, clean: CleanSet) -> _HeldOutFit:
-    """`_HeldOutFit` of the members without a fold, weights [k, d, c]."""
+    """Scores the k classifiers trained without a fold, weights [k, d, c], on the folds left out."""
     logits = clean_set.held_out(members, clean)
     temperature = fit_temperature(logits, clean.targets)
     return _HeldOutFit(scores.score(logits, clean.targets, temperature), temperature)
 
 
 def _best(found: HeldOutScore, among: jax.Array | bool = True) -> jax.Array:
-    """Index of the setting of the least held-out loss.
+    """Index of the setting with the least held-out loss.
 
     Args:
-        found: scores of the settings.
-        among: which of them to choose from; one of these even where no loss is finite.
+        found: scores of the settings, leaves [s].
+        among: settings to choose from, bool [s]; the answer is one of them even where no loss is finite.
     """
     losses = jnp.where(jnp.isfinite(found.cross_entropy), found.cross_entropy, jnp.finfo(jnp.float32).max)
     return jnp.argmin(jnp.where(among, losses, jnp.inf))
 
 
 def _probe(weights: jax.Array, found: _HeldOutFit, response: jax.Array, clean: CleanSet) -> Probe:
-    """A probe at the temperature that calibrates it.
+    """Divides a probe by the temperature that calibrates it.
 
     Args:
         weights: [k + 1, d, c].
-        found: the score and temperature of its members without a fold.
-        response: see `Probe`, before the temperature.
+        found: the held-out score and temperature.
+        response: see `Probe`, before the division.
         clean: the clean rows.
     """
     temperature = found.temperature

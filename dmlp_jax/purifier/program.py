@@ -1,4 +1,4 @@
-"""The whole purification as one traced program: arrays in, `PurifyResult` out."""
+"""Runs the whole purification as one traced program: arrays in, `PurifyResult` out."""
 
 from typing import NamedTuple
 
@@ -21,16 +21,16 @@ from dmlp_jax.purifier.rows.disk import Reader
 
 
 class Inputs(NamedTuple):
-    """The checked arguments of `purify` but for the features.
+    """The checked arguments of `purify` except the features.
 
     Attributes:
         labels: class indices [n] or distributions [n, c].
-        sample_weight: [n], or None.
-        val_features: [m, d].
-        val_labels: [m].
-        val_given_labels: [m], or None.
+        sample_weight: row weights [n], or None.
+        val_features: features of the clean rows, [m, d].
+        val_labels: their class indices [m].
+        val_given_labels: class indices [m] that the noisy source gave them, or None.
         config: the settings, numbers in float32.
-        key: for the folds and the paper preset's starts.
+        key: PRNG key for the folds, and for the initial classifiers of the paper preset.
     """
 
     labels: jax.Array
@@ -45,13 +45,13 @@ class Inputs(NamedTuple):
 def run(
     features: jax.Array | Reader, inputs: Inputs, num_classes: int, axis: tuple[str, ...] | None = None
 ) -> PurifyResult:
-    """`purify` on checked arguments: the probes, a schedule, the choice between their labels.
+    """Runs `purify` on checked arguments: the probes, a schedule, the choice between their labels.
 
     Args:
         features: [n, d], or their reader; under `jax.shard_map` this device's rows.
-        inputs: the rest, of the same rows.
+        inputs: the other arguments, of the same rows.
         num_classes: c.
-        axis: names of the mesh axes over which rows are spread.
+        axis: names of the mesh axes over which rows are spread, or None.
     """
     config, count = inputs.config, features.shape[0]
     weight = jnp.ones(count, jnp.float32) if inputs.sample_weight is None else inputs.sample_weight
@@ -89,12 +89,12 @@ def _result(
     total: jax.Array,
     count: int,
 ) -> PurifyResult:
-    """`PurifyResult` without the padding of the last chunk.
+    """Assembles the `PurifyResult`, without the padding of the last chunk.
 
     Args:
-        inputs: of the program.
-        choice: the labels.
-        outcome: of the schedule.
+        inputs: the arguments of the program.
+        choice: the chosen labels.
+        outcome: the result of the schedule.
         probes: the trivial baselines.
         clean: the clean rows.
         total: sum of the row weights.
@@ -134,7 +134,7 @@ def entries_per_row(config: Config, num_classes: int) -> int:
 
 
 def _single_row_classes(clean: CleanSet) -> jax.Array:
-    """How many classes have one clean row only: while it is held out, its class has none."""
+    """Number of classes with only one clean row: while it is held out, its class has none."""
     return jnp.sum(jnp.sum(clean.targets, axis=0) < 2, dtype=jnp.int32)
 
 

@@ -1,4 +1,4 @@
-"""`purify`: noisy labels and a small clean set in, purified labels out."""
+"""Defines `purify`, which repairs noisy labels with a small clean set."""
 
 import jax
 from jax.typing import ArrayLike
@@ -28,12 +28,12 @@ def purify(
 
     Args:
         features: features of the training rows [n, d], from an encoder that did not see these labels, any
-            type of number. Any overall scale; columns are not standardised. A NumPy memory
-            map, or another array-like that is sliced from disk, is never loaded whole but read once in every
-            round, and a few times before and after. A `jax.Array` whose rows are spread over devices or hosts
-            stays so, and so do the results; not inside `jax.jit`. The paper preset wants features in the
-            memory of one device.
-        labels: their given, partly wrong labels: class indices [n] or distributions [n, c].
+            type of number. Any overall scale; columns are not standardised. A NumPy memory map, or another
+            array-like that is sliced from disk, is never loaded whole: it is read once in every round, and a
+            few times before and after. A `jax.Array` whose rows are spread over devices or hosts stays
+            spread, and so do the results; this does not work inside `jax.jit`. The paper preset needs
+            features in the memory of one device.
+        labels: given, partly wrong labels of the training rows: class indices [n] or distributions [n, c].
         val: the clean set: features [m, d] from the same encoder and true class indices [m], every class
             present.
         num_classes: c; by default the largest label plus one.

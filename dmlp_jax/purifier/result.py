@@ -1,4 +1,4 @@
-"""What a schedule leaves (`Outcome`) and what `purify` returns (`PurifyResult`)."""
+"""Defines the results: of a schedule (`Outcome`) and of `purify` (`PurifyResult`)."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -10,20 +10,20 @@ from dmlp_jax.purifier.probes import PROBES
 from dmlp_jax.purifier.rows.chunks import Chunk
 from dmlp_jax.purifier.rows.scaling import LinearClassifier
 
-# What can give the labels, by `PurifyResult.chosen['source']`.
+# Where labels can come from; `PurifyResult.chosen['source']` is an index of it.
 SOURCES = ("purified", *PROBES, "given")
-# What the default schedule keeps of every round; see `PurifyResult.history`.
+# Values that the default schedule records in every round; see `PurifyResult.history`.
 HISTORY = ("changed", "expected_score", "held_out_loss", "held_out_accuracy", "val_loss")
 
 
 class HeldOut(NamedTuple):
-    """How purified labels do on clean rows that their classifiers did not train on.
+    """Scores of labels on clean rows that their classifiers did not train on.
 
     Attributes:
-        hits: whether the label of each clean row is right, or how probably; of every `stride`-th row.
+        hits: whether the label of each clean row is right, or the probability of that; every `stride`-th row.
         score: see `PurifyResult.scores`.
         reliability: see `PurifyResult.reliability`.
-        stride: which rows `hits` has, a Python int.
+        stride: step between the clean rows that `hits` covers, a Python int.
     """
 
     hits: jax.Array
@@ -33,14 +33,14 @@ class HeldOut(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What a schedule leaves, before it is compared with the trivial baselines.
+    """The result of a schedule, before it is compared with the trivial baselines.
 
     Attributes:
-        write: from a chunk of b training rows, and the chunk's part of `rows`, to its labels [b, c].
+        write: function of a chunk of b training rows and its part of `rows`; returns their labels [b, c].
         rows: arrays over the training rows [n, ...] that `write` needs beside the chunk; None for none.
         classifier: linear head for raw features.
-        held_out: None where every clean row was trained on.
-        history: arrays [steps].
+        held_out: scores on held-out clean rows; None where every clean row was trained on.
+        history: arrays [steps], see `PurifyResult.history`.
         chosen: 'candidate', 'step' and 'refits', int32, see `PurifyResult.chosen`.
     """
 
@@ -53,7 +53,7 @@ class Outcome(NamedTuple):
 
 
 class PurifyResult(NamedTuple):
-    """What `purify` returns; every field is an array or a pytree of arrays.
+    """The result of `purify`; every field is an array or a pytree of arrays.
 
     Attributes:
         labels: purified hard labels [n], int32.
@@ -62,28 +62,29 @@ class PurifyResult(NamedTuple):
         changed: whether the purified label differs from the given one [n], bool.
         classifier: linear head for new features, see `predict`.
         transition: estimate of p(given label | true label) [c, c], row = true class.
-        history: arrays [steps]: 'val_loss' (loss on all clean rows), 'changed' (share of the labels'
-            mass that has left the given class; in the paper preset of changed labels),
-            in the default preset also 'held_out_loss', 'held_out_accuracy' and 'expected_score' of the
-            chosen candidate, see `posterior/race.py`; with `keep_label_history` 'labels' [steps, n].
+        history: arrays [steps]: 'val_loss' (loss on all clean rows) and 'changed' (share of the labels' mass
+            that has left the given class; in the paper preset the share of changed labels). The default
+            preset adds 'held_out_loss', 'held_out_accuracy' and 'expected_score' of the chosen candidate, see
+            `posterior/race.py`. With `keep_label_history` there is 'labels' [steps, n], too.
         scores: by name ('given', 'purified' and the trivial baselines) a dict of scalars: 'cross_entropy'
             and 'accuracy' on held-out clean rows, NaN where they cannot be known, and 'estimated_accuracy'
-            of the training labels ('given' and 'purified' only), the model's own opinion. 'purified' is what
-            gave the labels; without `val_given_labels` it is an expectation over the given labels that
-            the estimated noise would have drawn for the clean rows, told how frequent their classes are where
-            that is clearly not as among the training rows, see `posterior/label_shift.py`.
-        reliability: of `confidence` on held-out clean rows: sums [15] over labels in bins of equal width of
-            their confidence, 'rows', 'confidence' and 'right'; divided by 'rows' they are mean confidence and
-            accuracy of a bin. An expectation like the score of 'purified'; zeros in the paper preset, which
-            holds nothing out.
-        baselines: labels [n], int32, that each trivial baseline would give.
-        chosen: what selection took, int32. 'source' is what gave the labels, an index of `SOURCES`, see
-            `source`. The rest is of the purifier's own labels, even where a baseline replaced them:
+            of the training labels ('given' and 'purified' only), by the model's own probabilities. 'purified'
+            is the score of `labels`, wherever they come from. Without `val_given_labels` it is an expectation
+            over the given labels that the estimated noise would draw for the clean rows. Its predictions are
+            corrected for class shares of the clean rows that clearly differ from those of the training rows,
+            see `posterior/label_shift.py`.
+        reliability: of `confidence` on held-out clean rows. Labels are binned by confidence, in bins of equal
+            width; 'rows', 'confidence' and 'right' are sums over each bin, [15]. Divided by 'rows' they are
+            mean confidence and accuracy of a bin. An expectation like the score of 'purified'; zeros in the
+            paper preset, which holds nothing out.
+        baselines: labels [n], int32, by each trivial baseline.
+        chosen: what was selected, int32. 'source' is where the labels come from, an index of `SOURCES`, see
+            `source`. The rest describes the purifier's own labels, even where a baseline replaced them:
             'candidate' and 'step', from 1 (in the paper preset candidate 0 at the last step), and 'refits',
-            how many times the classifier was averaged with the closed form of its labels after that step, see
-            `posterior/lda.py`. 'single_row_classes' is how many classes have one clean row only, whose
-            held-out score comes from classifiers that saw no clean row of that class: with many of them the
-            scores, and the choices by them, are too low.
+            how many times the classifier was averaged with linear discriminant analysis after that step, see
+            `posterior/lda.py`. 'single_row_classes' is how many classes have one clean row only. Their
+            held-out scores come from classifiers that saw no clean row of that class: with many such classes
+            the scores, and the choices by them, are too low.
     """
 
     labels: jax.Array
@@ -100,7 +101,7 @@ class PurifyResult(NamedTuple):
 
     @property
     def source(self) -> str:
-        """What gave the labels: 'purified', or one of `PROBES` or 'given' where that was better.
+        """Where the labels come from: 'purified', or one of `PROBES` or 'given' where that was better.
 
         Needs one result with values: not under `jax.jit`, and of a batch from `jax.vmap` one at a time.
         """
@@ -108,12 +109,12 @@ class PurifyResult(NamedTuple):
 
 
 def over_rows(rows: Any, rest: Any, steps_and_rows: Any = None) -> PurifyResult:
-    """A prefix of `PurifyResult` as a pytree that says of every field whether it has an entry per row.
+    """A pytree prefix of `PurifyResult`: one value for fields with an entry per row, one for the others.
 
     Args:
-        rows: what stands for arrays [n, ...].
-        rest: what stands for all others.
-        steps_and_rows: what stands for history['labels'] [steps, n], where that is kept.
+        rows: value for arrays [n, ...].
+        rest: value for all others.
+        steps_and_rows: value for history['labels'] [steps, n], where that is kept.
     """
     history = rest
     if steps_and_rows is not None:

@@ -1,7 +1,7 @@
 """Purifies rows that are spread over the devices of a mesh, on one host or several.
 
-The program runs on every device with that device's rows (`jax.shard_map`). From the others it needs sums over
-rows only, one `psum` each; the features never move.
+The program runs on every device with that device's rows (`jax.shard_map`). Devices exchange only sums over
+rows, one `psum` each; the features never move.
 """
 
 from functools import partial
@@ -17,10 +17,10 @@ from dmlp_jax.purifier.result import PurifyResult, over_rows
 
 
 class Placement(NamedTuple):
-    """Where rows lie.
+    """How the rows of an array are spread over devices.
 
     Attributes:
-        mesh: of devices.
+        mesh: mesh of the devices.
         axis: names of the mesh axes over which rows are spread.
     """
 
@@ -29,7 +29,7 @@ class Placement(NamedTuple):
 
 
 def placement(features: Any) -> Placement | None:
-    """Where the rows of an array [n, d] lie, if over several devices, each row whole on one; else None."""
+    """Placement of an array [n, d] whose rows are spread over devices, each row whole on one; else None."""
     if not isinstance(features, jax.Array) or isinstance(features, jax.core.Tracer):
         return None
     sharding = features.sharding
@@ -42,7 +42,7 @@ def placement(features: Any) -> Placement | None:
 
 
 def off_a_mesh_of_one(features: Any) -> Any:
-    """An array without its mesh, where that has one device only: a plain program knows no axes of a mesh."""
+    """Takes an array off a mesh of one device: the program for one device has no mesh axes."""
     if not isinstance(features, jax.Array) or isinstance(features, jax.core.Tracer):
         return features
     one = isinstance(features.sharding, NamedSharding) and features.sharding.mesh.size == 1
@@ -50,16 +50,22 @@ def off_a_mesh_of_one(features: Any) -> Any:
 
 
 def run(where: Placement, features: jax.Array, inputs: Inputs, num_classes: int) -> PurifyResult:
-    """`program.run` over devices. What goes with the features may be whole on every host, or spread alike.
+    """Runs `program.run` over the devices of a mesh.
+
+    Args:
+        where: placement of the features.
+        features: [n, d].
+        inputs: the other arguments, whole on every host or spread like the features.
+        num_classes: c.
 
     Returns:
-        The result; what it says of rows is spread like the features, the rest is on every device.
+        The result; arrays with an entry per row are spread like the features, the rest is on every device.
     """
     return _run(features, place(where, inputs), num_classes, where, str(jax.random.key_impl(inputs.key)))
 
 
 def place(where: Placement, inputs: Inputs) -> Inputs:
-    """Labels and weights row by row on the devices, and the rest whole; the key as its data."""
+    """Spreads labels and weights like the features and copies the rest to all devices; the key as data."""
 
     def put(spec, value):
         return jax.tree.map(partial(_place, NamedSharding(where.mesh, spec)), value)
@@ -73,7 +79,7 @@ def _specs(where: Placement) -> Inputs:
 
 
 def _row_and_whole(where: Placement) -> tuple[Any, Any]:
-    """Specs, Any because they stand where arrays do in the pytrees above and below."""
+    """Specs for spread rows and for whole arrays; Any, since they take the place of arrays in pytrees."""
     return PartitionSpec(where.axis), PartitionSpec()
 
 
@@ -89,14 +95,14 @@ def _run(
         key = jax.random.wrap_key_data(inputs.key, impl=key_type)
         return program.run(features, inputs._replace(key=key), num_classes, where.axis)
 
-    # Everything but the rows is equal on all devices by construction; the checker cannot see that.
+    # Everything except the rows is equal on all devices by construction, which the checker cannot see.
     return jax.shard_map(
         on_device, mesh=where.mesh, in_specs=(rows, _specs(where)), out_specs=out_specs, check_vma=False
     )(features, inputs)
 
 
 def _place(sharding: NamedSharding, array: Any) -> jax.Array:
-    """An array as `sharding` has it, from one that is so already or that every host has whole."""
+    """Places an array by `sharding`; it is placed so already, or whole on every host."""
     if isinstance(array, jax.Array) and array.sharding.is_equivalent_to(sharding, array.ndim):
         return array
     array = np.asarray(array)

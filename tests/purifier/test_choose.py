@@ -55,7 +55,7 @@ def test_given_labels_that_are_known_to_be_right_are_kept():
     assert found.scores["purified"]["accuracy"] == 1
     assert found.source == "given"
     assert int(found.chosen["source"]) == len(PROBES) + 1
-    # The purifier's own choice is told all the same.
+    # The purifier's own candidate and round are still reported.
     assert 0 <= int(found.chosen["candidate"]) < len(SHORT.weight_decay)
     assert int(found.chosen["step"]) >= int(0.75 * SHORT.race_steps)
 

@@ -25,7 +25,7 @@ def fixed(blobs):
 
 
 def test_names_of_the_classes_do_not_matter(blobs, fixed):
-    """But for the folds, which are dealt out class by class."""
+    """Except the folds, which are drawn class by class."""
     features, given, (val_features, val_labels), _ = blobs
     order = np.array([2, 0, 1])
     found = purify(features, order[given], (val_features, order[val_labels]), config=FIXED)

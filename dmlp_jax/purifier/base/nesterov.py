@@ -1,4 +1,4 @@
-"""Nesterov's accelerated gradient for softmax regression, preconditioned by a bound of the Hessian."""
+"""Takes Nesterov steps of softmax regression, preconditioned by a bound of the Hessian."""
 
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ class NesterovState(NamedTuple):
     Attributes:
         weights: [..., d, c]; the features carry a constant column, so there is no bias. Also used for the
             response of such weights to a unit of gradient, [..., d], see `posterior/leave_one_out.py`.
-        lookahead: likewise, the point at which predictions and gradients are taken.
+        lookahead: point at which predictions and gradients are taken, of the same shape.
     """
 
     weights: jax.Array
@@ -23,7 +23,7 @@ class NesterovState(NamedTuple):
 
 
 def init_nesterov(weights: jax.Array) -> NesterovState:
-    """State at `weights`, which has not moved yet."""
+    """The initial state, at `weights`."""
     return NesterovState(weights, weights)
 
 

@@ -1,4 +1,4 @@
-"""Reliability of confidence: held-out clean rows binned by confidence, with the accuracy of each bin."""
+"""Bins held-out clean rows by confidence and sums up confidence and accuracy of each bin."""
 
 from typing import NamedTuple
 
@@ -10,30 +10,30 @@ from dmlp_jax.purifier.base.ridge import matmul
 
 # Bins of equal width over [0, 1], as Guo et al. (2017) draw them.
 BINS = 15
-# Entries of the largest intermediate result of `expected`, which takes rows in chunks to stay below.
+# Most entries of an intermediate result of `expected`, which takes rows in chunks to stay below.
 ENTRIES = 2**22
 
 
 def binned(confidence: jax.Array, right: jax.Array, weight: jax.Array | None = None) -> dict[str, jax.Array]:
-    """Sums over labels in bins of their confidence, 'rows', 'confidence' and 'right', each [BINS].
+    """Bins labels by confidence; sums over each bin: 'rows', 'confidence' and 'right', each [BINS].
 
-    Divided by 'rows' the others are a bin's mean confidence and its accuracy.
+    Divided by 'rows', 'confidence' is the bin's mean confidence and 'right' its accuracy.
 
     Args:
         confidence: probabilities of labels, any shape, in [0, 1].
-        right: whether each label is right, or how probably.
-        weight: of each label; 1 by default.
+        right: whether each label is right, or the probability of that, of the same shape.
+        weight: weight of each label, of the same shape; 1 by default.
     """
     weight = jnp.ones_like(confidence) if weight is None else weight
     place = jnp.clip((confidence * BINS).astype(jnp.int32), 0, BINS - 1)
     sums = jnp.stack([weight, weight * confidence, weight * right]).reshape(3, -1)
-    # A product with indicators: a scatter would add label by label.
+    # A matrix product with one-hot bins: a scatter would add label by label.
     found = matmul(sums.astype(jnp.float32), jax.nn.one_hot(place.reshape(-1), BINS, dtype=jnp.float32))
     return dict(zip(("rows", "confidence", "right"), found, strict=True))
 
 
 class Expected(NamedTuple):
-    """Labels of clean rows in expectation over the given label that each may have.
+    """Scores of labels of clean rows, in expectation over the given label that each row may have.
 
     Attributes:
         hits: probability that the label written on each row is right, [m].
@@ -45,16 +45,16 @@ class Expected(NamedTuple):
 
 
 def expected(logits: jax.Array, targets: jax.Array, transition: jax.Array, trusted: jax.Array) -> Expected:
-    """Clean rows in expectation over the given labels that T would have drawn for them.
+    """Scores the labels of clean rows in expectation over the given labels that T would draw for them.
 
     The label g of a row of true class y is drawn from T[y]; p(y | x, g) ∝ p(y | x) T'[y, g] then labels it.
-    Classes that are equally probable share the hit. Takes c^2 per row.
+    Classes that are equally probable share the hit. Takes c^2 operations per row.
 
     Args:
         logits: held-out logits [m, c] at their temperature.
         targets: one-hot [m, c].
         transition: T, [c, c].
-        trusted: T', the matrix to write labels with, [c, c].
+        trusted: T', the transition matrix that labels are written by, [c, c].
     """
     count, classes = logits.shape
     size = min(count, max(1, ENTRIES // (classes * max(classes, BINS))))
@@ -82,5 +82,5 @@ def of_predictions(logits: jax.Array, targets: jax.Array) -> dict[str, jax.Array
 
 
 def unknown() -> dict[str, jax.Array]:
-    """Bins of no rows, where nothing was held out."""
+    """Empty bins, for where nothing was held out."""
     return {name: jnp.zeros(BINS, jnp.float32) for name in ("rows", "confidence", "right")}

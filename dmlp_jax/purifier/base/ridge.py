@@ -1,4 +1,4 @@
-"""Closed-form ridge regression from features to labels (Eq. 4-5 of the paper).
+"""Solves ridge regression from features to labels in closed form (Eq. 4-5 of the paper).
 
 The Gram matrix does not depend on the labels, so it is inverted once and used many times. Features are always
 an argument, never closed over: XLA would fold the Gram matrix at compile time. LAPACK is only ever called on

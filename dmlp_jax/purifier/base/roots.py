@@ -1,4 +1,4 @@
-"""Roots inside traced programs."""
+"""Finds roots of monotone functions inside traced programs: bisection, Newton's method."""
 
 from collections.abc import Callable
 
@@ -7,12 +7,12 @@ import jax.numpy as jnp
 
 
 def bisect(below: Callable[[jax.Array], jax.Array], low: jax.Array, high: jax.Array, steps: int) -> jax.Array:
-    """Where a condition that holds from `low` on ceases to hold, a scalar.
+    """Finds by bisection where a condition that holds at `low` becomes false, a scalar.
 
     Args:
-        below: whether it still holds at a scalar, bool; monotone.
+        below: the condition at a scalar, bool; it changes once at most.
         low: scalar.
-        high: scalar, not below `low`; the answer if the condition never ceases.
+        high: scalar, not below `low`; the answer if the condition holds everywhere.
         steps: halvings of the bracket.
     """
 
@@ -34,15 +34,15 @@ def falling_root(
     tolerance: float = 1e-6,
     steps: int = 30,
 ) -> jax.Array:
-    """Where a falling function crosses zero, a scalar: Newton's steps, halvings where they leave the bracket.
+    """Finds the root of a falling function, a scalar, by Newton's method, with bisection as its fallback.
 
     Args:
         function: value and derivative at a scalar.
         low: scalar; the answer if the function is nowhere above zero.
         high: scalar, not below `low`; the answer if it is nowhere below zero.
-        start: where to look first, the middle by default.
-        tolerance: of the answer, taken from the last step: a halving's length, the square of Newton's, whose
-            error falls quadratically.
+        start: first guess, the middle of the bracket by default.
+        tolerance: the search ends when the error estimate is below. The estimate is the length of the last
+            bisection, or the square of the last Newton step, since Newton's error falls quadratically.
         steps: most evaluations.
     """
 
@@ -51,7 +51,7 @@ def falling_root(
         value, slope = function(at)
         low, high = jnp.where(value > 0, at, low), jnp.where(value > 0, high, at)
         newton = at - value / slope
-        # Not true of a step that is not a number either.
+        # Also false where the step is NaN.
         inside = (newton > low) & (newton < high)
         following = jnp.where(inside, newton, 0.5 * (low + high))
         moved = jnp.abs(following - at)

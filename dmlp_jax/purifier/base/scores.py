@@ -1,7 +1,7 @@
-"""Held-out scores on the clean set: cross-entropy, accuracy, and the test whether one is clearly better.
+"""Computes held-out scores on the clean set: cross-entropy, accuracy, expected scores, a significance test.
 
-Every choice of the purifier is made by predictions for clean rows that the classifier did not train on, never
-by rows that it trained on and never by true labels of the training set.
+Every choice of the purifier is based on predictions for clean rows that the classifier did not train on,
+never on rows that it trained on and never on true labels of the training set.
 """
 
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from dmlp_jax.purifier.base.temperature import fit_temperature, smoothed
 
 
 class HeldOutScore(NamedTuple):
-    """Score on clean rows that were held out.
+    """The score of predictions for held-out clean rows.
 
     Attributes:
         cross_entropy: mean negative log-probability of the true class, in nats, at the best temperature and
@@ -45,7 +45,7 @@ def score(logits: jax.Array, targets: jax.Array, temperature: jax.Array | None =
     Args:
         logits: [m, c].
         targets: one-hot [m, c].
-        temperature: that of `fit_temperature`, where it is known already.
+        temperature: the result of `fit_temperature`, where it is known already.
     """
     temperature = fit_temperature(logits, targets) if temperature is None else temperature
     return HeldOutScore(cross_entropy(logits / temperature, smoothed(targets)), accuracy(logits, targets))
@@ -62,14 +62,14 @@ def expected_scores(
 ) -> jax.Array:
     """Expected posterior log-probability of the true class of every row, in nats, [m].
 
-    The given labels of clean rows are taken to be unknown. So the expectation is over the labels g that row y
-    of the transition matrix would draw, y the true class: sum_g T[y_v, g] log p(y_v | x_v, g).
+    The given labels of clean rows are taken to be unknown. So the expectation is over the labels g that the
+    transition matrix would draw for the true class y_v: sum_g T[y_v, g] log p(y_v | x_v, g).
 
     Args:
         logits: held-out logits [m, c] at their temperature.
         transition: T, [c, c].
         labels: true classes [m].
-        trusted: the matrix of p(y | x, g), if another than T.
+        trusted: transition matrix of the posterior p(y | x, g), [c, c]; T by default.
     """
     trusted = transition if trusted is None else trusted
     probs = jax.nn.softmax(logits)
@@ -87,14 +87,14 @@ def expected_score(
 
 
 def clearly_better(others: jax.Array, hits: jax.Array, standard_errors: float = 3.0) -> jax.Array:
-    """Whether others get so many standard errors more rows right, bool [...].
+    """Whether others are more accurate by more than some standard errors, bool [...].
 
-    The comparison is paired, row by row; hits that are probabilities add their own variance.
+    The comparison is paired, row by row; `hits` that are probabilities add their own variance.
 
     Args:
         others: whether the others are right, [..., m].
-        hits: probability that the default is right, [m].
-        standard_errors: how many are required.
+        hits: whether the default is right, or the probability of that, [m].
+        standard_errors: required number of standard errors.
     """
     gains = others - hits
     count = hits.shape[0]

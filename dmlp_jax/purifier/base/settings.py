@@ -1,4 +1,4 @@
-"""Settings as frozen dataclasses that are pytrees: numbers are leaves, everything else is static.
+"""Helps to define settings as frozen dataclasses that are pytrees: numbers are leaves, the rest is static.
 
 A static field shapes the compiled program, so a new value compiles anew. Numbers do not, and `jax.vmap` and
 `jax.jit` work over them.
@@ -53,7 +53,7 @@ def refuse_unknown(cls: Any, given: Iterable[str], hints: Mapping[str, str]) -> 
 
 
 def check_whole_numbers(config: Any, least: Mapping[str, int]) -> None:
-    """Refuses fields that are not whole numbers, or below the least value that is given by name."""
+    """Refuses fields that are not whole numbers, or below their least value, which `least` has by name."""
     for name, smallest in least.items():
         value = getattr(config, name)
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < smallest:
@@ -66,7 +66,7 @@ def is_traced(value: Any) -> bool:
 
 
 def check_positive(config: Any, *fields: str, zero: bool = False) -> None:
-    """Refuses numbers that are not positive, with `zero` those below zero; traced values are not known."""
+    """Refuses numbers that are not positive, with `zero` only negative ones; traced values go unchecked."""
     for name in fields:
         for value in jax.tree.leaves(getattr(config, name)):
             if is_traced(value):

@@ -1,6 +1,6 @@
-"""The temperature that calibrates a classifier's predictions.
+"""Fits the temperature that calibrates a classifier's predictions.
 
-It has the least cross-entropy on held-out clean rows (Guo et al. 2017). What the training rows tell of it
+It has the least cross-entropy on held-out clean rows (Guo et al. 2017). The evidence of the training rows
 (`posterior/temperature_evidence.py`) may be added as a Gaussian belief about its logarithm. Where the clean
 rows have other class shares than the training rows, predictions are shifted accordingly
 (`posterior/label_shift.py`): a clean set with equally many rows of every class would otherwise demand too
@@ -98,6 +98,6 @@ def fit_temperature(
 
 
 def _blocks(values: jax.Array) -> jax.Array:
-    """Rows [m, c] as class-major blocks [q, c, b] of a processor's cache; zeros fill up the last."""
+    """Cuts rows [m, c] into class-major blocks [q, c, b] that fit the cache; zeros fill up the last."""
     blocks = -(-values.shape[0] // BLOCK_ROWS)
     return jnp.moveaxis(into_chunks(values, -(-values.shape[0] // blocks)), 2, 1)

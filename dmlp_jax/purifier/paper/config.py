@@ -1,4 +1,4 @@
-"""Settings of the paper's own schedule."""
+"""Defines `PaperConfig`, the settings of the paper's own schedule."""
 
 import dataclasses
 from typing import Any
@@ -24,7 +24,7 @@ class PaperConfig:
 
     Attributes:
         steps: epochs (the paper: 100 on CIFAR, 50 on Clothing1M). Static.
-        num_folds: folds of the clean set that the trivial baselines are tuned by, at least 2. Static.
+        num_folds: folds of the clean set on which the trivial baselines are tuned, at least 2. Static.
         ipc: take the meta step on the labels (Eq. 6-7). Static.
         eac: write the classifier's predictions into the labels (Eq. 9). Static.
         eac_period: epochs between two label writes, T in the paper, which gives no value. Static.
@@ -79,10 +79,10 @@ settings.register(PaperConfig)
 
 
 def check(config: PaperConfig) -> None:
-    """Refuses settings that cannot be; numbers are checked where they are concrete.
+    """Refuses impossible settings; numbers are checked where they are concrete.
 
     Raises:
-        InputError: a setting is impossible; the message names it and what it may be.
+        InputError: a setting is impossible; the message names it and its possible values.
     """
     if config.label_optimizer not in LABEL_OPTIMIZERS:
         known = ", ".join(map(repr, LABEL_OPTIMIZERS))

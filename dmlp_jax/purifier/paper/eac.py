@@ -1,7 +1,8 @@
-"""Extrinsic Auxiliary Correction (EAC): a linear softmax classifier trained on the current labels (Eq. 8-9).
+"""Implements Extrinsic Auxiliary Correction (EAC): a softmax classifier trained on the labels (Eq. 8-9).
 
-The paper's update: Adam on the mean of cross-entropy and entropy, for one classifier; the schedule vmaps it
-over its members. The default schedule takes preconditioned Nesterov steps instead (`base/nesterov.py`).
+The classifier is linear. Its update is the paper's: Adam on the mean of cross-entropy plus entropy. The
+schedule maps it over its classifiers by `jax.vmap`. The default schedule takes preconditioned Nesterov steps
+instead (`base/nesterov.py`).
 """
 
 import jax

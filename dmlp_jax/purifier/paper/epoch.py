@@ -1,6 +1,6 @@
-"""One epoch of the paper's schedule: IPC and EAC steps slice by slice, and the periodic label write (Eq. 9).
+"""Runs one epoch of the paper's schedule: IPC and EAC steps by slices; periodic label write (Eq. 9).
 
-A slice of the rows is one batch of the classifiers, a batch of slices that of one ridge solve. Labels and
+A slice holds the rows of one classifier step, a batch the slices of one ridge solve. Labels and
 classifiers are class-major, [c, rows] and [c, d + 1], so that the two products of a slice need no transposes.
 """
 
@@ -17,13 +17,12 @@ from dmlp_jax.purifier.paper.config import PaperConfig
 
 
 class Batch(NamedTuple):
-    """Rows of one ridge solve in slices of one classifier step, or all batches [batches, ...].
+    """The rows of one ridge solve, in slices; or all batches, leaves [batches, ...].
 
     Attributes:
         features: with a constant column, [slices, b, d + 1].
         weight: row weights [slices, b]; padding has 0.
-        inverse: of Eq. 5 for the rows without the constant column, whose row and column are 0,
-            [d + 1, d + 1].
+        inverse: inverse of Eq. 5 without the constant column, whose row and column are 0, [d + 1, d + 1].
     """
 
     features: jax.Array
@@ -36,11 +35,11 @@ class State(NamedTuple):
 
     Attributes:
         labels: class-major [batches, slices, c, b].
-        label_optimizer: for the labels of every slice.
+        label_optimizer: states of the optimiser, for the labels of every slice.
         moments: (F^T softmax(labels))^T of every batch, [batches, c, d + 1]; taken as the labels move, so
             that an epoch reads the features once.
-        weights: of the classifiers, [members, c, d + 1].
-        classifier_optimizer: for every member.
+        weights: weights of the classifiers, [members, c, d + 1].
+        classifier_optimizer: state of Adam for every classifier.
     """
 
     labels: jax.Array
@@ -71,7 +70,7 @@ def run_epoch(
         )
         return classifiers, (labels, optimizer, moment, loss)
 
-    # Features are no part of what is scanned: scan would copy each batch, and each slice once more.
+    # Features are not scanned over: scan would copy each batch, and each slice once more.
     classifiers, (labels, label_states, sums, losses) = jax.lax.scan(
         body,
         (state.weights, state.classifier_optimizer),
@@ -90,13 +89,13 @@ def run_epoch(
 def _slice_step(
     every_slice: jax.Array, carry, rows, *, gradient: jax.Array, rate: jax.Array, config: PaperConfig
 ):
-    """The labels of a slice down the gradient, then an Adam step of every classifier towards them.
+    """Moves a slice's labels down the gradient, then takes an Adam step of every classifier towards them.
 
     Args:
         every_slice: features of all slices [batches * slices, b, d + 1].
         carry: classifiers and their optimisers, and the moment [c, d + 1] of the slices before.
         rows: index of the slice, weights [b], labels [c, b] and the state of the labels' optimiser.
-        gradient: of the validation loss in the moment of the batch [c, d + 1].
+        gradient: gradient of the validation loss in the moment of the batch, [c, d + 1].
         rate: learning rate of the classifiers.
         config: the settings.
 
@@ -106,7 +105,7 @@ def _slice_step(
     (weights, optimizers), moment = carry
     index, weight, labels, optimizer = rows
     features = jax.lax.dynamic_index_in_dim(every_slice, index, keepdims=False)
-    # Two products with the rows serve all: products this thin are bound by reading the rows.
+    # Only two products with the rows: products this thin are bound by reading the rows.
     heads = jnp.concatenate([gradient[None], weights])
     scores = jnp.einsum("kcd,bd->kcb", heads, features, precision=HIGHEST)
     if config.ipc:
@@ -140,7 +139,7 @@ def write(state: State, batches: Batch, config: PaperConfig) -> State:
 
 
 def label_optimizer(config: PaperConfig) -> optax.GradientTransformation:
-    """Plain gradient steps or the script's Adam, without their learning rate, which may be traced."""
+    """Plain gradient steps or the script's Adam, without the learning rate, which may be traced."""
     if config.label_optimizer == "adam":
         return optax.chain(optax.add_decayed_weights(3e-4), optax.scale_by_adam(b1=0.5, b2=0.999))
     return optax.identity()

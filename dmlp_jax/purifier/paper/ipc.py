@@ -1,9 +1,9 @@
-"""Intrinsic Primary Correction (IPC): labels move down the gradient of the clean set's loss (Eq. 6-7).
+"""Implements Intrinsic Primary Correction (IPC): labels go down the gradient of the clean loss (Eq. 6-7).
 
 The loss of a labelling is that of its closed-form ridge solution on the clean set. `jax.grad` differentiates
 through the solution: the inverse does not depend on the labels, so nothing is unrolled.
-With A = F^T F + lambda I and G = dL/dV at V = F_v A^-1 F^T P the gradient is F A^-1 F_v^T G, the oracle
-of the tests.
+With A = F^T F + lambda I and G = dL/dV at V = F_v A^-1 F^T P, P the softmaxed labels, the gradient in P is
+F A^-1 F_v^T G; the tests compare with it.
 """
 
 from typing import NamedTuple
@@ -16,7 +16,7 @@ from dmlp_jax.purifier.base.ridge import matmul
 
 
 class Validation(NamedTuple):
-    """The clean rows that judge a labelling.
+    """The clean rows of the validation loss.
 
     Attributes:
         features: [m, d].
@@ -34,7 +34,7 @@ def validation_loss(
 ) -> jax.Array:
     """Mean squared error plus entropy of the predictions on the clean set (Eq. 6), a scalar.
 
-    A ridge prediction is no distribution; so the entropy is that of its softmax; the paper does not say.
+    Ridge predictions are not distributions, so the entropy is of their softmax; the paper leaves it open.
 
     Args:
         predictions: V, [m, c].
@@ -54,7 +54,7 @@ def moment_loss(
     """Validation loss of the ridge solution (Eq. 5) of labels Y, a scalar.
 
     Args:
-        moment: F^T diag(weight) Y [d, c], all that the solution knows of the labels.
+        moment: F^T diag(weight) Y [d, c], through which alone the solution depends on the labels.
         inverse: (F^T diag(weight) F + lambda I)^-1 for the same features, [d, d].
         val: the clean rows.
         entropy_weight: weight of the entropy in `validation_loss`.

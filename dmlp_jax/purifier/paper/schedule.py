@@ -1,4 +1,4 @@
-"""The paper's own schedule, Eq. 4-9 as printed: softmaxed labels, batches, Adam, a periodic label write.
+"""Runs the paper's own schedule, Eq. 4-9 as printed: softmaxed labels, batches, Adam, a periodic label write.
 
 A reference to compare with. Where the paper gives no value it is that of the authors' script (batches of
 7,000 and 500 rows, Adam's learning rates, a write every 20 epochs). Where the two disagree the paper decides
@@ -29,7 +29,7 @@ def run(
 ) -> Outcome:
     """Runs `config.steps` epochs over the training rows, in their order.
 
-    Every clean row is trained on, so nothing is known of held-out rows.
+    Every clean row is trained on, so there are no held-out scores.
 
     Args:
         features: [n, d].
@@ -38,7 +38,7 @@ def run(
         val_features: [m, d].
         val_targets: one-hot [m, c].
         config: the settings, usually `PurifyConfig.paper()`.
-        key: draws the classifiers' starts.
+        key: PRNG key for the classifiers' initial weights.
     """
     (count, width), classes = features.shape, given.shape[1]
     slice_size = min(config.eac_batch_size, count)
@@ -103,7 +103,7 @@ def run(
 
 
 def _init_classifier(key: jax.Array, width: int, classes: int) -> jax.Array:
-    """Uniform within 1 / sqrt(d), the bias row included: the linear layer of the authors' framework."""
+    """Draws weights [c, d + 1] within 1 / sqrt(d), bias too: the linear layer of the authors' framework."""
     bound = 1.0 / width**0.5
     return jax.random.uniform(key, (width + 1, classes), jnp.float32, minval=-bound, maxval=bound).T
 

@@ -19,8 +19,8 @@ class Active(NamedTuple):
     """Candidates that still run; scalars.
 
     Attributes:
-        first: the first of them.
-        number: how many.
+        first: index of the first of them.
+        number: how many they are.
     """
 
     first: jax.Array
@@ -28,13 +28,16 @@ class Active(NamedTuple):
 
 
 def update(function: Callable[..., Any], active: Active, state: Any, *others: Any) -> Any:
-    """`state` with that of every active candidate replaced by `function(its state, *its others)`.
+    """Replaces the state of every active candidate by `function(its state, *its others)`.
 
     Args:
-        function: of one candidate, leaves without the leading axis.
-        active: the candidates.
-        state: leaves [s, ...].
-        others: leaves [s, ...].
+        function: takes one candidate's leaves, without the leading axis; returns its new state.
+        active: the candidates that still run.
+        state: of all s candidates, leaves [s, ...].
+        others: further arguments of all candidates, leaves [s, ...].
+
+    Returns:
+        The states of all candidates, leaves [s, ...].
     """
 
     def body(turn, state):
@@ -49,12 +52,12 @@ def update(function: Callable[..., Any], active: Active, state: Any, *others: An
 
 
 def collect(function: Callable[..., Any], active: Active, *others: Any) -> Any:
-    """`function(*its others)` of every active candidate, leaves [s, ...]; 0 for the rest.
+    """Calls `function(*its others)` for every active candidate; leaves [s, ...], 0 for the rest.
 
     Args:
-        function: of one candidate, leaves without the leading axis.
-        active: the candidates.
-        others: leaves [s, ...].
+        function: takes one candidate's leaves, without the leading axis.
+        active: the candidates that still run.
+        others: arguments of all s candidates, leaves [s, ...].
     """
     size = jax.tree.leaves(others)[0].shape[0]
     shapes = jax.eval_shape(lambda *leaves: function(*at(leaves, 0)), *others)
@@ -63,15 +66,15 @@ def collect(function: Callable[..., Any], active: Active, *others: Any) -> Any:
 
 
 def map_candidates(function: Callable[[Any], Any], active: Active, others: Any) -> Any:
-    """`function` of all candidates at once, or of the only one that is active; 0 for the rest.
+    """Calls `function` on all candidates at once, or on the only active one; 0 for the rest.
 
     Both forms are compiled. All candidates at once read the training rows only once, and wide matrix products
     are faster.
 
     Args:
-        function: of leaves [s, ...] to leaves [s, ...], for any s.
+        function: from leaves [s, ...] to leaves [s, ...], for any s.
         active: all candidates, or one of them.
-        others: leaves [s, ...].
+        others: arguments of all s candidates, leaves [s, ...].
     """
     shapes = jax.eval_shape(function, others)
 

@@ -47,11 +47,11 @@ OFTEN, MOSTLY = 0.3, 0.5
 
 
 class ErrorRate(NamedTuple):
-    """The rate of T's noise that is due to classifier errors, scalars.
+    """The part of T's noise rate that is due to classifier errors, scalars.
 
     Attributes:
         rate: e of the greatest likelihood.
-        margin: how far its upper 95 % confidence limit is above, at most `CAUTION`.
+        margin: distance from e to its upper 95 % confidence limit, at most `CAUTION`.
     """
 
     rate: jax.Array
@@ -62,7 +62,7 @@ class SeparatedErrors(NamedTuple):
     """Classifier errors and label noise, separated.
 
     Attributes:
-        temperature: what to divide calibrated logits by before S, scalar.
+        temperature: divides the calibrated logits before S is applied, scalar.
         errors: S, p(true class | predicted class), [c, c].
         transition: T', p(given | true), [c, c].
         margin: see `ErrorRate`.
@@ -77,14 +77,14 @@ class SeparatedErrors(NamedTuple):
 
 
 class FinalModel(NamedTuple):
-    """What the labels are written by, see `e_step.write_labels`.
+    """The model that writes the final labels, see `e_step.write_labels`.
 
     Attributes:
-        model: of the classifier trained on all clean rows, without a leading axis.
+        model: label model of the classifier trained on all clean rows, without a leading axis.
         errors: S, [c, c]; None where errors are not separated.
-        noise: T' as it is most likely, [c, c].
+        noise: T' at the likeliest error rate, [c, c].
         trusted: T' that labels are written by, with less noise where its rate is uncertain, [c, c].
-        held_out: logits of the true class of the clean rows, errors included, [m, c].
+        held_out: held-out logits of the true class of the clean rows, corrected by S, [m, c].
     """
 
     model: LabelModel
@@ -95,10 +95,10 @@ class FinalModel(NamedTuple):
 
 
 def separate_classifier_errors(fitted: FittedModel, clean: CleanSet, config: PurifyConfig) -> FinalModel:
-    """The final model, with the classifier's errors separated from the noise of the given labels.
+    """Builds the final model: separates the classifier's errors from the noise of the given labels.
 
     Args:
-        fitted: what the rounds leave.
+        fitted: the model after the rounds and `lda.refine`.
         clean: the clean rows.
         config: the settings; without `posterior` T carries no evidence and stays as it is.
     """
@@ -106,7 +106,7 @@ def separate_classifier_errors(fitted: FittedModel, clean: CleanSet, config: Pur
     if not config.posterior:
         return FinalModel(model, None, model.transition, model.transition, fitted.held_out)
     shift = label_shift.log_ratio(clean.targets, fitted.class_shares)
-    # The evidence on the temperature, relative to the temperature that the held-out logits have already.
+    # The held-out logits are divided by a temperature already, so the evidence is made relative to it.
     log_temperature = fitted.evidence.log_temperature - jnp.log(model.temperature)
     evidence = fitted.evidence._replace(log_temperature=log_temperature)
     found = fit(model.transition, fitted.held_out - shift, clean.targets, evidence, shift)
@@ -126,17 +126,17 @@ def fit(
     evidence: TemperatureEvidence,
     shift: jax.Array,
 ) -> SeparatedErrors:
-    """S and its temperature, by expectation maximisation over the class that was predicted.
+    """Fits S and its temperature by expectation maximisation over the predicted class of each clean row.
 
-    Given S, the class that a clean row's prediction meant has the distribution p_y' S[y', y_v]; the
-    temperature that calibrates predictions for these targets is the next.
+    Given S, the predicted class y' has the distribution p_y' S[y', y_v], up to a factor. The next temperature
+    is the one that calibrates predictions for these targets.
 
     Args:
         matrix: T, [c, c].
-        logits: of held-out clean rows, at the temperature that calibrates them, without the clean rows'
+        logits: logits of held-out clean rows at the temperature that calibrates them, without the clean rows'
             class shares, [m, c].
         targets: one-hot [m, c].
-        evidence: of the training rows, its log temperature relative to that of `logits`.
+        evidence: of the training rows on the temperature, its log temperature relative to that of `logits`.
         shift: see `label_shift.log_ratio`, [c].
     """
 
@@ -161,7 +161,7 @@ def fit(
 
 
 def error_rate(matrix: jax.Array, probs: jax.Array, targets: jax.Array, shift: jax.Array) -> ErrorRate:
-    """The rate e by maximum likelihood of the clean labels y_v under p_v S, and its margin.
+    """Estimates e by maximum likelihood of the clean labels y_v under p_v S, and its margin.
 
     Args:
         matrix: T, [c, c].
@@ -173,7 +173,7 @@ def error_rate(matrix: jax.Array, probs: jax.Array, targets: jax.Array, shift: j
     leaving, rate = jnp.sum(noise, axis=1), _rate(noise)
     tiny = jnp.finfo(probs.dtype).tiny
     change = (matmul(probs, noise) - probs * leaving) / rate
-    # Class y is exp(shift_y) times as frequent among clean rows: of y_v, and of all classes for the norm.
+    # Class y is exp(shift_y) times as frequent among clean rows; first for y_v, then for the normaliser.
     often = jnp.stack([targets * jnp.exp(shift), jnp.broadcast_to(jnp.exp(shift), targets.shape)])
     level, slope = jnp.sum(probs * often, axis=-1), jnp.sum(change * often, axis=-1)
 
@@ -208,7 +208,7 @@ def remove_noise_rate(matrix: jax.Array, rate: jax.Array) -> jax.Array:
     inverse.
 
     Args:
-        matrix: T.
+        matrix: T, [c, c].
         rate: e, scalar.
     """
     return _with_less_noise(matrix, _separable_noise(matrix), rate)
@@ -225,7 +225,7 @@ def shrink_uncertain_noise(matrix: jax.Array, margin: jax.Array) -> jax.Array:
 
 
 def _with_less_noise(matrix: jax.Array, noise: jax.Array, less: jax.Array) -> jax.Array:
-    """T [c, c] with a part of its noise, [c, c], reduced by a rate."""
+    """Reduces a part of T's noise, [c, c], by the noise rate `less`; returns T [c, c]."""
     rate, classes = _rate(noise), len(matrix)
     share = jnp.minimum(less / rate, 1.0)
     # At this noise rate a label carries no information.
@@ -236,7 +236,7 @@ def _with_less_noise(matrix: jax.Array, noise: jax.Array, less: jax.Array) -> ja
 
 
 def _separable_noise(matrix: jax.Array) -> jax.Array:
-    """The noise of T [c, c] without the classes that often carry one particular other label, [c, c]."""
+    """The noise of T [c, c], 0 in the rows of classes that often carry one particular other label."""
     noise = _off_diagonal(matrix)
     largest = jnp.max(noise, axis=1)
     # Even shares of the wrong labels are 1 / (c - 1).

@@ -1,4 +1,4 @@
-"""Settings of the default schedule, which is what `purify` uses unless it is given others."""
+"""Defines `PurifyConfig`, the settings of the default schedule."""
 
 import dataclasses
 from typing import Any
@@ -64,7 +64,7 @@ class PurifyConfig:
         return super().__new__(cls)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Unpickles, also what an earlier version pickled, which kept fields of both presets.
+        """Unpickles; pickles of an earlier version hold fields of both presets.
 
         Raises:
             InputError: the pickle holds settings of the paper's preset.
@@ -98,10 +98,10 @@ settings.register(PurifyConfig)
 
 
 def check(config: PurifyConfig) -> None:
-    """Refuses settings that cannot be; numbers are checked where they are concrete.
+    """Refuses impossible settings; numbers are checked where they are concrete.
 
     Raises:
-        InputError: a setting is impossible; the message names it and what it may be.
+        InputError: a setting is impossible; the message names it and its possible values.
     """
     settings.check_whole_numbers(config, {"steps": 1, "race_steps": 1, "num_folds": 2, "refits": 0})
     if not isinstance(config.weight_decay, tuple) or not config.weight_decay:

@@ -1,4 +1,4 @@
-"""E-step: the posterior of every training row's true class, and the sums that the M-step needs.
+"""Computes the E-step: the posterior of every training row's true class, and the sums for the M-step.
 
 For k classifiers at once:
 
@@ -45,8 +45,8 @@ class Prediction(NamedTuple):
     """Predictions for rows, [k, c, b] each.
 
     Attributes:
-        probs: the classifier's softmax, which has seen each row's own label.
-        residual: `probs` minus the posterior that they would give.
+        probs: the classifier's softmax, to which each row's own label has contributed.
+        residual: `probs` minus the posterior with them as the prior.
         logits: leave-one-out logits over the temperature.
         leave_one_out: their softmax.
         likelihood: p(given | y) by the model's T.
@@ -60,7 +60,7 @@ class Prediction(NamedTuple):
 
 
 class Expectation(NamedTuple):
-    """What the E-step finds for rows.
+    """The result of the E-step for rows.
 
     Attributes:
         labels: posterior Q of the true class, [k, c, b].
@@ -80,7 +80,7 @@ class Sums(NamedTuple):
     """Sums over rows for k classifiers.
 
     Attributes:
-        gradient: of the rows' cross-entropy in the weights, [k, d, c].
+        gradient: gradient of the rows' cross-entropy in the weights, [k, d, c].
         counts: soft counts of true against given labels, [k, c, c].
         squares: sum of the squared residuals, see `Prediction`, [k].
         slopes: sums of the slopes in `Expectation`, [k, 2].
@@ -114,10 +114,10 @@ def likelihood_of_given(transition: jax.Array, chunk: Chunk) -> jax.Array:
 
 
 def leave_one_out_probs(model: LabelModel, chunk: Chunk) -> Prediction:
-    """What classifiers predict for rows [b, ...], with and without what each row's own labels have done.
+    """Predictions of classifiers for rows [b, ...], with and without the effect of each row's own labels.
 
     Args:
-        model: leaves [k, ...]; its T is the one by whose labels the classifiers were trained.
+        model: leaves [k, ...]; its T is the one that wrote the labels for the classifiers' training.
         chunk: the rows.
     """
     logits = jnp.einsum("kdc,bd->kcb", model.weights, chunk.features, precision=HIGHEST)
@@ -153,7 +153,7 @@ def write_labels(
         chunk: the rows.
         errors: S, p(true class | predicted class), by which predictions are corrected first, [k, c, c]; see
             `classifier_errors.py`.
-        transition: the T to write by where it is another than the one that the classifiers learned from.
+        transition: the T to write labels by, [k, c, c]; that of `model` by default.
     """
     predicted = leave_one_out_probs(model, chunk)
     prior, likelihood = predicted.leave_one_out, predicted.likelihood
@@ -174,7 +174,7 @@ def sums_towards(targets: jax.Array, found: Expectation, chunk: Chunk) -> Sums:
     """The sums of a round where classifiers learn from `targets` [k, c, b].
 
     Args:
-        targets: distributions; the posterior itself, or what IPC makes of it.
+        targets: distributions; the posterior, or the posterior after IPC's step.
         found: the posterior and its slopes.
         chunk: the rows.
     """

@@ -1,4 +1,4 @@
-"""One round of the default schedule: the clean rows, the E-step over the training rows, the M-step."""
+"""Runs one round of the default schedule: the clean rows, the E-step over the training rows, the M-step."""
 
 from functools import partial
 
@@ -25,7 +25,7 @@ from dmlp_jax.purifier.rows.chunks import Training
 from dmlp_jax.purifier.rows.clean_set import CleanPredictions, CleanSet
 
 History = dict[str, jax.Array]
-# Share of the race before which no round is picked, see `race.py`.
+# Rounds in the first part of the race, this share of it, are not picked; see `race.py`.
 EARLIEST = 0.75
 
 
@@ -39,7 +39,7 @@ def run_round(
     precomputed: Precomputed,
     config: PurifyConfig,
 ) -> tuple[Candidate, History]:
-    """One round of the active candidates.
+    """Runs one round of the active candidates.
 
     Args:
         state: of all candidates, leaves [s, ...].
@@ -52,8 +52,8 @@ def run_round(
         config: the settings.
 
     Returns:
-        The candidates after it, and what `HISTORY` names of it, arrays [s]; with `config.keep_label_history`
-        'labels' too, [s, n] with padding. 0 for candidates that are not active.
+        The candidates after it, and the values named in `HISTORY`, arrays [s]; with
+        `config.keep_label_history` 'labels' too, [s, n] with padding. 0 for candidates that are not active.
     """
     momentum = jnp.asarray(nesterov.nesterov_momentum(config.steps))[step]
     look = partial(_model_and_predictions, clean=clean, precomputed=precomputed)
@@ -94,7 +94,7 @@ def run_round(
 def _model_and_predictions(
     candidate: Candidate, clean: CleanSet, precomputed: Precomputed
 ) -> tuple[LabelModel, CleanPredictions]:
-    """A candidate's label model at the lookahead of its classifiers, and what it predicts for the clean rows.
+    """A candidate's label model at the lookahead of its classifiers, and its predictions for the clean rows.
 
     Args:
         candidate: after the round before.
@@ -112,7 +112,7 @@ def _model_and_predictions(
     fitted = temperature.fit_temperature(
         predicted.held_out, clean.targets, candidate.evidence, candidate.temperature, shift
     )
-    # The probe was linear in its labels: what is left of it does not depend on their information.
+    # The probe is linear in its labels, so the rest of its response does not depend on the information.
     information = jnp.stack([classifiers.information, jnp.zeros_like(classifiers.information)], axis=1)
     leverage = leave_one_out.leverage(
         classifiers.response.lookahead, information, precomputed.spectrum, precomputed.total
@@ -128,7 +128,7 @@ def _model_and_predictions(
 
 
 def _sums(models_and_directions: tuple[LabelModel, jax.Array | None], train: Training) -> e_step.Sums:
-    """`e_step.sums` of models with leaves [s, k + 1, ...] over all rows, in one pass; with IPC its own."""
+    """`e_step.sums`, with IPC `ipc_step.sums`, of models with leaves [s, k + 1, ...] over all rows."""
     shape = models_and_directions[0].leverage.shape
     models, directions = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), models_and_directions)
     if directions is None:
@@ -145,14 +145,14 @@ def _judge(
 
     Args:
         candidate: before the round.
-        model: what it writes labels with, leaves [k + 1, ...].
-        predicted: what it predicts for the clean rows.
-        step: the round.
+        model: its label model, leaves [k + 1, ...].
+        predicted: its predictions for the clean rows.
+        step: the round, from 0.
         clean: the clean rows.
 
     Returns:
-        The candidate in this round, what `HISTORY` names of it but for 'changed', and the held-out loss that
-        is tolerated from now on.
+        The candidate in this round, the values named in `HISTORY` except 'changed', and the held-out loss
+        that is tolerated from now on.
     """
     held_out = predicted.held_out
     losses = scores.cross_entropies(held_out, temperature.smoothed(clean.targets))

@@ -14,12 +14,12 @@ TRIPLES = 2**31
 
 
 def judge(final: FinalModel, val_given_labels: jax.Array | None, clean: CleanSet) -> HeldOut:
-    """How well the final model labels clean rows that its classifiers did not train on.
+    """Scores the final model's labels of clean rows that its classifiers did not train on.
 
     Args:
         final: the final model.
-        val_given_labels: what the noisy source said of the clean rows [m]; None where that is not known, and
-            the score is then an expectation over the given labels that the estimated noise would draw.
+        val_given_labels: class indices [m] that the noisy source gave to the clean rows. None where they are
+            not known: the score is then an expectation over given labels drawn from the estimated noise.
         clean: the clean rows.
     """
     if val_given_labels is None:

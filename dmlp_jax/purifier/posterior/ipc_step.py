@@ -1,4 +1,4 @@
-"""IPC (Eq. 6-7) inside the default schedule: the written labels take a step down the validation loss.
+"""Takes IPC's step (Eq. 6-7) in the default schedule: written labels move down the validation loss.
 
 Off by default. It needs three things beside the E-step: the ridge inverse, which is made once; the moment
 F^T Q of the labels of the round before; and the direction that these give, dL_val / d(F^T Q) times the step
@@ -22,7 +22,7 @@ from dmlp_jax.purifier.rows.clean_set import CleanSet
 
 
 class IpcStep(NamedTuple):
-    """What IPC's step needs that depends on no label.
+    """What IPC's step needs and what does not depend on labels.
 
     Attributes:
         inverse: (F^T F + lambda I)^-1, [d, d].
@@ -42,13 +42,13 @@ def prepare(gram: jax.Array, clean: CleanSet, config: PurifyConfig) -> IpcStep:
 def directions(
     ipc_step: IpcStep, moments: jax.Array, step: jax.Array, clean: CleanSet, config: PurifyConfig
 ) -> jax.Array:
-    """The step on the labels as a direction in the features, [k + 1, d, c].
+    """Computes the step on the labels as a direction in the features, [k + 1, d, c].
 
     Args:
         ipc_step: see `prepare`.
         moments: F^T Q of each classifier's labels in the round before, [k + 1, d, c].
         step: the round; in round 0 there are no labels yet, and no step.
-        clean: the clean rows; each classifier is judged on those that it trains on.
+        clean: the clean rows; the validation loss of each classifier is over those that it trains on.
         config: the settings.
     """
 
@@ -68,7 +68,7 @@ def sums(model: LabelModel, direction: jax.Array, chunk: Chunk) -> Sums:
 
     Args:
         model: leaves [k, ...].
-        direction: of each, [k, d, c].
+        direction: result of `directions` for each classifier, [k, d, c].
         chunk: the rows.
     """
     found = e_step.expectation(model, chunk)

@@ -1,4 +1,4 @@
-"""Label shift: clean rows whose class shares differ from those of the training rows.
+"""Corrects for label shift: clean rows whose class shares differ from those of the training rows.
 
 People who pick clean rows often take equally many of every class. With shares pi_y among the training rows
 and rho_y among the clean ones, and rows of one class alike in both, a classifier that predicts p(y | x) for a
@@ -6,9 +6,9 @@ training row must predict for a clean row
 
     p(y | x) rho_y / pi_y, renormalised                                 (Saerens et al. 2002)
 
-This is what clean rows are compared with everywhere: as training data, in the fit of the temperature, and in
-the scores that every choice is made by. Without it an even clean set pulls a classifier of unequal classes
-towards equal ones, and prefers one that predicts rare classes too often.
+Clean rows are compared with this corrected prediction everywhere: as training data, in the fit of the
+temperature, and in the scores that every choice is made by. Without it an even clean set pulls a classifier
+of unequal classes towards equal ones, and prefers one that predicts rare classes too often.
 """
 
 import jax
@@ -38,7 +38,7 @@ def log_ratio(targets: jax.Array, shares: jax.Array) -> jax.Array:
 
 
 def keep_larger_shift(targets: jax.Array, new: jax.Array, old: jax.Array) -> jax.Array:
-    """The estimate of pi [c], of two, that is farther from rho, by sum (w - 1)^2 over the clean rows.
+    """Whichever of two estimates of pi [c] is farther from rho, by sum (w - 1)^2 over the clean rows.
 
     Class shares may move away from the clean set's but not back. They start too near, since the classifier
     also trains on the clean rows; moving back marks a classifier that absorbs ambiguous rows into rare

@@ -40,10 +40,10 @@ STANDARD_ERRORS = 1.0
 
 
 class Scatter(NamedTuple):
-    """What all classes share.
+    """The part of the scatter that does not depend on labels.
 
     Attributes:
-        inverse: of F^T F + lambda I over training and clean rows, without the constant column, [d, d].
+        inverse: (F^T F + lambda I)^-1 over training and clean rows, without the constant column, [d, d].
         total: number of rows by weight, n.
         freedom: effective degrees of freedom of the ridge regression, trace F (F^T F + lambda I)^-1 F^T.
     """
@@ -77,7 +77,7 @@ def fit(moment: jax.Array, total: jax.Array, inverse: jax.Array) -> jax.Array:
     Args:
         moment: F^T Q [d + 1, c] of all rows; its last row is N.
         total: n.
-        inverse: of F^T F + lambda I, [d, d].
+        inverse: inverse of F^T F + lambda I, [d, d].
     """
     counts = moment[-1] + 1.0
     means = moment[:-1] / counts

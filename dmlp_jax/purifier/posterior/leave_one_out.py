@@ -1,4 +1,4 @@
-"""How far a row's own label has moved the classifier's prediction for it: its leverage.
+"""Tracks leverage: how far a row's own label has moved the classifier's prediction for it.
 
 Row i's label q_i moves its logits by h (q_i - p_i), with p_i the prediction and h the leverage. Undoing that
 gives the leave-one-out prediction, of a classifier that was trained without the row. At the optimum of a
@@ -10,8 +10,8 @@ The curvature H is the empirical Fisher information of the given labels, F^T F t
 |p - q|^2 / (c - 1). The Hessian of the cross-entropy to soft posteriors q would overstate it. Rows have equal
 length, so all rows are taken to have equal leverage.
 
-A classifier that starts from a probe of the given labels has seen them: the probe's response to a label,
-(F^T F + penalty)^-1, decays by the same recursion without a drive.
+A classifier that starts from a probe of the given labels carries their influence: the probe's response to a
+label, (F^T F + penalty)^-1, decays by the same recursion without a drive.
 """
 
 import jax
@@ -44,13 +44,13 @@ def follow_response(
     Mirrors `nesterov.nesterov_step` with the preconditioner 1/2 spectrum + decay.
 
     Args:
-        response: of the steps before; zero at the start, which no given label has touched.
+        response: state after the steps before. At the start it is 0, or the response of the starting probe.
         information: see `fisher_information`.
         spectrum: eigenvalues of F^T F, [d].
         decay: absolute L2 strength of the classifier.
         momentum: of this step, see `nesterov.nesterov_momentum`.
-        drive: size of the gradient, to broadcast against the response; 0 follows how what was there at the
-            start is forgotten.
+        drive: size of the gradient, to broadcast against the response; 0 follows the decay of the response
+            at the start.
     """
     gradient = (information * spectrum + decay) * response.lookahead - drive
     return nesterov_move(response, response.lookahead - gradient / (0.5 * spectrum + decay), momentum)

@@ -1,4 +1,4 @@
-"""M-step: one preconditioned Nesterov step of every classifier, and a new transition matrix for each."""
+"""Takes the M-step: a preconditioned Nesterov step and a new transition matrix for every classifier."""
 
 import jax
 import jax.numpy as jnp
@@ -10,8 +10,8 @@ from dmlp_jax.purifier.posterior.e_step import Sums
 from dmlp_jax.purifier.posterior.state import FoldClassifiers, Penalty, Precomputed
 from dmlp_jax.purifier.posterior.transition import transition_matrix
 
-# Unit drive for the response to the written label; none for that to the initial probe, whose influence
-# decays.
+# Drives of the two responses: 1 for the written label, 0 for the given label of the starting probe, whose
+# influence decays.
 DRIVES = (1.0, 0.0)
 
 

@@ -1,13 +1,13 @@
-"""The race: candidates of different L2 strength run side by side, and the best goes on alone.
+"""Runs the race: candidates of different L2 strength run side by side, and the best goes on alone.
 
 Without IPC the rounds (`em.py`) are expectation maximisation of the likelihood of the given labels and the
 clean rows, with one preconditioned gradient step per M-step (as in Bekker and Goldberger 2016). It works
-because the E-step takes leave-one-out predictions: a prediction that has seen its own label agrees with it,
+because the E-step takes leave-one-out predictions. A prediction that was trained on a label agrees with it:
 the posterior counts the label twice, T turns sharper than the truth, and the classifier memorises the noise.
 
-Each candidate has one classifier without each fold of the clean set and one with all of it. The classifiers
-that were not trained on a clean row judge it: what is the expected log-likelihood of its written label, had
-it got a given label drawn from T?
+Each candidate has one classifier without each fold of the clean set and one with all of it. A clean row is
+scored by the classifier that was not trained on it: by the expected log-likelihood of its written label, with
+its given label drawn from T.
 
 - The candidate with the best race score after `config.race_steps` rounds goes on alone. The race score is
   held-out log p(y given x, label) plus held-out log p(y given x): T may trust the given labels too much or

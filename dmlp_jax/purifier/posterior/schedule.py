@@ -1,4 +1,4 @@
-"""The default schedule, from a probe to labels: race, refinement, separation of errors, held-out score."""
+"""Runs the default schedule from a probe to labels: race, refinement, separation of errors, score."""
 
 import jax
 
@@ -28,7 +28,7 @@ def run(
         clean: the clean rows and their folds.
         start: the probe to start from.
         precomputed: see `race.precompute`.
-        val_given_labels: what the noisy source said of the clean rows [m], or None.
+        val_given_labels: class indices [m] that the noisy source gave to the clean rows, or None.
         config: the settings.
     """
     best, candidate, history = race.run(train, clean, start, precomputed, config)

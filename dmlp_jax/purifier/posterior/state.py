@@ -1,4 +1,4 @@
-"""The containers of the default schedule."""
+"""Defines the containers of the default schedule."""
 
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ class Precomputed(NamedTuple):
         gram_val: F_v^T F_v of the clean rows, [d, d].
         spectrum: eigenvalues of F^T F, [d].
         total: sum of the row weights, scalar.
-        ipc: for IPC's step on the labels; None without it.
+        ipc: quantities of IPC's step on the labels; None without it.
     """
 
     gram: jax.Array
@@ -48,7 +48,7 @@ class FoldClassifiers(NamedTuple):
 
 
 class FittedModel(NamedTuple):
-    """A fitted label model and what the clean rows know of it.
+    """A fitted label model, its predictions for the clean rows, and its evidence and class shares.
 
     Attributes:
         model: of the classifiers of every fold, leaves [k + 1, ...]; the last was trained on every clean row.
@@ -81,7 +81,7 @@ class Snapshot(NamedTuple):
 
 
 class Penalty(NamedTuple):
-    """The L2 strength that makes a candidate.
+    """The L2 strength that distinguishes a candidate.
 
     Attributes:
         decay: absolute L2 strength of its classifiers, scalar.
@@ -96,8 +96,8 @@ class Candidate(NamedTuple):
     """A candidate in progress.
 
     Attributes:
-        classifiers: of every fold.
-        temperature: that calibrated them in the round before, scalar.
+        classifiers: one without each fold, and one on all clean rows.
+        temperature: the temperature that calibrated them in the round before, scalar.
         evidence: of the training rows on the temperature, from that round.
         class_shares: pi, estimated in that round, [c]; see `label_shift.py`.
         best: its best round so far.

@@ -1,4 +1,4 @@
-"""What the given labels of the training rows tell of the classifier's temperature.
+"""Estimates the classifier's temperature from the given labels of the training rows.
 
 p(g | x) = sum_y p_t(y | x) T[y, g] depends on the temperature t: predictions that are too timid leave more of
 the given labels to chance than T says, overconfident ones less. With p_t the leave-one-out prediction, E_p

@@ -1,7 +1,7 @@
-"""Noise transition matrix T[y, g] = p(given label g | true label y).
+"""Estimates the noise transition matrix T[y, g] = p(given label g | true label y).
 
-T comes from soft counts of written labels against the given ones, as in confident learning (Northcutt et al.
-2021) but soft, and is estimated anew whenever the classifier moves.
+T is estimated from soft counts of written labels against the given ones, as in confident learning
+(Northcutt et al. 2021) but soft, and anew whenever the classifier moves.
 """
 
 import jax
@@ -24,8 +24,8 @@ def soft_counts(probs: jax.Array, given: jax.Array, weight: jax.Array) -> jax.Ar
 def transition_matrix(counts: jax.Array) -> jax.Array:
     """An estimate of T[y, g] = p(g | y) from soft counts [c, c], positive, rows summing to 1.
 
-    Each row is shrunk towards noise that does not ask for the class (`class_blind`), as the posterior mean of
-    a Dirichlet distribution: with many classes and few rows, counts alone would be taken for structure. The
+    Each row is shrunk towards noise that does not depend on the class (`class_blind`), as the posterior mean
+    of a Dirichlet distribution: with many classes and few rows, chance would be taken for structure. The
     strength of the prior comes from how much the rows differ, see `prior_strength`; where there is structure
     and rows are many, nothing is left of it.
     """
@@ -33,7 +33,7 @@ def transition_matrix(counts: jax.Array) -> jax.Array:
     prior = class_blind(counts)
     trust = prior_strength(counts, prior)
     total = jnp.sum(counts, axis=-1, keepdims=True)
-    # A class that nothing is predicted as has no counts of its own.
+    # A class that is never predicted has no counts.
     share = jnp.where(jnp.isfinite(trust), total / (total + trust), 0.0)
     matrix = share * counts / total + (1.0 - share) * prior
     return positive(matrix)
@@ -83,6 +83,6 @@ def prior_strength(counts: jax.Array, prior: jax.Array) -> jax.Array:
 
 
 def positive(matrix: jax.Array) -> jax.Array:
-    """Rows that sum to 1, without zeros: nothing is impossible."""
+    """Clips entries to a small positive number and scales rows to sum to 1: no label is impossible."""
     matrix = jnp.maximum(matrix, 1e-6 / matrix.shape[-1])
     return matrix / jnp.sum(matrix, axis=-1, keepdims=True)

@@ -2,8 +2,8 @@
 
 The files:
 
-    scaling.py     centred rows of one length, and the linear head that carries this scaling
+    scaling.py     centred rows of one length, and the linear classifier with this scaling
     chunks.py      training rows in chunks, with sums and maps over them
     disk.py        features on disk, read chunk by chunk from inside a compiled program
-    clean_set.py   clean rows in folds, and predictions for them by classifiers that did not train on them
+    clean_set.py   clean rows in folds, and held-out predictions for them
 """

@@ -1,10 +1,9 @@
-"""Training rows in chunks, and sums and maps over them.
+"""Holds training rows in chunks, and takes sums and maps over them.
 
 Everything that the purifier needs of the training rows is a sum over rows, or a map over them at the end.
 Chunk by chunk, intermediate results are bounded in memory and stay in the processor's cache. The rows may be
 in memory, on disk (`reader`), or spread over devices (`axis`, the mesh axes of a `jax.shard_map` around the
-whole
-program: each device takes its own rows, and sums are added up over devices).
+whole program: each device takes its own rows, and sums are added up over devices).
 """
 
 import dataclasses
@@ -24,12 +23,12 @@ from dmlp_jax.purifier.rows.disk import Reader
 # accelerator, what fits into the second-level cache on a CPU.
 CHUNK_ENTRIES = 2**25
 CHUNK_ENTRIES_CPU = 2**18
-# With fewer rows, many classes would turn matrix products into products with vectors.
+# Least rows of a chunk: with many classes the limits above would leave too few for matrix products.
 LEAST_ROWS = 256
 
 
 class Chunk(NamedTuple):
-    """Some training rows; padding has weight 0.
+    """A chunk of training rows; padding has weight 0.
 
     Attributes:
         features: standardised, [b, d + 1].
@@ -55,10 +54,10 @@ class Training:
         features: standardised, [q, b, d + 1]; None where `reader` has them.
         given: given labels, class indices [q, b] or distributions [q, b, c].
         weight: row weights [q, b].
-        mean: of the features as they came, [d].
+        mean: mean of the features before standardisation, [d].
         num_classes: c.
-        reader: of features that are read from disk chunk by chunk.
-        axis: names of the mesh axes over which the rows are spread.
+        reader: reads features from disk chunk by chunk; None for features in memory.
+        axis: names of the mesh axes over which the rows are spread, or None.
     """
 
     features: jax.Array | None
@@ -125,12 +124,12 @@ def visit(
     """Calls `function` on every chunk, in order, and on the chunk's part of `rows`.
 
     Args:
-        function: what it returns first is kept row by row, arrays [b, ...]; what it returns second is summed.
+        function: returns two pytrees; the first, arrays [b, ...], is kept row by row, the second is summed.
         train: the training rows.
         rows: further arrays over the training rows, [n, ...], or None.
 
     Returns:
-        The rows, arrays [q * b, ...], padding included, which stay on the device of their features; and the
+        The first results, arrays [q * b, ...], padding included, on the device of their features; and the
         sums over all rows of all devices.
     """
     extra = jax.tree.map(lambda leaf: into_chunks(leaf, train.weight.shape[1]), rows)
@@ -142,23 +141,23 @@ def visit(
 
 
 def sum_over(function: Callable[[Chunk], Any], train: Training) -> Any:
-    """Sum over all rows of what `function` makes of a chunk: a pytree of arrays."""
+    """Sum of `function(chunk)`, a pytree of arrays, over all chunks of all devices."""
     return visit(lambda chunk, _: (None, function(chunk)), train)[1]
 
 
 def map_over(function: Callable[[Chunk], Any], train: Training) -> Any:
-    """What `function` makes of every chunk, arrays [b, ...], as rows [q * b, ...]; see `visit`."""
+    """Joins `function(chunk)`, arrays [b, ...], of all chunks to arrays [q * b, ...]; see `visit`."""
     return visit(lambda chunk, _: (function(chunk), None), train)[0]
 
 
 def moments(chunk: Chunk) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Gram matrix F^T F [d, d], moment F^T Y of the given labels [d, c] and sum of the weights of rows."""
+    """Gram matrix F^T F [d, d], moment F^T Y of the given labels [d, c], sum of the row weights."""
     weighted = chunk.weight[:, None] * chunk.features
     return matmul(weighted.T, chunk.features), matmul(weighted.T, chunk.given), jnp.sum(chunk.weight)
 
 
 def _leaves(train: Training) -> tuple[jax.Array | None, jax.Array, jax.Array]:
-    """What differs between chunks: features (or the number of the chunk), given labels and weights."""
+    """Arrays with a leading axis over chunks: features (or the chunk's number), given labels, weights."""
     features = jnp.arange(train.weight.shape[0]) if train.reader else train.features
     return features, train.given, train.weight
 
@@ -177,7 +176,7 @@ def _weighted(features: jax.Array, weight: jax.Array) -> tuple[jax.Array, jax.Ar
 
 
 def _scan(function: Callable[[Any], tuple[Any, Any]], leaves: Any) -> tuple[Any, Any]:
-    """The first results of function(leaves at i), stacked, and the sum of the second."""
+    """Calls `function` on the leaves at every index; stacks its first results and sums the second."""
     first = jax.tree.map(lambda leaf: leaf[0], leaves)
     if jax.tree.leaves(leaves)[0].shape[0] == 1:
         kept, total = function(first)

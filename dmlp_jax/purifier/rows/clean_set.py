@@ -1,6 +1,6 @@
-"""The clean rows, dealt into folds, and the predictions of classifiers that did not train on them.
+"""Splits the clean rows into folds, and predicts them by classifiers that did not train on them.
 
-They are read in chunks, as the training rows are, so that many rows of many classes fit into memory.
+Clean rows are read in chunks, as the training rows are, so that many rows of many classes fit into memory.
 """
 
 from typing import NamedTuple
@@ -14,13 +14,13 @@ from dmlp_jax.purifier.rows.chunks import chunk_rows
 
 
 class CleanChunk(NamedTuple):
-    """Some clean rows; of all chunks, with a leading axis [q]. Padding has masks of 0.
+    """A chunk of clean rows, or all chunks with a leading axis [q]. Padding has masks of 0.
 
     Attributes:
         features: standardised, [b, d].
         labels: class indices [b].
-        folds: [b].
-        masks: [b, k + 1], see `train_masks`.
+        folds: fold index of each row, [b].
+        masks: row weights [b, k + 1], see `train_masks`.
     """
 
     features: jax.Array
@@ -36,7 +36,7 @@ class CleanSet(NamedTuple):
         features: standardised, [m, d].
         labels: class indices [m].
         targets: the same one-hot, [m, c].
-        masks: [k + 1, m], see `train_masks`.
+        masks: row weights [k + 1, m], see `train_masks`.
         chunks: the same rows in chunks.
     """
 
@@ -68,14 +68,14 @@ def make(
     num_folds: int,
     key: jax.Array,
 ) -> CleanSet:
-    """Deals the clean rows into folds.
+    """Splits the clean rows into folds.
 
     Args:
         features: standardised, [m, d].
         labels: class indices [m].
         num_classes: c.
         num_folds: k.
-        key: deals.
+        key: PRNG key of the split.
     """
     folds = stratified_folds(key, labels, num_folds)
     masks = train_masks(folds, num_folds)
@@ -97,12 +97,12 @@ def held_out(weights: jax.Array, clean: CleanSet) -> jax.Array:
 
 
 def predict_clean(weights: jax.Array, clean: CleanSet, shift: jax.Array | None = None) -> CleanPredictions:
-    """Held-out logits, gradient and loss of the classifiers of every fold and of all rows.
+    """Predicts the clean rows by the classifiers of every fold and of all rows: logits, gradient, loss.
 
     Args:
         weights: [k + 1, d, c].
         clean: the clean rows.
-        shift: of the logits where gradient and loss are taken, [c]; see `label_shift.py`.
+        shift: added to the logits for gradient and loss, [c]; see `posterior/label_shift.py`.
     """
     shift = jnp.zeros_like(weights[0, 0]) if shift is None else shift
 
@@ -122,7 +122,7 @@ def predict_clean(weights: jax.Array, clean: CleanSet, shift: jax.Array | None =
 
 
 def moment(clean: CleanSet) -> jax.Array:
-    """F_v^T Y_v [k + 1, d, c] of the clean rows that each member trains on."""
+    """F_v^T Y_v [k + 1, d, c] of the clean rows that each classifier trains on."""
     classes = clean.targets.shape[1]
 
     def body(total, chunk):
@@ -140,7 +140,7 @@ def _logits(weights: jax.Array, chunk: CleanChunk) -> jax.Array:
 
 
 def _of_unseen(logits: jax.Array, chunk: CleanChunk) -> jax.Array:
-    """Of logits [k, c, b] each row's from the member without its fold, [c, b]."""
+    """Selects for each row, from logits [k, c, b], those of the classifier without its fold, [c, b]."""
     unseen = chunk.folds == jnp.arange(logits.shape[0])[:, None]
     return jnp.sum(jnp.where(unseen[:, None], logits, 0.0), axis=0)
 
@@ -150,7 +150,7 @@ def _join(chunks: jax.Array, clean: CleanSet) -> jax.Array:
 
 
 def stratified_folds(key: jax.Array, labels: jax.Array, num_folds: int) -> jax.Array:
-    """Fold index [m] in [0, num_folds) of every row, each class spread as evenly as possible.
+    """Draws the fold index [m] in [0, num_folds) of every row; each class is spread as evenly as possible.
 
     The classes start at different folds, so that the folds' sizes differ by little even where every
     class has fewer rows than there are folds. Shapes do not depend on values, so it traces.
@@ -168,6 +168,6 @@ def stratified_folds(key: jax.Array, labels: jax.Array, num_folds: int) -> jax.A
 
 
 def train_masks(folds: jax.Array, num_folds: int) -> jax.Array:
-    """Row weights [num_folds + 1, m]: row k leaves fold k out, the last keeps every clean row."""
+    """Weights [num_folds + 1, m] of the clean rows: line k leaves fold k out, the last keeps every row."""
     kept = folds[None, :] != jnp.arange(num_folds + 1)[:, None]
     return kept.astype(jnp.float32)

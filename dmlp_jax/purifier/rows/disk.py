@@ -1,4 +1,4 @@
-"""Features on disk, read chunk by chunk from inside a compiled program."""
+"""Reads features on disk, chunk by chunk, from inside a compiled program."""
 
 import contextlib
 import threading
@@ -15,10 +15,10 @@ CHUNK_BYTES = 2**26
 
 
 def is_on_disk(features: Any) -> bool:
-    """Whether features are to be read in slices: a NumPy memory map, or what only looks like an array.
+    """Whether features are to be read in slices: a NumPy memory map, or another array-like on disk.
 
-    That is an object with shape, a NumPy dtype and slices, such as a data set of h5py or zarr.
-    `numpy.asarray` of one loads it instead.
+    Such an array-like has a shape, a NumPy dtype and slices, like a data set of h5py or zarr. Users who want
+    it in memory pass `numpy.asarray` of it.
     """
     if isinstance(features, np.memmap):
         return True
@@ -35,35 +35,35 @@ def is_on_disk(features: Any) -> bool:
 
 
 def chunk_rows(shape: tuple[int, int], rows: int) -> int:
-    """Rows of a chunk: those wanted, or fewer where `CHUNK_BYTES` does not allow them.
+    """Rows of a chunk: `rows`, or fewer where `CHUNK_BYTES` does not allow as many.
 
     Args:
         shape: (n, d).
-        rows: how many are wanted.
+        rows: number of rows wanted.
     """
     return max(1, min(rows, shape[0], CHUNK_BYTES // (4 * shape[1])))
 
 
 class Reader:
-    """Reads chunks of rows, the next one ahead of its time.
+    """Reads chunks of rows, and the next chunk in advance.
 
     Attributes:
         shape: (n, d).
         rows: rows of a chunk, b.
-        dtype: of what the compiled program is handed.
+        dtype: type of the chunks that the compiled program gets, float16 or float32.
     """
 
     def __init__(self, shape: tuple[int, int], rows: int, dtype: Any, features: Any = None) -> None:
-        """A reader of array-likes on disk.
+        """Creates a reader of array-likes on disk.
 
         Args:
             shape: (n, d).
             rows: rows of a chunk; see `chunk_rows`.
-            dtype: of the features.
-            features: what is read, [n, d]; gives rows by slices. None until `reading` tells.
+            dtype: type of the features.
+            features: array-like [n, d] that is read by slices; None if `reading` will set it.
         """
         self.shape, self.rows = shape, rows
-        # The program turns halves into singles far faster than NumPy does; other types are NumPy's to turn.
+        # The program converts float16 to float32 far faster than NumPy; NumPy converts the other types.
         self.dtype = np.dtype(np.float16 if np.dtype(dtype) == np.float16 else np.float32)
         self._features = features
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="purify-reader")
@@ -74,7 +74,7 @@ class Reader:
     def reading(self, features: Any) -> Iterator[None]:
         """Reads these features [n, d] while the block runs; other threads wait for their turn.
 
-        So one compiled program serves all files of a shape. At the end the file may be closed.
+        So one compiled program serves all files of a shape. After the block the file may be closed.
         """
         with self._turn:
             self._exchange(features)
@@ -85,7 +85,7 @@ class Reader:
 
     @property
     def chunks(self) -> int:
-        """How many there are."""
+        """Number of chunks."""
         return -(-self.shape[0] // self.rows)
 
     def fetch(self, index: jax.Array) -> jax.Array:
@@ -102,16 +102,16 @@ class Reader:
         return padded
 
     def _exchange(self, features: Any) -> None:
-        """Reads these features from now on, and nothing of the ones before, also for a call cut short."""
+        """Switches to these features and drops chunks read before, even if a call was interrupted."""
         with self._lock:
             if self._ahead is not None:
-                # Nobody waits for these rows: if they cannot be read, that is no error.
+                # Nobody needs these rows any more, so a failure to read them is no error.
                 self._ahead[1].exception()
                 self._ahead = None
             self._features = features
 
     def _wait(self) -> tuple[int, np.ndarray] | tuple[None, None]:
-        """Number and rows of the chunk that was read ahead; two are never read at once."""
+        """Waits for the chunk read in advance, so that two are never read at once; its number and rows."""
         if self._ahead is None:
             return None, None
         index, future = self._ahead

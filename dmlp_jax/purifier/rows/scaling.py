@@ -1,4 +1,4 @@
-"""Standardised features, and the linear head that carries their scaling with it."""
+"""Standardises features, and applies linear classifiers together with their scaling."""
 
 from typing import NamedTuple
 
@@ -14,8 +14,8 @@ class LinearClassifier(NamedTuple):
     Attributes:
         kernel: [d, c].
         bias: [c].
-        mean: feature mean [d], subtracted first.
-        scale: scalar; rows are normalised to this length, 0 leaves them as they are.
+        mean: feature mean [d], subtracted from the rows.
+        scale: scalar, length to which the rows are then normalised; 0 keeps their own length.
     """
 
     kernel: jax.Array
@@ -25,12 +25,12 @@ class LinearClassifier(NamedTuple):
 
 
 def normalize_rows(features: jax.Array, mean: jax.Array, scale: jax.Array | float) -> jax.Array:
-    """Rows of features [n, d] minus `mean`, of length `scale`; a row equal to the mean stays 0.
+    """Subtracts `mean` from features [n, d] and scales rows to length `scale`; a row at the mean stays 0.
 
     Scale 0 leaves every row at its own length.
     """
     centred = features - mean
-    # Near 1 by a power of two, which rounds nothing, squares neither overflow nor vanish.
+    # Scaled near 1 by a power of two, which is exact, so that squares neither overflow nor vanish.
     exponent = jnp.frexp(jnp.max(jnp.abs(centred), axis=-1, keepdims=True))[1]
     near = centred * jnp.ldexp(jnp.ones_like(centred[..., :1]), -jnp.clip(exponent, -120, 120))
     length = jnp.linalg.norm(near, axis=-1, keepdims=True)

@@ -33,7 +33,7 @@ def leverage_of(response, information, spectrum):
 
 
 class Classifier:
-    """A member of the only candidate."""
+    """A classifier of the only candidate."""
 
     def __init__(self, weights, memory):
         self.weights = self.ahead = weights
