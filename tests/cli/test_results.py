@@ -21,7 +21,8 @@ def test_leaves_four_files_and_nothing_else(done):
 
 def test_labels_are_repaired(done):
     stored = files.load_npz(done / "purified.npz")
-    assert sorted(stored) == ["changed", "class_names", "confidence", "index", "labels", "probs"]
+    names = ["changed", "class_names", "confidence", "format_version", "index", "labels", "probs"]
+    assert sorted(stored) == names
     assert accuracy(stored["labels"], TRUE) > accuracy(GIVEN, TRUE) + 0.2
     np.testing.assert_array_equal(stored["changed"], stored["labels"] != GIVEN)
     np.testing.assert_array_equal(stored["index"], np.arange(300))
@@ -63,6 +64,7 @@ def test_the_same_seed_gives_the_same_files(folder, done, tmp_path):
     assert (tmp_path / "purified.npz").read_bytes() == (done / "purified.npz").read_bytes()
 
 
+@pytest.mark.slow
 def test_without_clean_rows_some_are_drawn(folder, tmp_path, capsys):
     arguments = [str(folder / "e.npz"), "--draw-clean", "--out", str(tmp_path)]
     assert cli.main(arguments) == 2

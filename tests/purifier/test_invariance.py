@@ -52,6 +52,7 @@ def test_rows_that_are_equal_get_equal_labels(blobs):
     np.testing.assert_array_equal(found.labels[260:], found.labels[:40])
 
 
+@pytest.mark.slow
 def test_columns_that_say_nothing_do_not_matter(blobs, fixed):
     """Constant columns, and a column twice: collinear, so that the Gram matrix is singular."""
     features, given, (val_features, val_labels), _ = blobs

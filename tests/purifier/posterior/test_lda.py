@@ -108,6 +108,7 @@ def test_labels_that_say_much_lose_nothing():
     assert np.mean([found - plain for (found, plain), _ in results]) > -0.003, results
 
 
+@pytest.mark.slow
 def test_without_selection_nothing_is_averaged():
     task = make_blobs(0, noise=0.9)[:3]
     result = purify(*task, config=FIXED)
