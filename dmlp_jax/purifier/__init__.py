@@ -18,7 +18,7 @@ The default algorithm (`PurifyConfig()`), by the names of its functions:
     probes = fit_probes(...)                              # probes.py: clean rows only, noisy labels, both
     for each round of race.run:                           # candidates of different L2 strength race
         run_round(...)                                    # em.py: one round, which is
-            predict_clean, fit_temperature                # calibration on held-out clean rows
+            predict_clean, fit_temperature                # calibration: clean rows, temperature_evidence.py
             leave_one_out_probs(model, rows)              # e_step.py: P, without the row's own label
             bayes(P, likelihood_of_given(T, rows))        # e_step.py: Q ~ P T[:, given], the labels written
             update(classifiers, ...)                      # m_step.py: Nesterov step towards Q; the next T
@@ -30,9 +30,11 @@ Where the paper's equations are:
 
     Eq. 4, 5   ridge regression in closed form            base/ridge.py: solve, inverse
     Eq. 6      validation loss of a labelling             paper/ipc.py: validation_loss, moment_loss
-    Eq. 7      IPC: labels down its gradient              paper/epoch.py: _slice_step
+    Eq. 7      IPC: labels down its gradient              paper/epoch.py: _slice_step;
+                                                          in the default schedule posterior/ipc_step.py
     Eq. 8      EAC: the classifier's loss                 paper/eac.py: classifier_loss
-    Eq. 9      EAC: the momentum write into the labels    paper/eac.py: write_labels; paper/epoch.py: write
+    Eq. 9      EAC: the momentum write into the labels    paper/eac.py: write_labels; paper/epoch.py: write;
+                                                          every `eac_period` epochs: paper/schedule.py
 """
 
 from dmlp_jax.purifier.base.errors import InputError

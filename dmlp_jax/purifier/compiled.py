@@ -23,7 +23,7 @@ def in_memory(features: jax.Array, inputs: Inputs, num_classes: int) -> PurifyRe
 def from_disk(features: Any, inputs: Inputs, num_classes: int) -> PurifyResult:
     """Runs `program.run`, compiled, on features [n, d] in a file."""
     shape = tuple(features.shape)
-    size = disk.chunk_rows(
+    size = disk.limited_chunk_rows(
         shape, chunks.chunk_rows(shape[0], program.entries_per_row(inputs.config, num_classes))
     )
     # Inside a caller's jit even a constant is traced.

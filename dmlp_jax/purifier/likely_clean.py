@@ -62,7 +62,7 @@ def estimate(
     """Estimates how likely each given label is right (the module's model), in O(n d (d + c)) operations.
 
     Args:
-        features: [n, d]. A memory map is read chunk by chunk, four times.
+        features: [n, d]. A memory map is read chunk by chunk, five times.
         labels: given class indices [n].
         num_classes: c, at least 2.
         sample_weight: weight of each row [n], not negative; 1 by default.
@@ -122,7 +122,9 @@ def _predictions(
     if not disk.is_on_disk(features):
         return _left_out_in_memory(jnp.asarray(features, jnp.float32), given, weight, num_classes)
     shape = tuple(features.shape)
-    source = Reader(shape, disk.chunk_rows(shape, chunks.chunk_rows(shape[0], num_classes)), features.dtype)
+    source = Reader(
+        shape, disk.limited_chunk_rows(shape, chunks.chunk_rows(shape[0], num_classes)), features.dtype
+    )
     with source.reading(features):
         run = jax.jit(partial(_left_out, source, num_classes=num_classes))
         return jax.block_until_ready(run(given, weight))

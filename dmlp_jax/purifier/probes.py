@@ -20,8 +20,9 @@ from dmlp_jax.purifier.base.temperature import fit_temperature
 from dmlp_jax.purifier.rows import clean_set
 from dmlp_jax.purifier.rows.clean_set import CleanSet
 
+# The default schedule starts from the last one.
 PROBES = ("val_only_probe", "noisy_probe", "noisy_plus_val_probe")
-# From strong to weak: each fit starts from the one before.
+# From strong to weak: each softmax regression starts from the one before.
 SOFTMAX_PENALTIES = (10.0, 1.0, 1e-1, 1e-2, 1e-3, 1e-4)
 RIDGE_PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 # Total weight of the clean rows over total weight of the training rows.

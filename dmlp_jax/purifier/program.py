@@ -62,7 +62,7 @@ def run(
     fold_key, start_key = jax.random.split(inputs.key)
 
     train = chunks.load(features, given, weight, num_classes, entries_per_row(config, num_classes), axis)
-    val_rows = scaling.standardize(val_features, train.mean)
+    val_rows = scaling.center_and_normalize(val_features, train.mean)
     clean = clean_set.make(val_rows, inputs.val_labels, num_classes, config.num_folds, fold_key)
     gram, moment, total = chunks.sum_over(chunks.moments, train)
     spectrum = ridge.spectrum(gram)

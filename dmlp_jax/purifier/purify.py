@@ -29,10 +29,10 @@ def purify(
     Args:
         features: features of the training rows [n, d], from an encoder that did not see these labels, any
             type of number. Any overall scale; columns are not standardised. A NumPy memory map, or another
-            array-like that is sliced from disk, is never loaded whole: it is read once in every round, and a
-            few times before and after. A `jax.Array` whose rows are spread over devices or hosts stays
-            spread, and so do the results; this does not work inside `jax.jit`. The paper preset needs
-            features in the memory of one device.
+            array-like that is sliced from disk, is never loaded whole: it is read once in every round (twice
+            with `keep_label_history`), and a few times before and after. A `jax.Array` whose rows are spread
+            over devices or hosts stays spread, and so do the results; this does not work inside `jax.jit`.
+            The paper preset needs features in the memory of one device.
         labels: given, partly wrong labels of the training rows: class indices [n] or distributions [n, c].
         val: the clean set: features [m, d] from the same encoder and true class indices [m], every class
             present.

@@ -56,12 +56,13 @@ class PurifyResult(NamedTuple):
     """The result of `purify`; every field is an array or a pytree of arrays.
 
     Attributes:
-        labels: purified hard labels [n], int32.
-        probs: purified label distributions [n, c], float32, rows on the simplex.
-        confidence: probability of the purified label [n], in [0, 1].
-        changed: whether the purified label differs from the given one [n], bool.
+        labels: hard labels [n], int32: purified, or those of a trivial baseline that is better, see `source`.
+        probs: the same as distributions [n, c], float32, rows on the simplex.
+        confidence: probability of each label [n], in [0, 1].
+        changed: whether a label differs from the given one [n], bool.
         classifier: linear head for new features, see `predict`.
-        transition: estimate of p(given label | true label) [c, c], row = true class.
+        transition: estimate of p(given label | true label) [c, c], row = true class; counted from `probs` and
+            the given labels.
         history: arrays [steps]: 'val_loss' (loss on all clean rows) and 'changed' (share of the labels' mass
             that has left the given class; in the paper preset the share of changed labels). The default
             preset adds 'held_out_loss', 'held_out_accuracy' and 'expected_score' of the chosen candidate, see

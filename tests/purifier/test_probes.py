@@ -16,9 +16,13 @@ def prepared(blobs):
     features, given, (val_features, val_labels), _ = blobs
     weight = jnp.ones(len(features))
     mean = jnp.mean(jnp.asarray(features), axis=0)
-    rows = scaling.standardize(jnp.asarray(features), mean)
+    rows = scaling.center_and_normalize(jnp.asarray(features), mean)
     clean = clean_lib.make(
-        scaling.standardize(jnp.asarray(val_features), mean), jnp.asarray(val_labels), 3, 3, jax.random.key(0)
+        scaling.center_and_normalize(jnp.asarray(val_features), mean),
+        jnp.asarray(val_labels),
+        3,
+        3,
+        jax.random.key(0),
     )
     return rows, jnp.eye(3)[given], weight, clean
 

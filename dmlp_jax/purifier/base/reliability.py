@@ -53,8 +53,8 @@ def expected(logits: jax.Array, targets: jax.Array, transition: jax.Array, trust
     Args:
         logits: held-out logits [m, c] at their temperature.
         targets: one-hot [m, c].
-        transition: T, [c, c].
-        trusted: T', the transition matrix that labels are written by, [c, c].
+        transition: T, from which given labels are drawn, [c, c].
+        trusted: T', by which labels are written; it may have less noise, [c, c].
     """
     count, classes = logits.shape
     size = min(count, max(1, ENTRIES // (classes * max(classes, BINS))))

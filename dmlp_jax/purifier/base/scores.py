@@ -67,7 +67,7 @@ def expected_scores(
 
     Args:
         logits: held-out logits [m, c] at their temperature.
-        transition: T, [c, c].
+        transition: T, from which given labels are drawn, [c, c].
         labels: true classes [m].
         trusted: transition matrix of the posterior p(y | x, g), [c, c]; T by default.
     """

@@ -50,9 +50,9 @@ def fit_temperature(
     """The temperature of least cross-entropy of held-out logits plus the evidence's loss, a scalar.
 
     Cross-entropy is convex in the inverse temperature b. The root of its slope, sum_i sum_y (p_b(y) -
-    target_y) z_y, is searched; the evidence adds precision (log t - log_temperature) / b to it. (Searching
-    for the least loss itself would find b to the square root of the rounding error only.) The bracket is
-    e^-7 to e^7 times the root mean square of the logits.
+    target_y) z_y, is searched; the evidence subtracts precision (log t - log_temperature) / b from it.
+    (Searching for the least loss itself would find b to the square root of the rounding error only.) The
+    bracket is e^-7 to e^7 times the root mean square of the centred logits.
 
     Args:
         logits: held-out logits z, [m, c].

@@ -42,7 +42,7 @@ def adam_step(
     gradient: jax.Array,
     learning_rate: jax.Array | float,
 ) -> tuple[jax.Array, optax.OptState]:
-    """One Adam step down `gradient` from `weights`, both [d, c]. Returns weights and Adam's state."""
+    """One Adam step down `gradient` from `weights`, both of one shape. Returns weights and Adam's state."""
     direction, optimizer_state = adam().update(gradient, optimizer_state)
     return weights - learning_rate * direction, optimizer_state
 

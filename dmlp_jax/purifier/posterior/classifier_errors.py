@@ -77,20 +77,21 @@ class SeparatedErrors(NamedTuple):
 
 
 class FinalModel(NamedTuple):
-    """The model that writes the final labels, see `e_step.write_labels`.
+    """The model that writes the final labels, see `e_step.posterior_labels`.
 
     Attributes:
         model: label model of the classifier trained on all clean rows, without a leading axis.
         errors: S, [c, c]; None where errors are not separated.
-        noise: T' at the likeliest error rate, [c, c].
-        trusted: T' that labels are written by, with less noise where its rate is uncertain, [c, c].
+        transition: T' at the likeliest error rate, [c, c].
+        cautious_transition: [c, c], T' that labels are written by, with less noise where its rate is
+            uncertain.
         held_out: held-out logits of the true class of the clean rows, corrected by S, [m, c].
     """
 
     model: LabelModel
     errors: jax.Array | None
-    noise: jax.Array
-    trusted: jax.Array
+    transition: jax.Array
+    cautious_transition: jax.Array
     held_out: jax.Array
 
 

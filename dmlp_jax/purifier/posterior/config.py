@@ -26,7 +26,8 @@ class PurifyConfig:
         ipc: take the paper's meta step on the labels (Eq. 6-7) in every round. It adds little here, for half
             as much time again. Static.
         posterior: False writes the classifier's prediction instead of the posterior. Static.
-        selection: False takes the first candidate at its last round, whatever their scores. Static.
+        selection: False takes the first candidate at its last round, whatever their scores, without `refits`
+            and without a comparison with the trivial baselines. Static.
         keep_label_history: keep the hard labels of every round, `history['labels']` [steps, n], so that a
             report can draw label accuracy over time; costs a byte per row, round and candidate (4 above 256
             classes). Static.

@@ -1,11 +1,11 @@
 """Computes the E-step: the posterior of every training row's true class, and the sums for the M-step.
 
-For k classifiers at once:
+For k classifiers at once, row weights left out:
 
     P_i = leave-one-out prediction of the classifier for row i
-    Q_i ~ P_i * T[:, given_i]                      the posterior by Bayes' rule: what EAC writes (Eq. 9)
+    Q_i ~ P_i * T[:, given_i]                      posterior by Bayes' rule, in place of EAC's write (Eq. 9)
     gradient = sum_i F_i (softmax(F_i W) - Y_i)    of EAC's cross-entropy to the labels Y = Q (Eq. 8)
-    counts = sum_i Q_i given_i                     from which the next T is estimated
+    counts = sum_i Q_i given_i^T                   from which the next T is estimated
 
 Arrays over rows are class-major, [k, c, b]: vector units then run along the rows, and the products with the
 features are plain matrix products [k c, d] x [d, b].
@@ -27,7 +27,8 @@ class LabelModel(NamedTuple):
 
     Attributes:
         weights: of the classifier, [d, c].
-        transition: T, the estimate of p(given | true) that its labels are written by, [c, c].
+        transition: T, the estimate of p(given | true) that its labels are written by; classifier errors are
+            counted as label noise in it, [c, c].
         leverage: how far a row's written label has moved its own logits, see `leave_one_out.py`; scalar.
         given_label_leverage: how far its given label has, through the probe that the classifier started
             from; scalar.
@@ -143,7 +144,7 @@ def expectation(model: LabelModel, chunk: Chunk) -> Expectation:
     return Expectation(labels, predicted.probs, predicted.residual, slopes)
 
 
-def write_labels(
+def posterior_labels(
     model: LabelModel, chunk: Chunk, errors: jax.Array | None = None, transition: jax.Array | None = None
 ) -> jax.Array:
     """Labels [k, c, b] that models with leaves [k, ...] write on rows [b, ...]: the posterior.

@@ -188,7 +188,7 @@ def _hard_labels(models: LabelModel, active: Active, train: Training) -> jax.Arr
     def write(models):
         on_all = jax.tree.map(lambda leaf: leaf[:, -1], models)
         return chunks.map_over(
-            lambda chunk: jnp.argmax(e_step.write_labels(on_all, chunk), axis=1).T.astype(small), train
+            lambda chunk: jnp.argmax(e_step.posterior_labels(on_all, chunk), axis=1).T.astype(small), train
         ).T
 
     return candidates.map_candidates(write, active, models)

@@ -24,7 +24,7 @@ def judge(final: FinalModel, val_given_labels: jax.Array | None, clean: CleanSet
     """
     if val_given_labels is None:
         return _expected(final, clean)
-    logits = final.held_out + jnp.log(final.trusted).T[val_given_labels]
+    logits = final.held_out + jnp.log(final.cautious_transition).T[val_given_labels]
     hits = jnp.argmax(logits, axis=-1) == clean.labels
     bins = reliability.of_predictions(logits, clean.targets)
     return HeldOut(hits, scores.score(logits, clean.targets), bins, 1)
@@ -35,10 +35,10 @@ def _expected(final: FinalModel, clean: CleanSet) -> HeldOut:
     count, classes = clean.targets.shape
     stride = -(-count * classes**2 // TRIPLES)
     found = reliability.expected(
-        final.held_out[::stride], clean.targets[::stride], final.noise, final.trusted
+        final.held_out[::stride], clean.targets[::stride], final.transition, final.cautious_transition
     )
     # The bins count all rows.
     each = count / found.hits.shape[0]
     bins = {name: each * values for name, values in found.bins.items()}
-    loss = -scores.expected_score(final.held_out, final.noise, clean.labels, final.trusted)
+    loss = -scores.expected_score(final.held_out, final.transition, clean.labels, final.cautious_transition)
     return HeldOut(found.hits, HeldOutScore(loss, jnp.mean(found.hits)), bins, stride)

@@ -1,8 +1,9 @@
-"""Takes IPC's step (Eq. 6-7) in the default schedule: written labels move down the validation loss.
+"""Takes IPC's step (Eq. 6-7) in the default schedule: classifiers learn from labels moved down its gradient.
 
-Off by default. It needs three things beside the E-step: the ridge inverse, which is made once; the moment
-F^T Q of the labels of the round before; and the direction that these give, dL_val / d(F^T Q) times the step
-length. F times that direction is what the step subtracts from the labels.
+Off by default. The labels that are returned and T stay those of the E-step. The step needs three things
+beside the E-step: the ridge inverse, which is made once; the moment F^T Q of the labels of the round before;
+and the direction that these give, dL_val / d(F^T Q) times the step length. F times that direction is what the
+step subtracts from the labels.
 """
 
 from functools import partial

@@ -134,7 +134,7 @@ def _averaged(
     model = current.model
 
     def sums(chunk):
-        labels = chunk.weight * e_step.write_labels(model, chunk)
+        labels = chunk.weight * e_step.posterior_labels(model, chunk)
         moment = jnp.einsum("kcb,bd->kdc", labels, chunk.features, precision=HIGHEST)
         return moment, jnp.einsum("kyb,bg->kyg", labels, chunk.given, precision=HIGHEST)
 

@@ -24,7 +24,8 @@ def fisher_information(squares: jax.Array, total: jax.Array, num_classes: int) -
     """Mean information of a row per class direction, mean |p - q|^2 / (c - 1), a scalar.
 
     Args:
-        squares: sum over rows of |p - q|^2, p the prediction and q the label it is trained towards.
+        squares: sum over rows of |p - q|^2, p the prediction and q the posterior that p itself
+            would give.
         total: sum of the row weights.
         num_classes: c.
     """
@@ -41,7 +42,8 @@ def follow_response(
 ) -> NesterovState:
     """One step of the weights' response to a constant unit of gradient, [..., d], in the eigenbasis.
 
-    Mirrors `nesterov.nesterov_step` with the preconditioner 1/2 spectrum + decay.
+    Mirrors `nesterov.nesterov_step` with the preconditioner 1/2 spectrum + decay, which leaves the few clean
+    rows out.
 
     Args:
         response: state after the steps before. At the start it is 0, or the response of the starting probe.
@@ -59,7 +61,7 @@ def follow_response(
 def leverage(
     response: jax.Array, information: jax.Array | float, spectrum: jax.Array, total: jax.Array
 ) -> jax.Array:
-    """Leverage of a row left out, h / (1 - information h) with h = mean x^T R x, [...].
+    """Leverage of a row left out, h / (1 - information h) with h = mean x^T R x, [...]; at most 10 h.
 
     Args:
         response: R in the eigenbasis, [..., d].

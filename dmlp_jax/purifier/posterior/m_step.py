@@ -35,7 +35,7 @@ def update(
         precomputed: what depends on no label.
         config: the settings.
     """
-    decay, bound = penalty
+    decay, inverse_bound = penalty
     drives = jnp.asarray(DRIVES, jnp.float32)[:, None]
 
     def step(classifier, sums, clean_gradient):
@@ -48,7 +48,7 @@ def update(
             classifier.response, information, precomputed.spectrum, decay, momentum, drives
         )
         return FoldClassifiers(
-            nesterov.nesterov_step(optimizer, gradient, bound, momentum),
+            nesterov.nesterov_step(optimizer, gradient, inverse_bound, momentum),
             response,
             estimate_transition(sums.counts, config),
             information,

@@ -16,10 +16,10 @@ its given label drawn from T.
   whose labels are points worse.) In a shorter race strong penalties win that are overtaken soon after.
 - The round with the best expected score is picked, from three quarters of the race on: the starting probe was
   tuned on these same held-out rows, which flatters the rounds that still resemble it. No round is picked
-  whose held-out loss is more than a standard error above that of an earlier one: where a classifier goes
-  astray, T trusts the given labels too much (many classes) or too little (few rows and a weak penalty, where
-  the leave-one-out correction is larger than what a row's label has moved), and the expected score keeps
-  rising.
+  whose held-out loss is above the least loss plus standard error of any round so far, and a round picked
+  before is dropped when that happens (`em.py`, `_is_better`): where a classifier goes astray, T trusts the
+  given labels too much (many classes) or too little (few rows and a weak penalty, where the leave-one-out
+  correction is larger than what a row's label has moved), and the expected score keeps rising.
 """
 
 from functools import partial

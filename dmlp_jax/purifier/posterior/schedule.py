@@ -36,8 +36,8 @@ def run(
     final = classifier_errors.separate_classifier_errors(fitted, clean, config)
 
     def write(chunk: Chunk, _: None) -> jax.Array:
-        one = jax.tree.map(lambda leaf: leaf[None], (final.model, final.errors, final.trusted))
-        return e_step.write_labels(one[0], chunk, one[1], one[2])[0].T
+        one = jax.tree.map(lambda leaf: leaf[None], (final.model, final.errors, final.cautious_transition))
+        return e_step.posterior_labels(one[0], chunk, one[1], one[2])[0].T
 
     # Errors and temperature are no part of the linear head: it predicts as the rounds left it.
     model = pytrees.last(fitted.model)

@@ -11,7 +11,7 @@ from dmlp_jax.purifier.posterior.ipc_step import IpcStep
 
 
 class Precomputed(NamedTuple):
-    """What all classifiers share and what depends on no label.
+    """What all classifiers share and what depends on no label; d counts the constant column.
 
     Attributes:
         gram: F^T F of the training rows, [d, d].
@@ -85,11 +85,11 @@ class Penalty(NamedTuple):
 
     Attributes:
         decay: absolute L2 strength of its classifiers, scalar.
-        bound: inverse of a bound on their Hessian, [d, d], see `nesterov.preconditioner`.
+        inverse_bound: inverse of a bound on their Hessian, [d, d], see `nesterov.preconditioner`.
     """
 
     decay: jax.Array
-    bound: jax.Array
+    inverse_bound: jax.Array
 
 
 class Candidate(NamedTuple):
@@ -101,7 +101,7 @@ class Candidate(NamedTuple):
         evidence: of the training rows on the temperature, from that round.
         class_shares: pi, estimated in that round, [c]; see `label_shift.py`.
         best: its best round so far.
-        tolerated: held-out loss above which a round is not picked: the least so far plus a standard error.
+        tolerated: held-out loss above which a round is not picked: the least loss plus standard error so far.
     """
 
     classifiers: FoldClassifiers

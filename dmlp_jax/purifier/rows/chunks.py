@@ -111,7 +111,9 @@ def load(
     total = _over_devices(total, axis)
     mean = total[0] / jnp.maximum(total[1], jnp.finfo(jnp.float32).tiny)
     standard = (
-        None if isinstance(features, Reader) else into_chunks(scaling.standardize(features, mean), size)
+        None
+        if isinstance(features, Reader)
+        else into_chunks(scaling.center_and_normalize(features, mean), size)
     )
     # Padding needs a valid given label, or its posterior would be 0 / 0.
     given = into_chunks(given, size, 1.0 / num_classes if given.ndim == 2 else 0)
@@ -164,7 +166,7 @@ def _leaves(train: Training) -> tuple[jax.Array | None, jax.Array, jax.Array]:
 
 def _chunk(train: Training, features: jax.Array, given: jax.Array, weight: jax.Array) -> Chunk:
     if train.reader:
-        features = scaling.standardize(train.reader.fetch(features), train.mean)
+        features = scaling.center_and_normalize(train.reader.fetch(features), train.mean)
     if given.ndim == 1:
         given = jax.nn.one_hot(given, train.num_classes, dtype=jnp.float32)
     return Chunk(features, given, weight)

@@ -34,7 +34,7 @@ def is_on_disk(features: Any) -> bool:
     return hasattr(features, "__getitem__")
 
 
-def chunk_rows(shape: tuple[int, int], rows: int) -> int:
+def limited_chunk_rows(shape: tuple[int, int], rows: int) -> int:
     """Rows of a chunk: `rows`, or fewer where `CHUNK_BYTES` does not allow as many.
 
     Args:

@@ -38,7 +38,7 @@ def normalize_rows(features: jax.Array, mean: jax.Array, scale: jax.Array | floa
     return jnp.where(jnp.asarray(scale) > 0, near * (scale / unit), centred)
 
 
-def standardize(features: jax.Array, mean: jax.Array) -> jax.Array:
+def center_and_normalize(features: jax.Array, mean: jax.Array) -> jax.Array:
     """Centred rows of length sqrt(d) with a constant column appended, [n, d + 1].
 
     Row normalisation makes ridge penalties and step sizes independent of the backbone's scale, and puts

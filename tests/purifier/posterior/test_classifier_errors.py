@@ -225,7 +225,7 @@ def test_the_scale_of_the_logits_does_not_matter():
     final, same = (
         Compiled.separate_classifier_errors(*make_fitted(scale), PurifyConfig()) for scale in (1.0, 3.0)
     )
-    np.testing.assert_allclose(same.noise, final.noise, atol=1e-4)
+    np.testing.assert_allclose(same.transition, final.transition, atol=1e-4)
     np.testing.assert_allclose(same.errors, final.errors, atol=1e-4)
     np.testing.assert_allclose(same.model.temperature, 3 * final.model.temperature, rtol=1e-4)
     np.testing.assert_allclose(same.held_out, final.held_out, atol=1e-3)
@@ -237,17 +237,17 @@ def test_labels_are_written_with_less_noise_than_the_classifier_learned_from():
     learned = fitted.model.transition[0]
     assert 0.01 < noise_rate(final.errors) < noise_rate(learned)
     np.testing.assert_allclose(
-        final.noise, Compiled.remove_noise_rate(learned, noise_rate(final.errors)), atol=1e-5
+        final.transition, Compiled.remove_noise_rate(learned, noise_rate(final.errors)), atol=1e-5
     )
     np.testing.assert_array_equal(final.model.transition, learned)
-    assert noise_rate(final.trusted) < noise_rate(final.noise)
+    assert noise_rate(final.cautious_transition) < noise_rate(final.transition)
 
 
 def test_without_the_posterior_nothing_is_separated():
     fitted, clean = make_fitted(1.0)
     final = Compiled.separate_classifier_errors(fitted, clean, PurifyConfig(posterior=False))
     assert final.errors is None
-    for matrix in (final.noise, final.trusted):
+    for matrix in (final.transition, final.cautious_transition):
         np.testing.assert_array_equal(matrix, fitted.model.transition[0])
 
 

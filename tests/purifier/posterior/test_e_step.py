@@ -85,7 +85,7 @@ def test_predictions_are_corrected_by_the_errors_before_the_given_label_counts(p
     """What a row's own label has moved is undone by the T that the classifier learned from."""
     model, train = problem
     errors, transition = np.random.default_rng(2).dirichlet(np.ones(C), size=(2, K, C))
-    found = e_step.write_labels(*as_float32((model, train, errors, transition)))
+    found = e_step.posterior_labels(*as_float32((model, train, errors, transition)))
     for k in range(K):
         _, labels, *_ = by_hand(model, train, k, errors, transition)
         np.testing.assert_allclose(found[k].T, labels, atol=1e-5)
@@ -94,7 +94,7 @@ def test_predictions_are_corrected_by_the_errors_before_the_given_label_counts(p
 def test_without_errors_the_posterior_is_written(problem):
     model, train = as_float32(problem)
     found = e_step.expectation(model, train)
-    np.testing.assert_array_equal(e_step.write_labels(model, train), found.labels)
+    np.testing.assert_array_equal(e_step.posterior_labels(model, train), found.labels)
     for k in range(K):
         np.testing.assert_allclose(found.residual[k].T, by_hand(*problem, k)[2], atol=1e-5)
 

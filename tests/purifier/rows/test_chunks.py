@@ -6,7 +6,7 @@ import scipy.sparse
 
 from dmlp_jax.purifier.rows import chunks as rows
 from dmlp_jax.purifier.rows import scaling
-from dmlp_jax.purifier.rows.disk import Reader, chunk_rows, is_on_disk
+from dmlp_jax.purifier.rows.disk import Reader, is_on_disk, limited_chunk_rows
 
 N, D, C = 37, 6, 3
 
@@ -25,7 +25,7 @@ def moments(chunk):
 
 def by_hand(features, given, weight):
     mean = np.average(features.astype(np.float64), axis=0, weights=weight)
-    standard = np.asarray(scaling.standardize(jnp.asarray(features), jnp.asarray(mean, jnp.float32)))
+    standard = np.asarray(scaling.center_and_normalize(jnp.asarray(features), jnp.asarray(mean, jnp.float32)))
     weighted = weight[:, None] * standard
     return mean, standard, {"gram": weighted.T @ standard, "counts": weighted.T @ np.eye(C)[given]}
 
@@ -69,7 +69,7 @@ def test_chunks_from_disk(arrays, size, dtype, tmp_path):
     features = (4 * features).astype(dtype)
     arrays = features.astype(np.float32), given, weight
     np.save(tmp_path / "features.npy", features)
-    size = chunk_rows(features.shape, size)
+    size = limited_chunk_rows(features.shape, size)
     reader = Reader(features.shape, size, features.dtype, np.load(tmp_path / "features.npy", mmap_mode="r"))
     train = rows.load(reader, jnp.asarray(given), jnp.asarray(weight), C, 6)
     assert train.features is None
