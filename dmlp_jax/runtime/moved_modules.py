@@ -12,6 +12,7 @@ MOVED = {
     "dmlp_jax.estimator": "dmlp_jax.interop.sklearn",
     "dmlp_jax.likely_clean": "dmlp_jax.purifier.likely_clean",
     "dmlp_jax.purifier.scaling": "dmlp_jax.purifier.rows.scaling",
+    "dmlp_jax.training.schedule": "dmlp_jax.training.learning_rates",
 }
 
 
