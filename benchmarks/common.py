@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dmlp_jax.pipeline import summary
+from dmlp_jax.pipeline.provenance import commit
 from dmlp_jax.storage import files
 
 RESULTS = Path(__file__).parent / "results"
@@ -53,7 +53,7 @@ def write(name: str, title: str, text: str) -> None:
 def _commit() -> str:
     """The commit; dirty where code differs from it, not where a result or a text does."""
     git = ["git", "diff", "--quiet", "HEAD", "--", ":/*.py"]
-    found = summary.commit()
+    found = commit()
     if found is None:
         return "unknown"
     changed = subprocess.run(git, cwd=RESULTS, capture_output=True, check=False).returncode

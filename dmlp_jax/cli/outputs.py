@@ -16,11 +16,11 @@ from dmlp_jax.cli.inputs.reviewed_rows import Reviewed
 from dmlp_jax.data.types import Problem
 from dmlp_jax.errors import UserError
 from dmlp_jax.interop import issues
-from dmlp_jax.pipeline import label_sources, summary
+from dmlp_jax.pipeline import label_sources, provenance, summary
 from dmlp_jax.purifier import PurifyResult
 from dmlp_jax.report import findings, page
 from dmlp_jax.report.contents import purified_arrays, purifier_arrays
-from dmlp_jax.storage import files
+from dmlp_jax.storage import addresses, files
 
 # summary.json is written last: if it exists, the others do.
 NAMES = ("purified.npz", "purifier.npz", "issues.csv", "report.html", "summary.json")
@@ -34,7 +34,7 @@ def check_folder(folder: Path, overwrite: bool) -> None:
     Raises:
         UserError: it is a file, cannot be written to, or holds earlier results and `overwrite` is False.
     """
-    files.refuse_address(folder, "--out")
+    addresses.refuse_address(folder, "--out")
     made: list[Path] = []
     try:
         if folder.exists() and not folder.is_dir():
@@ -157,7 +157,7 @@ def summarize(
         "probe": {"linear": None, "knn": None},
         "seconds": {"purify": seconds},
         "arguments": settings,
-        **summary.provenance(),
+        **provenance.provenance(),
     }
 
 

@@ -15,7 +15,8 @@ from dmlp_jax.pipeline.run import Run
 from dmlp_jax.pipeline.workdir import Workdir
 from dmlp_jax.runtime import compile_cache, hosts
 from dmlp_jax.storage import files
-from dmlp_jax.training.metrics import MetricsLog, format_seconds
+from dmlp_jax.training.metrics import MetricsLog
+from dmlp_jax.training.progress import format_seconds
 from dmlp_jax.training.session import Stopped
 
 

@@ -1,14 +1,8 @@
 """Saves the purifier's results, and makes the contents of summary.json and the printed table."""
 
-import functools
 import math
-import platform
-import subprocess
-from importlib import metadata
-from pathlib import Path
 from typing import Any, SupportsFloat
 
-import jax
 import numpy as np
 from ml_collections import ConfigDict
 
@@ -17,14 +11,13 @@ from dmlp_jax.data.types import Problem
 from dmlp_jax.errors import UserError
 from dmlp_jax.pipeline import corrected_labels
 from dmlp_jax.pipeline.label_sources import LABEL_SOURCES, flip_rate, labels_of
+from dmlp_jax.pipeline.provenance import provenance
 from dmlp_jax.pipeline.workdir import Workdir
 from dmlp_jax.purifier import SOURCES, PurifyResult
 from dmlp_jax.report import contents as report_contents
 from dmlp_jax.retrain import label_variants
 from dmlp_jax.storage import files
 from dmlp_jax.training.metrics import MetricsLog
-
-PACKAGES = ("dmlp_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
 def save_purified(workdir: Workdir, result: PurifyResult) -> None:
@@ -130,15 +123,6 @@ def summarize(
     return contents, curves
 
 
-def provenance() -> dict[str, Any]:
-    """Device, versions and commit of this run."""
-    return {
-        "device": _device(),
-        "versions": {"python": platform.python_version()} | {p: metadata.version(p) for p in PACKAGES},
-        "commit": commit(),
-    }
-
-
 def table(result: dict[str, Any]) -> str:
     """The summary as a small table for the screen."""
     flipped = result["noise"]["measured_flip_rate"]
@@ -174,27 +158,3 @@ def finite(value: SupportsFloat) -> float | None:
     """A scalar for JSON: None for NaN, which the purifier uses for unknown values."""
     number = float(value)
     return number if math.isfinite(number) else None
-
-
-def _device() -> str:
-    devices = jax.local_devices()
-    return f"{len(devices)} x {devices[0].device_kind}"
-
-
-@functools.cache
-def commit() -> str | None:
-    """The git commit of the checkout that this package runs from; None outside such a checkout."""
-    here = Path(__file__).resolve()
-    try:
-        # A package installed into a .venv inside another project is in that project's checkout.
-        _git(here.parent, "ls-files", "--error-unmatch", here.name)
-        return _git(here.parent, "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*") or None
-    except (OSError, subprocess.SubprocessError):
-        return None
-
-
-def _git(folder: Path, *arguments: str) -> str:
-    found = subprocess.run(
-        ["git", *arguments], cwd=folder, capture_output=True, text=True, check=True, timeout=10
-    )
-    return found.stdout.strip()

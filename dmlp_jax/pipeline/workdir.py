@@ -22,7 +22,7 @@ from dmlp_jax.pipeline.paths import RunPaths
 from dmlp_jax.pipeline.records import COMMON, Records
 from dmlp_jax.pipeline.stage_settings import relevant_settings
 from dmlp_jax.runtime import hosts
-from dmlp_jax.storage import files, lock
+from dmlp_jax.storage import addresses, files, lock
 from dmlp_jax.storage.bucket import local_copy
 from dmlp_jax.storage.bucket.mirror import Mirror
 from dmlp_jax.storage.bucket.objects import Bucket
@@ -45,7 +45,7 @@ class Workdir(RunPaths):
     """
 
     def __init__(self, root: Path | str):
-        address = files.address_of(root)
+        address = addresses.address_of(root)
         self.name, self.on_each_host = address or str(root), address is not None
         self.root = Path(root) if address is None else local_copy.folder_of(address, jax.process_index())
         self._mirror = None if address is None else Mirror(Bucket(address), self.root, "stages.json")

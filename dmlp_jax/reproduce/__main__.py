@@ -13,7 +13,7 @@ from pathlib import Path
 from dmlp_jax.errors import UserError
 from dmlp_jax.reproduce import budgets, cells, curve_cells, published, show
 from dmlp_jax.runtime import console
-from dmlp_jax.storage import files
+from dmlp_jax.storage import addresses, files
 
 # The exit status after SIGTERM, as in dmlp_jax.main.
 RETRY = 75
@@ -119,7 +119,7 @@ def _make(arguments: argparse.Namespace, wanted: list[str], budget: budgets.Budg
 
 def _root(arguments: argparse.Namespace) -> Path:
     """The folder of a budget."""
-    files.refuse_address(arguments.workdir, "--workdir")
+    addresses.refuse_address(arguments.workdir, "--workdir")
     return arguments.workdir / arguments.budget
 
 

@@ -19,7 +19,7 @@ from dmlp_jax.errors import UserError
 from dmlp_jax.training import dispatch, parallel, streaming
 from dmlp_jax.training.checkpoint import Checkpoints
 from dmlp_jax.training.dispatch import Plan, Step
-from dmlp_jax.training.metrics import Progress, format_values
+from dmlp_jax.training.progress import Progress, format_values
 from dmlp_jax.training.session import Session, Stopped
 from dmlp_jax.training.watch import Watch
 

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from dmlp_jax.errors import UserError
-from dmlp_jax.training.metrics import Progress, format_values
+from dmlp_jax.training.progress import Progress, format_values
 
 
 class Watch:

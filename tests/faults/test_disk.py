@@ -20,7 +20,7 @@ from dmlp_jax.cli.inputs import row_images
 from dmlp_jax.errors import UserError
 from dmlp_jax.pipeline import pipeline
 from dmlp_jax.pipeline.workdir import Workdir
-from dmlp_jax.storage import files
+from dmlp_jax.storage import addresses, files
 from dmlp_jax.training.checkpoint import Checkpoints
 from dmlp_jax.training.metrics import MetricsLog
 from tests.pipeline.test_own_features import own_config, write_own_features
@@ -206,7 +206,7 @@ def test_an_address_is_no_folder(address, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("folder", ["C:/runs", "/gs:/b", "a/b:c/d", "x:"])
 def test_a_colon_makes_no_address(folder):
-    files.refuse_address(Path(folder), "--workdir")
+    addresses.refuse_address(Path(folder), "--workdir")
 
 
 @pytest.fixture

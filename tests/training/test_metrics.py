@@ -2,7 +2,8 @@ import json
 
 import pytest
 
-from dmlp_jax.training.metrics import MetricsLog, Progress, format_seconds
+from dmlp_jax.training.metrics import MetricsLog
+from dmlp_jax.training.progress import Progress, format_seconds
 
 
 def lines(path):

@@ -6,7 +6,7 @@ import fsspec
 import pytest
 
 from dmlp_jax.errors import UserError
-from dmlp_jax.storage import files
+from dmlp_jax.storage import addresses
 from dmlp_jax.storage.bucket.local_copy import folder_of
 from dmlp_jax.storage.bucket.objects import Bucket
 from tests.storage.bucket.kit import ADDRESS, contents, machine
@@ -23,7 +23,7 @@ def test_an_address_of_something_else_is_refused(tmp_path, system):
 
 @pytest.mark.parametrize("given", ["gs://b/run", "gs:/b/run", Path("gs://b/run")])
 def test_an_address_is_known_however_many_slashes_are_left(given):
-    assert files.address_of(given) == "gs://b/run"
+    assert addresses.address_of(given) == "gs://b/run"
 
 
 def test_addresses():
