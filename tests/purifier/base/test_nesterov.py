@@ -8,22 +8,14 @@ from sklearn.linear_model import LogisticRegression
 
 from dmlp_jax.purifier.base import nesterov, ridge
 from dmlp_jax.purifier.base.ridge import matmul
-from tests.purifier.helpers import cross_entropy_gradient
+from tests.purifier.helpers import cross_entropy_gradient, make_linear_classes
 
 N, D, C = 80, 6, 3
 
 
 @pytest.fixture(scope="module")
 def problem():
-    rng = np.random.default_rng(0)
-    features = rng.normal(size=(N, D)).astype(np.float32)
-    labels = np.argmax(features[:, :C] + rng.normal(size=(N, C)), axis=1)
-    return features, labels, np.eye(C, dtype=np.float32)[labels]
-
-
-def numpy_softmax(logits):
-    exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return exponents / exponents.sum(axis=1, keepdims=True)
+    return make_linear_classes(N, D, C)
 
 
 def test_nesterov_steps_reach_scikit_learns_optimum(problem):

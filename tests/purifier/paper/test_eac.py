@@ -4,21 +4,14 @@ import numpy as np
 import pytest
 
 from dmlp_jax.purifier.paper import eac
+from tests.purifier.helpers import make_linear_classes, numpy_softmax
 
 N, D, C = 80, 6, 3
 
 
 @pytest.fixture(scope="module")
 def problem():
-    rng = np.random.default_rng(0)
-    features = rng.normal(size=(N, D)).astype(np.float32)
-    labels = np.argmax(features[:, :C] + rng.normal(size=(N, C)), axis=1)
-    return features, labels, np.eye(C, dtype=np.float32)[labels]
-
-
-def numpy_softmax(logits):
-    exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return exponents / exponents.sum(axis=1, keepdims=True)
+    return make_linear_classes(N, D, C)
 
 
 def test_classifier_loss_is_the_papers(problem):
