@@ -155,7 +155,7 @@ def test_the_script_is_declared():
     scripts = metadata.entry_points(group="console_scripts", name="dmlp-purify")
     if not scripts:
         pytest.skip("the package was installed before it had the script")
-    assert next(iter(scripts)).value == "dmlp_jax.cli:console"
+    assert next(iter(scripts)).value == "dmlp_jax.cli.command:console"
 
 
 @pytest.mark.slow
