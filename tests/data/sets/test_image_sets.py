@@ -119,7 +119,7 @@ def test_file_that_breaks_later_is_named(tmp_path):
     make_folder(tmp_path, SIZES)
     images = datasets.load(settings("folder", tmp_path, memory_gb=0.0), 0).inputs
     os.unlink(tmp_path / "train/dog/1.png")
-    with pytest.raises(UserError, match=r"dog/1\.png.*same command"):
+    with pytest.raises(UserError, match=r"dog/1\.png.*same command resumes"):
         images[3:6]
 
 
