@@ -25,6 +25,7 @@ def check(
     val: tuple[ArrayLike, ArrayLike],
     num_classes: int | None,
     val_given_labels: ArrayLike | None,
+    val_random: ArrayLike | None,
     sample_weight: ArrayLike | None,
     config: Config,
     key: jax.Array,
@@ -61,19 +62,15 @@ def check(
         num_classes = checks.check_num_classes(num_classes, labels, val_labels)
         checks.check_range("val labels", val_labels, num_classes)
         checks.check_every_class("val labels", val_labels, num_classes)
-        if val_given_labels is not None:
-            val_given_labels = checks.check_classes(
-                "val_given_labels",
-                val_given_labels,
-                len(val_features),
-                num_classes,
-                "; pass the classes, for instance val_given_labels.argmax(axis=1)",
-            )
+        val_given_labels = _check_given(val_given_labels, len(val_features), num_classes)
+        val_random = _check_random(val_random, len(val_features))
         if sample_weight is not None:
             sample_weight = checks.check_weight("sample_weight", sample_weight, matrix.shape[0])
     # All numbers are float32, so that a new value never compiles a new program.
     config = jax.tree.map(_as_float32, config)
-    inputs = Inputs(labels, sample_weight, val_features, val_labels, val_given_labels, config, key)
+    inputs = Inputs(
+        labels, sample_weight, val_features, val_labels, val_given_labels, val_random, config, key
+    )
     return matrix, inputs, num_classes
 
 
@@ -88,6 +85,48 @@ def _check_training_features(features: ArrayLike, config: Config) -> Any:
             "them into the memory of one device, or use the default preset"
         )
     return features
+
+
+def _check_given(labels: ArrayLike | None, rows: int, num_classes: int) -> jax.Array | None:
+    """Checks the given labels of the clean rows, class indices [rows] or -1; None where all are unknown."""
+    if labels is None:
+        return None
+    array = checks.check_classes(
+        "val_given_labels",
+        labels,
+        rows,
+        num_classes,
+        "; pass the classes, for instance val_given_labels.argmax(axis=1)",
+        or_unknown=True,
+    )
+    return None if not checks.is_traced(array) and bool((array < 0).all()) else array
+
+
+def _check_random(flags: ArrayLike | None, rows: int) -> jax.Array | None:
+    """Checks which clean rows were drawn at random, [rows] booleans; None where all were."""
+    if flags is None:
+        return None
+    array: Any = flags if isinstance(flags, jax.Array) else np.asarray(flags)
+    if array.shape != (rows,):
+        raise InputError(
+            f"val_random has shape {tuple(array.shape)} but there are {rows} clean rows; give one True or "
+            "False for each, [m]"
+        )
+    if not (array.dtype == bool or jnp.issubdtype(array.dtype, jnp.integer)):
+        raise InputError(
+            f"val_random must hold True or False, got {array.dtype}; give True where the clean row was drawn "
+            "at random and False where it was picked"
+        )
+    if checks.is_traced(array):
+        return array.astype(bool)
+    bad = (array != 0) & (array != 1)
+    if bool(bad.any()):
+        row = int(bad.argmax())
+        raise InputError(
+            f"val_random[{row}] is {array[row]}; give True (or 1) where the clean row was drawn at random "
+            "and False (or 0) where it was picked"
+        )
+    return None if bool(array.all()) else array.astype(bool)
 
 
 def _unpack(val: Any) -> tuple[Any, Any]:

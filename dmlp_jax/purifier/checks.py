@@ -14,6 +14,8 @@ import numpy as np
 from dmlp_jax.purifier.base.errors import InputError
 from dmlp_jax.purifier.rows.disk import is_on_disk
 
+_WRITE_UNKNOWN = "write -1 where the label is unknown"
+
 
 def is_traced(*arrays: Any) -> bool:
     """Whether a value is unknown because a jax transformation is tracing it."""
@@ -61,7 +63,9 @@ def _check_finite(name: str, array: Any) -> None:
         )
 
 
-def check_classes(name: str, labels: Any, rows: int, num_classes: int | None, example: str) -> jax.Array:
+def check_classes(
+    name: str, labels: Any, rows: int, num_classes: int | None, example: str, *, or_unknown: bool = False
+) -> jax.Array:
     """Checks class indices [rows], in range where concrete; distributions are refused.
 
     Args:
@@ -70,14 +74,17 @@ def check_classes(name: str, labels: Any, rows: int, num_classes: int | None, ex
         rows: expected number of rows.
         num_classes: c, or None where it is not known yet.
         example: end of the message, what to pass instead of distributions.
+        or_unknown: whether -1 may stand for an unknown label.
     """
-    array = check_labels(name, labels, rows, num_classes)
+    array = check_labels(name, labels, rows, num_classes, or_unknown=or_unknown)
     if array.ndim != 1:
         raise InputError(f"{name} must be class indices [m], got shape {tuple(array.shape)}{example}")
     return array
 
 
-def check_labels(name: str, labels: Any, rows: int, num_classes: int | None) -> jax.Array:
+def check_labels(
+    name: str, labels: Any, rows: int, num_classes: int | None, *, or_unknown: bool = False
+) -> jax.Array:
     """Checks labels: class indices [rows], or distributions [rows, c] where 2-d; in range where concrete."""
     array = _array(name, labels)
     if array.ndim == 2:
@@ -88,12 +95,13 @@ def check_labels(name: str, labels: Any, rows: int, num_classes: int | None) -> 
             f"{tuple(array.shape)}; give one label, or one row of probabilities, for each row"
         )
     if not jnp.issubdtype(array.dtype, jnp.integer):
+        without = _WRITE_UNKNOWN if or_unknown else "remove rows without a label"
         raise InputError(
             f"{name} must hold integer class indices, got {array.dtype}{_first_fraction(name, array)}; "
-            "remove rows without a label, and map the classes to 0, 1, 2, ..., whole numbers by .astype(int)"
+            f"{without}, and map the classes to 0, 1, 2, ..., whole numbers by .astype(int)"
         )
     _check_rows(name, array, rows)
-    check_range(name, array, num_classes)
+    check_range(name, array, num_classes, or_unknown=or_unknown)
     return array
 
 
@@ -224,11 +232,14 @@ def _first_fraction(name: str, array: jax.Array) -> str:
     return f" ({name}[{int(bad.argmax())}] is {values[bad.argmax()]})" if bad.any() else ""
 
 
-def check_range(name: str, array: jax.Array, num_classes: int | None) -> None:
-    """Checks that class indices, where concrete, are at least 0 and below the number of classes if known."""
+def check_range(name: str, array: jax.Array, num_classes: int | None, *, or_unknown: bool = False) -> None:
+    """Checks that class indices, where concrete, are at least 0 and below the number of classes if known.
+
+    With `or_unknown` they may also be -1.
+    """
     if is_traced(array):
         return
-    bad = array < 0
+    bad = array < (-1 if or_unknown else 0)
     if num_classes is not None:
         bad |= array >= num_classes
     if bool(bad.any()):
@@ -236,7 +247,7 @@ def check_range(name: str, array: jax.Array, num_classes: int | None) -> None:
         classes = "0, 1, 2, ..." if num_classes is None else f"0 to {num_classes - 1}"
         raise InputError(
             f"{name}[{row}] is {int(array[row])}, outside the classes {classes} ({int(bad.sum())} such "
-            "rows); correct it, or remove the row"
+            f"rows); correct it, or {_WRITE_UNKNOWN if or_unknown else 'remove the row'}"
         )
 
 

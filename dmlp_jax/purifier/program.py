@@ -28,7 +28,8 @@ class Inputs(NamedTuple):
         sample_weight: row weights [n], or None.
         val_features: features of the clean rows, [m, d].
         val_labels: their class indices [m].
-        val_given_labels: class indices [m] that the noisy source gave them, or None.
+        val_given_labels: class indices [m] that the noisy source gave them, -1 where unknown, or None.
+        val_random: whether each clean row was drawn at random [m], bool; None where all were.
         config: the settings, numbers in float32.
         key: PRNG key for the folds, and for the initial classifiers of the paper preset.
     """
@@ -38,6 +39,7 @@ class Inputs(NamedTuple):
     val_features: jax.Array
     val_labels: jax.Array
     val_given_labels: jax.Array | None
+    val_random: jax.Array | None
     config: Config
     key: jax.Array
 

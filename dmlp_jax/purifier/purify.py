@@ -17,6 +17,7 @@ def purify(
     *,
     num_classes: int | None = None,
     val_given_labels: ArrayLike | None = None,
+    val_random: ArrayLike | None = None,
     sample_weight: ArrayLike | None = None,
     config: Config | None = None,
     key: jax.Array | None = None,
@@ -37,8 +38,12 @@ def purify(
         val: the clean set: features [m, d] from the same encoder and true class indices [m], every class
             present.
         num_classes: c; by default the largest label plus one.
-        val_given_labels: class indices [m] that the noisy source gave to the clean rows, where known. They
-            make the given labels comparable with the purified ones; see `PurifyResult.scores`.
+        val_given_labels: class indices [m] that the noisy source gave to the clean rows, their labels before
+            review; -1 where one is unknown. They show what a given label is worth, and make the given labels
+            comparable with the purified ones; see `PurifyResult.scores`.
+        val_random: whether each clean row was drawn at random, perhaps within its class [m], bool. False
+            where a row was picked, because it looked suspicious or for another reason: the mistakes among
+            picked rows do not show how frequent mistakes are. By default all were drawn at random.
         sample_weight: weight of each training row [n], not negative, 1 by default: a row of weight 2 counts
             as two rows.
         config: settings; `PurifyConfig()` is the default purifier, `PurifyConfig.paper()` the paper's.
@@ -54,7 +59,7 @@ def purify(
     config = PurifyConfig() if config is None else config
     key = jax.random.key(0) if key is None else key
     matrix, inputs, num_classes = arguments.check(
-        features, labels, val, num_classes, val_given_labels, sample_weight, config, key
+        features, labels, val, num_classes, val_given_labels, val_random, sample_weight, config, key
     )
     if disk.is_on_disk(matrix):
         return compiled.from_disk(matrix, inputs, num_classes)

@@ -52,7 +52,8 @@ def main() -> None:
         labels = jax.make_array_from_callback(labels.shape, columns, lambda index: whole[index])
     arrays = {}
     for name, config in CONFIGS.items():
-        result = purify(placed, labels, val, config=config, sample_weight=weight, val_given_labels=val[1])
+        known = {"val_given_labels": val[1], "val_random": np.arange(len(val[1])) % 2 == 0}
+        result = purify(placed, labels, val, config=config, sample_weight=weight, **known)
         if COUNT > 1:
             assert result.probs.sharding.is_equivalent_to(over, 2)
             assert result.classifier.kernel.sharding.is_fully_replicated
@@ -83,7 +84,7 @@ def collectives(features, given, val) -> list[str]:
     """The operations between devices in the compiled program of a race, with the shapes that they move."""
     where = sharded.placement(features)
     config = jax.tree.map(np.float32, CONFIGS["selected"])
-    inputs = sharded.place(where, Inputs(given, None, *val, None, config, jax.random.key(0)))
+    inputs = sharded.place(where, Inputs(given, None, *val, None, None, config, jax.random.key(0)))
     lowered = sharded._run.lower(features, inputs, 3, where, "threefry2x32")
     pattern = r"= (.*?) (all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter)(?:-start)?\("
     return [f"{kind} {shape}" for shape, kind in re.findall(pattern, lowered.compile().as_text())]

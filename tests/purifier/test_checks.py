@@ -7,6 +7,7 @@ import pytest
 from scipy.sparse import csr_matrix
 
 from dmlp_jax import InputError, PurifyConfig, purify
+from dmlp_jax.purifier import arguments
 from tests.conftest import FIXED, make_blobs
 
 
@@ -64,6 +65,20 @@ FEATURES, GIVEN, (VAL_FEATURES, VAL_LABELS), _ = make_blobs(0)
         ({"num_classes": 1}, ["num_classes is 1", "two classes"]),
         ({"num_classes": "3"}, ["num_classes", "integer"]),
         ({"val_given_labels": VAL_LABELS[:3]}, ["val_given_labels", "3", "30"]),
+        (
+            {"val_given_labels": with_value(VAL_LABELS, 4, -2)},
+            ["val_given_labels[4] is -2", "0 to 2", "write -1"],
+        ),
+        ({"val_given_labels": with_value(VAL_LABELS, 4, 3)}, ["val_given_labels[4] is 3", "write -1"]),
+        (
+            {"val_given_labels": with_value(VAL_LABELS.astype(float), 6, np.nan)},
+            ["val_given_labels[6] is nan", "write -1"],
+        ),
+        ({"val_random": np.ones(3, bool)}, ["val_random", "(3,)", "30 clean rows", "True or False"]),
+        ({"val_random": True}, ["val_random", "()", "one True or False for each"]),
+        ({"val_random": np.ones(30)}, ["val_random", "float64", "drawn at random"]),
+        ({"val_random": ["random"] * 30}, ["val_random", "True or False", "picked"]),
+        ({"val_random": with_value(np.ones(30, int), 5, 2)}, ["val_random[5] is 2", "True (or 1)"]),
         ({"sample_weight": -np.ones(300)}, ["sample_weight[0]", "-1"]),
         ({"sample_weight": np.zeros(300)}, ["sample_weight", "zero"]),
         ({"sample_weight": np.ones(5)}, ["sample_weight", "5", "300"]),
@@ -101,6 +116,50 @@ def test_message_says_which_what_where(changes, words):
         broken(**changes)
     for word in words:
         assert word in str(caught.value)
+
+
+def checked(**known):
+    """What the program gets of these arguments about the clean rows."""
+    arguments_ = {"val_given_labels": None, "val_random": None, **known}
+    return arguments.check(
+        FEATURES,
+        GIVEN,
+        (VAL_FEATURES, VAL_LABELS),
+        None,
+        sample_weight=None,
+        config=FIXED,
+        key=jax.random.key(0),
+        **arguments_,
+    )[1]
+
+
+def test_single_given_labels_of_clean_rows_may_be_unknown():
+    some = with_value(VAL_LABELS, [2, 7], -1)
+    np.testing.assert_array_equal(checked(val_given_labels=some).val_given_labels, some)
+    assert checked(val_given_labels=np.full(30, -1)).val_given_labels is None
+    assert checked(val_given_labels=jax.numpy.full(30, -1)).val_given_labels is None
+
+
+@pytest.mark.parametrize("kind", [list, np.array, jax.numpy.array])
+@pytest.mark.parametrize("dtype", [bool, int])
+def test_rows_drawn_at_random_are_booleans(kind, dtype):
+    drawn = np.arange(30) % 3 > 0
+    found = checked(val_random=kind(drawn.astype(dtype))).val_random
+    assert found.dtype == bool
+    np.testing.assert_array_equal(found, drawn)
+    # All of them is what None stands for.
+    assert checked(val_random=kind(np.ones(30, dtype))).val_random is None
+    assert checked().val_random is None
+
+
+def test_values_that_are_not_known_yet_stay_arrays():
+    def inputs(flags, labels):
+        found = checked(val_random=flags, val_given_labels=labels)
+        return found.val_random, found.val_given_labels
+
+    found = jax.jit(inputs)(np.ones(30, int), np.full(30, -1))
+    assert found[0].dtype == bool
+    assert found[1].shape == (30,)
 
 
 def test_val_must_be_a_pair():
