@@ -61,6 +61,7 @@ def run(arguments: argparse.Namespace) -> None:
                 (rows.val_features, rows.val_labels),
                 num_classes=len(rows.class_names),
                 val_given_labels=rows.val_given_labels,
+                val_random=rows.val_random,
                 config=config,
                 key=jax.random.key(arguments.seed),
             )
@@ -140,8 +141,20 @@ def _describe(rows: Any) -> str:
         lines.append(
             f"not used as features (row numbers, or not numeric): {', '.join(map(repr, rows.left_out))}"
         )
+    lines += _of_given_labels(rows)
     lines += _of_one_feature(rows.features)
     return "\n".join(lines)
+
+
+def _of_given_labels(rows: Any) -> list[str]:
+    """How many given labels of the clean rows are known, and how many of these are wrong; or nothing."""
+    if rows.val_given_labels is None:
+        return []
+    known = rows.val_given_labels >= 0
+    wrong = int((rows.val_given_labels != rows.val_labels)[known].sum())
+    return [
+        f"{int(known.sum()):,} of {len(known):,} clean rows have a known given label; {wrong:,} are wrong"
+    ]
 
 
 def _of_one_feature(features: Any) -> list[str]:

@@ -59,7 +59,8 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="FILE",
         nargs="?",
         const="same",
-        help="the noisy labels of the clean rows; no FILE with --val-index and --val-labels",
+        help="the labels that the clean rows were given before review, empty or -1 where unknown; with "
+        "--val-index and --val-labels they are taken from LABELS",
     )
     tables = parser.add_argument_group("tables")
     add = tables.add_argument

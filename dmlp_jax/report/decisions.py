@@ -1,22 +1,25 @@
 """Reads decisions.csv, the file that the report's review page exports, and checks which data it belongs to.
 
-The columns are index, given_label, predicted_label, decision, confidence, label and run. `decision` is one of
-`DECISIONS`; `label` is the row's class after the decision; `run` is the fingerprint of the run that the page
-shows. Files written by hand may leave confidence and run out, and label where nothing is corrected.
+The columns are index, given_label, predicted_label, decision, confidence, label, run and picked. `decision`
+is one of `DECISIONS`; `label` is the row's class after the decision; `run` is the fingerprint of the run that
+the page shows; `picked` says how the row came to be reviewed, one of `PICKED`. Files written by hand may
+leave confidence, run and picked out, and label where nothing is corrected.
 """
 
 import csv
 import hashlib
 import io
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from dmlp_jax.errors import UserError
 
 DECISIONS = ("accept", "reject", "correct", "skip")
-COLUMNS = ("index", "given_label", "predicted_label", "decision", "confidence", "label", "run")
+RANDOM = "random"
+PICKED = (RANDOM, "suspicious", "own choice")
+COLUMNS = ("index", "given_label", "predicted_label", "decision", "confidence", "label", "run", "picked")
 _NEEDED = COLUMNS[:4]
 
 
@@ -29,6 +32,8 @@ class Decisions(NamedTuple):
         predicted: class indices that the page proposed, int32.
         kinds: the decisions, strings.
         confidence: confidence of the proposals, float64 in [0, 1], NaN where the file has none.
+        random: whether the row was drawn at random, bool. False where the file does not say so: most reviewed
+            rows were picked because they look suspicious.
         skipped: number of rows that were skipped.
     """
 
@@ -37,6 +42,7 @@ class Decisions(NamedTuple):
     predicted: np.ndarray
     kinds: np.ndarray
     confidence: np.ndarray
+    random: np.ndarray
     skipped: int
 
 
@@ -95,17 +101,18 @@ def read(path: Path, given: np.ndarray, class_names: tuple[str, ...], index: np.
                 f"{class_names[given[place]]!r}, not {record['given_label']!r}; the file is for other data"
             )
         label = _decided(where, record, int(given[place]), proposed, classes)
+        is_random = _is_random(where, record.get("picked", ""))
         if label is None:
             skipped += 1
         else:
             confidence = _confidence(where, record.get("confidence", ""))
-            kept.append((place, label, proposed, record["decision"], confidence))
-    columns = zip(*kept, strict=True) if kept else ([],) * 5
-    types = (np.int64, np.int32, np.int32, np.str_, np.float64)
-    rows, labels, predicted, kinds, confidences = (
+            kept.append((place, label, proposed, record["decision"], confidence, is_random))
+    types: tuple[Any, ...] = (np.int64, np.int32, np.int32, np.str_, np.float64, np.bool_)
+    columns = zip(*kept, strict=True) if kept else ([],) * len(types)
+    rows, labels, predicted, kinds, confidences, random = (
         np.array(column, type) for column, type in zip(columns, types, strict=True)
     )
-    return Decisions(rows, labels, predicted, kinds, confidences, skipped)
+    return Decisions(rows, labels, predicted, kinds, confidences, random, skipped)
 
 
 def _text(path: Path) -> str:
@@ -189,6 +196,16 @@ def _decided(
             "write 'correct' as the decision"
         )
     return label
+
+
+def _is_random(where: str, picked: str) -> bool:
+    """Whether the row was drawn at random."""
+    if picked and picked not in PICKED:
+        raise UserError(
+            f"{where}, column picked: {picked!r} is none of {', '.join(PICKED)}; write one of these, or "
+            "leave it empty where the row was not drawn at random"
+        )
+    return picked == RANDOM
 
 
 def _confidence(where: str, text: str) -> float:

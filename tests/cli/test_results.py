@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from dmlp_jax.cli import command as cli
+from dmlp_jax.purifier import InputError
 from dmlp_jax.storage import files
 from tests.cli.kit import FEATURES, FILES, GIVEN, NAMES, TRUE, basic, read_issues
 from tests.conftest import accuracy
@@ -184,9 +185,35 @@ def test_given_labels_of_clean_rows_are_scored(folder, tmp_path):
     clean = np.loadtxt(folder / "clean.txt", dtype=int)
     arguments = [str(folder / "f.npy"), str(folder / "names.txt"), "--out", str(tmp_path)]
     arguments += ["--val-index", str(folder / "clean.txt"), "--val-labels", str(folder / "clean_true.txt")]
-    assert cli.main([*arguments, "--val-given-labels"]) == 0
+    assert cli.main(arguments) == 0
     contents = json.loads((tmp_path / "summary.json").read_text())
     assert contents["held_out"]["given"] == pytest.approx(np.mean(GIVEN[clean] == TRUE[clean]))
+
+
+def test_what_is_known_of_the_clean_rows_is_handed_on(folder, tmp_path, capsys, monkeypatch):
+    heard = {}
+
+    def purify(*_, **known):
+        heard.update(known)
+        raise InputError("heard")
+
+    monkeypatch.setattr("dmlp_jax.purifier.purify", purify)
+    clean = np.loadtxt(folder / "clean.txt", dtype=int)
+    rest = np.setdiff1d(np.arange(300), clean)[:2]
+    arguments = [str(folder / "f.npy"), str(folder / "names.txt"), "--out", str(tmp_path / "out")]
+    arguments += ["--val-index", str(folder / "clean.txt"), "--val-labels", str(folder / "clean_true.txt")]
+    assert cli.main(arguments) == 2
+    np.testing.assert_array_equal(heard["val_given_labels"], GIVEN[clean])
+    assert heard["val_random"] is None
+    wrong = int(np.sum(GIVEN[clean] != TRUE[clean]))
+    assert f"60 of 60 clean rows have a known given label; {wrong} are wrong" in capsys.readouterr().out
+    decisions = ["index,given_label,predicted_label,decision,picked"]
+    decisions += [f"{row},{NAMES[GIVEN[row]]},ant,accept," for row in rest[:1]]
+    decisions += [f"{row},{NAMES[GIVEN[row]]},ant,accept,random" for row in rest[1:]]
+    (tmp_path / "d.csv").write_text("\n".join(decisions))
+    assert cli.main([*arguments, "--apply", str(tmp_path / "d.csv")]) == 2
+    np.testing.assert_array_equal(heard["val_given_labels"], GIVEN[np.append(clean, rest)])
+    np.testing.assert_array_equal(heard["val_random"], [*[True] * 60, False, True])
 
 
 def test_a_feature_of_another_unit_is_named(folder, tmp_path, capsys):

@@ -38,9 +38,19 @@ def write(path, *rows, header=decisions.COLUMNS):
     return path
 
 
-def row(index, given, predicted, decision, label="", confidence="0.75", run=f"{DATA}-0a0b0c0d"):
+def row(
+    index,
+    given,
+    predicted,
+    decision,
+    label="",
+    confidence="0.75",
+    run=f"{DATA}-0a0b0c0d",
+    picked="suspicious",
+):
     names = [NAMES[value] if isinstance(value, int) else value for value in (given, predicted)]
-    return (index, *names, decision, confidence, NAMES[label] if isinstance(label, int) else label, run)
+    label = NAMES[label] if isinstance(label, int) else label
+    return (index, *names, decision, confidence, label, run, picked)
 
 
 def read(path):
@@ -61,13 +71,28 @@ def test_each_kind_of_decision(tmp_path):
     assert found.predicted.tolist() == [2, 1, 1]
     assert found.kinds.tolist() == ["accept", "reject", "correct"]
     np.testing.assert_array_equal(found.confidence, [0.75, np.nan, 0.75])
+    assert not found.random.any()
     assert found.skipped == 1
+
+
+def test_only_the_word_random_means_drawn_at_random(tmp_path):
+    words = ["random", "suspicious", "own choice", ""]
+    path = write(
+        tmp_path / "d.csv",
+        *(row(index, int(GIVEN[place]), 1, "accept", picked=word)
+          for place, (index, word) in enumerate(zip(INDEX[:4], words, strict=True))),
+    )  # fmt: skip
+    found = read(path)
+    assert found.random.dtype == bool
+    assert found.random.tolist() == [True, False, False, False]
 
 
 def test_a_file_by_hand_needs_four_columns_only(tmp_path):
     path = tmp_path / "d.csv"
     path.write_bytes(b'\xef\xbb\xbfdecision,index,given_label,predicted_label\r\naccept,1,"dog, big",cat\r\n')
-    assert read(path).labels.tolist() == [0]
+    found = read(path)
+    assert found.labels.tolist() == [0]
+    assert found.random.tolist() == [False]
 
 
 @pytest.mark.parametrize(
@@ -86,6 +111,10 @@ def test_a_file_by_hand_needs_four_columns_only(tmp_path):
         (row("0", 0, 1, "accept", confidence="high"), ["line 3, column confidence", "'high'"]),
         (row("0", 0, 1, "accept", confidence="1.2"), ["line 3, column confidence", "'1.2'"]),
         (row("0", 0, 1, "accept", run="00ff-1"), ["line 3, column run", "another run", DATA]),
+        (
+            row("0", 0, 1, "skip", picked="lot"),
+            ["line 3, column picked", "'lot'", "random, suspicious, own choice"],
+        ),
         ((*row("0", 0, 1, "accept"), "more"), ["line 3", "more values than columns"]),
         (("0", "cat"), ["line 3, column predicted_label", "'' is not a class"]),
     ],
@@ -148,12 +177,21 @@ def test_decided_rows_join_the_clean_ones(tmp_path):
     np.testing.assert_array_equal(rows.val_features, [[-1, -1], [-2, -2], [8, 9], [0, 1], [6, 7]])
     assert rows.val_labels.tolist() == [3, 2, 2, 0, 0]
     assert rows.val_given_labels.tolist() == [1, 2, 0, 0, 3]
+    assert rows.val_random.tolist() == [True, True, False, False, False]
     assert found.row_numbers.tolist() == [6, 0, 4]
     assert found.labels.tolist() == [2, 0, 0]
     assert found.counts == {
         "accepted": 1, "rejected": 1, "corrected": 1, "skipped": 0, "clean": 3,
         "changes": 3, "right": 1, "confidence": 0.75,
     }  # fmt: skip
+
+
+def test_given_labels_of_earlier_clean_rows_stay_unknown(tmp_path):
+    unknown = make_rows()._replace(val_given_labels=None)
+    path = write(tmp_path / "d.csv", row(6, 0, 2, "accept", picked="random"), row(4, 3, 1, "correct", 0))
+    rows = reviewed_rows.fold(unknown, [path]).rows
+    assert rows.val_given_labels.tolist() == [-1, -1, 0, 3]
+    assert rows.val_random.tolist() == [True, True, True, False]
 
 
 def test_a_second_file_is_of_what_the_first_left(tmp_path):
@@ -164,6 +202,8 @@ def test_a_second_file_is_of_what_the_first_left(tmp_path):
     found = reviewed_rows.fold(make_rows(), [first, second])
     assert found.rows.row_numbers.tolist() == [2, 4]
     assert found.rows.val_labels.tolist() == [3, 2, 2, 1, 1]
+    assert found.rows.val_given_labels.tolist() == [1, 2, 0, 1, 0]
+    assert found.rows.val_random.tolist() == [True, True, False, False, False]
     # Row 1 was accepted as it is: no change was judged.
     assert (found.counts["changes"], found.counts["right"], found.counts["skipped"]) == (2, 2, 1)
     with pytest.raises(UserError, match="another run"):

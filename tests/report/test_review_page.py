@@ -120,12 +120,14 @@ def test_decide_by_click_and_key_and_export(tmp_path, opened):
         assert record["predicted_label"] == classes[purified["labels"][row]]
         assert record["decision"] == kind
         assert record["label"] == ("" if label is None else classes[label])
+        assert record["picked"] == "suspicious"
         assert float(record["confidence"]) == pytest.approx(float(purified["confidence"][row]), abs=5.1e-5)
     # What the browser writes is what the command reads.
     (tmp_path / "d.csv").write_bytes(text.encode())
     read = decisions.read(tmp_path / "d.csv", given, classes, np.arange(60))
     assert read.labels.tolist() == [label for label in after if label is not None]
     assert read.skipped == 1
+    assert not read.random.any()
     assert tab.evaluate("window.hit") is None
 
 

@@ -25,7 +25,9 @@ Draw = Callable[[Any, np.ndarray, int], tuple[np.ndarray, float]]
 def find(sources: Sources, own: FeatureFile, labels: np.ndarray, draw: Draw | None) -> dict[str, Any]:
     """'features', 'labels', 'given' of the clean rows, and the 'index' of those among the noisy rows.
 
-    Also 'noise_rate' if they were drawn.
+    'given' is None where no given label is known; else some may be missing, see `given_labels`. Also
+    'random', whether each clean row was drawn at random, if a file says so, and 'noise_rate' if they were
+    drawn here.
 
     Args:
         sources: the input files and columns.
@@ -63,6 +65,8 @@ def find(sources: Sources, own: FeatureFile, labels: np.ndarray, draw: Draw | No
     check_count("val labels", found["labels"], count, name)
     if found["given"] is not None:
         check_count("val given labels", found["given"], count, name)
+    if found.get("random") is not None:
+        check_count("val_random", found["random"], count, name)
     width = found["features"].shape[-1]
     if width != own.features.shape[1]:
         raise UserError(
@@ -103,14 +107,17 @@ def _drawn(sources: Sources, own: FeatureFile, labels: np.ndarray, draw: Draw) -
 
 
 def _among(sources: Sources, path: Path, own: FeatureFile, labels: np.ndarray) -> dict[str, Any]:
-    """Clean rows that a file of row numbers selects from the rows."""
+    """Clean rows that a file of row numbers selects from the rows.
+
+    With their true labels in a file of their own, LABELS holds what they were given.
+    """
     index = arrays.read_row_index(path, len(own.features))
     if sources.val_given_labels == SAME and sources.val_labels is None:
         raise UserError("--val-given-labels without a file needs --val-labels, the true labels of these rows")
     return {
         "features": np.asarray(own.features[index]),
         "labels": labels[index],
-        "given": labels[index] if sources.val_given_labels == SAME else None,
+        "given": None if sources.val_labels is None else labels[index],
         "index": index,
         "name": f"--val-index {path}",
     }
@@ -139,6 +146,7 @@ def _inside(sources: Sources, own: FeatureFile) -> dict[str, Any]:
         "features": own.others["val_features"],
         "labels": own.others["val_labels"],
         "given": own.others.get("val_given_labels"),
+        "random": own.others.get("val_random"),
         "index": np.zeros(0, np.int64),
         "name": name,
     }
@@ -148,7 +156,7 @@ def check_count(what: str, values: np.ndarray, count: int, of: str) -> None:
     """Raises a UserError unless there is one label for each row."""
     if values.ndim != 1 or len(values) != count:
         raise UserError(
-            f"{what}: shape {values.shape}, but {of} has {count} rows; give one label for each row"
+            f"{what}: shape {values.shape}, but {of} has {count} rows; give one value for each row"
         )
 
 

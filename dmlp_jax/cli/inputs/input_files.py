@@ -28,7 +28,8 @@ class Sources:
         val_features: file of the clean rows' features.
         val_labels: file of the clean rows' true labels.
         val_index: file of the row numbers of clean rows, instead of `val_features`.
-        val_given_labels: file of the clean rows' noisy labels; with `val_index` also `SAME`.
+        val_given_labels: file of the clean rows' noisy labels, empty or -1 where unknown. With `val_index`
+            and `val_labels` they are those in `labels` without it, or with `SAME`.
         label_column: column of labels in tables; a table of features need not have it if there is a file of
             labels.
         feature_columns: columns of features in tables, see `tables.read`.

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dmlp_jax.cli.inputs import clean_rows, tables
+from dmlp_jax.cli.inputs import clean_rows, given_labels, tables
 from dmlp_jax.cli.inputs.clean_rows import Draw
 from dmlp_jax.cli.inputs.input_files import FeatureFile, Sources, read_features, read_labels
 from dmlp_jax.data import class_labels, row_subset
@@ -24,7 +24,7 @@ class LabelledRows(NamedTuple):
         labels: given class indices of the noisy rows [n], int32.
         val_features: features of the clean rows [m, d].
         val_labels: true class indices of the clean rows [m], int32.
-        val_given_labels: noisy class indices of the clean rows [m], int32, or None.
+        val_given_labels: noisy class indices of the clean rows [m], int32, -1 where unknown; or None.
         true_labels: true class indices of the noisy rows [n], int32, if an npz file holds them; else None.
         class_names: one per class.
         row_numbers: number of each noisy row in its file [n].
@@ -32,6 +32,7 @@ class LabelledRows(NamedTuple):
         file_rows: number of rows in the file.
         left_out: columns that were not used as features, see `tables.Table`.
         noise_rate: noise rate at which clean rows were drawn from the noisy rows; None if they were given.
+        val_random: whether each clean row was drawn at random [m], see `purify`; None if all were.
     """
 
     features: Any
@@ -46,6 +47,7 @@ class LabelledRows(NamedTuple):
     file_rows: int
     left_out: tuple[str, ...]
     noise_rate: float | None = None
+    val_random: np.ndarray | None = None
 
 
 def load(sources: Sources, draw: Draw | None = None) -> LabelledRows:
@@ -63,7 +65,9 @@ def load(sources: Sources, draw: Draw | None = None) -> LabelledRows:
     count = len(own.features)
     clean = clean_rows.find(sources, own, labels, draw)
     columns = {"labels": labels, "val labels": clean["labels"]}
-    columns |= {"val given labels": clean["given"]} if clean["given"] is not None else {}
+    known = given_labels.known(clean["given"], len(clean["labels"]))
+    if known.any():
+        columns["val given labels"] = given_labels.fill(clean["given"], known)
     if "true_labels" in own.others:
         columns["true_labels"] = own.others["true_labels"]
         clean_rows.check_count(
@@ -77,13 +81,14 @@ def load(sources: Sources, draw: Draw | None = None) -> LabelledRows:
         raise UserError(
             f"{sources.val_index} names every row; leave out the rows whose labels are to be purified"
         )
+    val_given = encoded.get("val given labels")
     whole = len(index) == count
     return LabelledRows(
         features=own.features if whole else row_subset.take_rows(own.features, index),
         labels=encoded["labels"][index],
         val_features=clean["features"],
         val_labels=encoded["val labels"],
-        val_given_labels=encoded.get("val given labels"),
+        val_given_labels=None if val_given is None else np.where(known, val_given, np.int32(-1)),
         true_labels=encoded["true_labels"][index] if "true_labels" in encoded else None,
         class_names=names,
         row_numbers=index,
@@ -91,6 +96,7 @@ def load(sources: Sources, draw: Draw | None = None) -> LabelledRows:
         file_rows=count,
         left_out=own.left_out,
         noise_rate=clean.get("noise_rate"),
+        val_random=clean.get("random"),
     )
 
 

@@ -35,7 +35,8 @@ def fold(rows: LabelledRows, paths: Sequence[Path]) -> Reviewed:
     """Applies files of decisions one after another, each to the rows that the previous one left.
 
     Accepted rows join the clean rows with the purified label, corrected rows with the reviewer's label,
-    rejected rows with their given label, which the reviewer confirmed. Skipped rows stay noisy.
+    rejected rows with their given label, which the reviewer confirmed. Their given labels are known. Skipped
+    rows stay noisy.
 
     Args:
         rows: as `labelled_rows.load` gave them.
@@ -60,7 +61,10 @@ def fold(rows: LabelledRows, paths: Sequence[Path]) -> Reviewed:
 def _move(rows: LabelledRows, found: Decisions) -> LabelledRows:
     """Moves the decided rows from the noisy to the clean rows."""
     rest = np.setdiff1d(np.arange(len(rows.labels)), found.rows)
-    given = rows.val_given_labels
+    before = len(rows.val_labels)
+    # The file of labels holds what the decided rows were given; of earlier clean rows it may be unknown.
+    given = np.full(before, -1, np.int32) if rows.val_given_labels is None else rows.val_given_labels
+    random = np.ones(before, bool) if rows.val_random is None else rows.val_random
     return rows._replace(
         features=row_subset.take_rows(rows.features, rest),
         labels=rows.labels[rest],
@@ -68,7 +72,8 @@ def _move(rows: LabelledRows, found: Decisions) -> LabelledRows:
             [np.asarray(rows.val_features[:]), np.asarray(rows.features[found.rows])]
         ),
         val_labels=np.concatenate([rows.val_labels, found.labels]),
-        val_given_labels=None if given is None else np.concatenate([given, rows.labels[found.rows]]),
+        val_given_labels=np.concatenate([given, rows.labels[found.rows]]),
+        val_random=np.concatenate([random, found.random]),
         true_labels=None if rows.true_labels is None else rows.true_labels[rest],
         row_numbers=rows.row_numbers[rest],
     )

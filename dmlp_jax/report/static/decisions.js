@@ -103,7 +103,7 @@ class Decisions {
 
   /** decisions.csv as `dmlp-purify --apply` reads it, in the order of the list. */
   csv(data) {
-    const lines = ["index,given_label,predicted_label,decision,confidence,label,run"];
+    const lines = ["index,given_label,predicted_label,decision,confidence,label,run,picked"];
     data.index.forEach((row, entry) => {
       const decision = this.byRow.get(row);
       if (!decision) return;
@@ -115,6 +115,8 @@ class Decisions {
         (data.confidence[entry] / 10000).toFixed(4),
         decision.label === null ? "" : data.classes[decision.label],
         data.run,
+        // Every row of this page is listed for being suspicious.
+        "suspicious",
       ];
       lines.push(fields.map(quoted).join(","));
     });

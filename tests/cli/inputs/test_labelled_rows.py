@@ -25,6 +25,7 @@ def folder(tmp_path):
         "one": "cat " * 12,
         "onew": "cat " * 3,
         "new": "cat dog emu",
+        "some": "dog -1 dog",
         "rows": "11 0 4",
         "every": " ".join(map(str, range(12))),
     }.items():
@@ -51,7 +52,7 @@ def test_clean_rows_of_a_file_of_their_own(folder):
 
 def test_clean_rows_are_taken_out_of_the_noisy_ones(folder):
     features = np.load(folder / "f.npy")
-    rows = load(folder, labels="y.txt", val_index="rows.txt", val_labels="w.txt", val_given_labels=SAME)
+    rows = load(folder, labels="y.txt", val_index="rows.txt", val_labels="w.txt")
     np.testing.assert_array_equal(rows.val_features, features[[11, 0, 4]])
     assert rows.val_labels.tolist() == [0, 1, 2]
     # What the file says of rows 11, 0 and 4: ant, cat, dog.
@@ -61,6 +62,55 @@ def test_clean_rows_are_taken_out_of_the_noisy_ones(folder):
     assert rows.labels.tolist() == np.array([1, 2, 0] * 4)[rows.row_numbers].tolist()
 
 
+def test_labels_before_review_are_known_with_true_labels_in_a_file_of_their_own(folder):
+    names = {"labels": "y.txt", "val_index": "rows.txt", "val_labels": "w.txt"}
+    same, own = load(folder, **names, val_given_labels=SAME), load(folder, **names)
+    assert same.val_given_labels.tolist() == own.val_given_labels.tolist() == [0, 1, 2]
+    # A file for them counts more.
+    rows = load(folder, **names, val_given_labels="some.txt")
+    assert rows.val_given_labels.tolist() == [2, -1, 2]
+    # LABELS alone holds the labels after review.
+    assert load(folder, labels="y.txt", val_index="rows.txt").val_given_labels is None
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        ("dog\n\ncat\n", [2, -1, 1]),
+        ("-1\ndog\n-1\n", [-1, 2, -1]),
+        ("\n\n\n", None),
+        ("-1\n-1\n-1\n", None),
+    ],
+)
+def test_single_labels_before_review_may_be_unknown(folder, labels, expected):
+    (folder / "g.txt").write_text(labels)
+    rows = load(folder, labels="y.txt", val_features="v.npy", val_labels="w.txt", val_given_labels="g.txt")
+    found = rows.val_given_labels
+    assert (found if found is None else found.tolist()) == expected
+    assert rows.class_names == ("ant", "cat", "dog")
+
+
+@pytest.mark.parametrize(
+    "labels", [np.array([2, -1, 0]), np.array([2, np.nan, 0]), np.array([b"2", b"", b"0"])], ids=str
+)
+def test_unknown_labels_of_an_array(folder, labels):
+    np.save(folder / "g.npy", labels)
+    np.save(folder / "y.npy", np.arange(12) % 3)
+    np.save(folder / "w.npy", np.arange(3))
+    rows = load(folder, labels="y.npy", val_features="v.npy", val_labels="w.npy", val_given_labels="g.npy")
+    assert rows.val_given_labels.tolist() == [2, -1, 0]
+    assert rows.val_given_labels.dtype == np.int32
+
+
+def test_a_mistake_in_labels_before_review_is_named_by_its_row(folder):
+    np.save(folder / "y.npy", np.arange(12) % 3)
+    np.save(folder / "w.npy", np.arange(3))
+    for wrong in (-2, 0.5):
+        np.save(folder / "g.npy", np.array([-1, 1, wrong]))
+        with pytest.raises(UserError, match=rf"val given labels\[2\] is {wrong}"):
+            load(folder, labels="y.npy", val_features="v.npy", val_labels="w.npy", val_given_labels="g.npy")
+
+
 def test_npz_with_names_truth_and_clean_rows(tmp_path):
     rng = np.random.default_rng(0)
     arrays_ = {
@@ -68,7 +118,8 @@ def test_npz_with_names_truth_and_clean_rows(tmp_path):
         "labels": np.array([0, 1, 2, 0, 1, 2]),
         "val_features": rng.normal(size=(3, 3)),
         "val_labels": np.array([2, 1, 0]),
-        "val_given_labels": np.array([2, 2, 0]),
+        "val_given_labels": np.array([2, -1, 0]),
+        "val_random": np.array([True, False, True]),
         "true_labels": np.array([0, 1, 2, 2, 1, 0]),
         "class_names": np.array(["zebra", "cat", "dog"]),
     }
@@ -76,7 +127,7 @@ def test_npz_with_names_truth_and_clean_rows(tmp_path):
     rows = labelled_rows.load(Sources(tmp_path / "e.npz"))
     # The names are for the indices; they are not sorted.
     assert rows.class_names == ("zebra", "cat", "dog")
-    for name in ("labels", "val_labels", "val_given_labels", "true_labels"):
+    for name in ("labels", "val_labels", "val_given_labels", "val_random", "true_labels"):
         assert getattr(rows, name).tolist() == arrays_[name].tolist()
     for change, words in (
         ({"class_names": np.array(["a", "b"])}, "2 class_names"),
@@ -89,6 +140,7 @@ def test_npz_with_names_truth_and_clean_rows(tmp_path):
         ),
         ({"true_labels": np.zeros(5, int)}, r"true_labels in .*e\.npz: shape \(5,\)"),
         ({"true_labels": np.zeros((6, 1), int)}, r"true_labels in .*e\.npz: shape \(6, 1\)"),
+        ({"val_random": np.ones(4, bool)}, r"val_random: shape \(4,\).* has 3 rows"),
         ({"val_features": np.zeros(3)}, "matrix"),
     ):
         np.savez(tmp_path / "e.npz", **{**arrays_, **change})
