@@ -12,7 +12,13 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from dmlp_jax.data.row_subset import take_rows
-from dmlp_jax.interop.sklearn_labels import encode, label_array
+from dmlp_jax.interop.sklearn_labels import (
+    check_classes,
+    check_every_class,
+    encode,
+    encode_given,
+    label_array,
+)
 from dmlp_jax.purifier import InputError, likely_clean, purify
 from dmlp_jax.purifier.checks import check_features
 from dmlp_jax.purifier.config import PRESETS, Config
@@ -69,7 +75,17 @@ class LabelPurifier(ClassifierMixin, BaseEstimator):
         self.val_size = val_size
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any, *, X_val: Any = None, y_val: Any = None, sample_weight: Any = None) -> Self:
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        val_given: Any = None,
+        val_random: Any = None,
+        sample_weight: Any = None,
+    ) -> Self:
         """Purifies labels.
 
         Args:
@@ -80,6 +96,11 @@ class LabelPurifier(ClassifierMixin, BaseEstimator):
                 `val_size` of every class is drawn from the rows whose labels are likely right, see
                 `dmlp_jax.likely_clean`, and used as clean rows, with a warning: wrong labels among them count
                 as right.
+            val_given: labels that the noisy source gave to the clean rows, their labels before review [m].
+                None or NaN where one is unknown, or -1 if that is no class. They show what a given label is
+                worth.
+            val_random: whether each clean row was drawn at random [m], bool; False where it was picked,
+                because it looked suspicious or for another reason. By default all were drawn at random.
             sample_weight: weight of each row [n], not negative.
 
         Returns:
@@ -91,6 +112,11 @@ class LabelPurifier(ClassifierMixin, BaseEstimator):
         config = self._config()
         if (X_val is None) != (y_val is None):
             raise InputError("X_val and y_val must be given together: the clean rows and their true labels")
+        for name, known in (("val_given", val_given), ("val_random", val_random)):
+            if known is not None and X_val is None:
+                raise InputError(
+                    f"{name} is about the clean rows; give these as X_val and y_val, or leave it out"
+                )
         if y is None:
             # The message of scikit-learn's own estimators.
             validate_data(self, X, y)
@@ -104,7 +130,7 @@ class LabelPurifier(ClassifierMixin, BaseEstimator):
         key = jax.random.key(random.randint(np.iinfo(np.int32).max))
         if X_val is None:
             self.classes_, (codes,) = encode(given)
-            _check_classes(self.classes_)
+            check_classes(self.classes_)
             guess = likely_clean.estimate(features, codes, len(self.classes_), sample_weight)
             # A row of weight 0 must not become a clean row.
             counts = np.arange(len(codes)) if sample_weight is None else np.flatnonzero(sample_weight)
@@ -134,19 +160,18 @@ class LabelPurifier(ClassifierMixin, BaseEstimator):
             if clean.shape != val_features.shape[:1]:
                 raise InputError(f"y_val has shape {clean.shape} but X_val has {len(val_features)} rows")
             self.classes_, (codes, val_codes) = encode(given, clean)
-            _check_classes(self.classes_)
-            absent = np.setdiff1d(np.arange(len(self.classes_)), val_codes)
-            if absent.size:
-                raise InputError(
-                    f"y_val has no row of class {self.classes_[absent[0]]!r} ({absent.size} of "
-                    f"{len(self.classes_)} classes are absent); add at least one clean row of each"
-                )
+            check_classes(self.classes_)
+            check_every_class(self.classes_, val_codes)
+            if val_given is not None:
+                val_given = encode_given("val_given", val_given, self.classes_, len(val_codes))
             held_out, train = np.zeros(0, np.int64), np.arange(len(codes))
         result = purify(
             features,
             codes[train],
             (val_features, val_codes),
             num_classes=len(self.classes_),
+            val_given_labels=val_given,
+            val_random=val_random,
             sample_weight=None if sample_weight is None else sample_weight[train],
             config=config,
             key=key,
@@ -228,8 +253,3 @@ class LabelPurifier(ClassifierMixin, BaseEstimator):
         self.mean_ = result.classifier.mean.astype(np.float64)
         self.row_length_ = float(result.classifier.scale)
         self.n_iter_ = len(result.history["changed"])
-
-
-def _check_classes(classes: np.ndarray) -> None:
-    if len(classes) < 2:
-        raise InputError(f"y has one class only, {classes[0]!r}; purification needs at least two classes")

@@ -16,19 +16,7 @@ def label_array(name: str, y: Any) -> np.ndarray:
         InputError: there is not one label per row, a label is missing or is a fraction; the message calls
             the labels `name`.
     """
-    if hasattr(y, "__array__"):
-        array = np.asarray(y)
-    elif all(isinstance(value, (str, bool, int, float, np.generic)) for value in y):
-        array = np.asarray(y)
-        if array.dtype.kind in "US" and not all(isinstance(value, (str, bytes)) for value in y):
-            # NumPy would convert the numbers among them to strings.
-            array = _objects(y)
-    else:
-        array = _objects(y)
-    if array.ndim == 2 and array.shape[1] == 1:
-        array = column_or_1d(array, warn=True)
-    if array.ndim != 1:
-        raise InputError(f"{name} must be one label per row, [n], got shape {array.shape}")
+    array = _as_array(name, y)
     missing = np.array([is_missing(value) for value in array], bool)
     if missing.any():
         raise InputError(
@@ -44,10 +32,57 @@ def label_array(name: str, y: Any) -> np.ndarray:
     return array
 
 
+def _as_array(name: str, y: Any) -> np.ndarray:
+    """Labels, some perhaps missing, as an array [n]: of Python objects unless they are numbers or strings."""
+    if hasattr(y, "__array__"):
+        array = np.asarray(y)
+    elif all(isinstance(value, (str, bool, int, float, np.generic)) for value in y):
+        array = np.asarray(y)
+        if array.dtype.kind in "US" and not all(isinstance(value, (str, bytes)) for value in y):
+            # NumPy would convert the numbers among them to strings.
+            array = _objects(y)
+    else:
+        array = _objects(y)
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = column_or_1d(array, warn=True)
+    if array.ndim != 1:
+        raise InputError(f"{name} must be one label per row, [n], got shape {array.shape}")
+    return array
+
+
 def _objects(values: Any) -> np.ndarray:
     array = np.empty(len(values), object)
     array[:] = list(values)
     return array
+
+
+def encode_given(name: str, y: Any, classes: np.ndarray, rows: int) -> np.ndarray:
+    """The given labels of the clean rows as class indices [m], -1 where one is unknown.
+
+    Args:
+        name: of the argument, for the message.
+        y: labels; None, NaN or '' where one is unknown, or -1 if that is no class.
+        classes: the sorted classes [c].
+        rows: number of clean rows, m.
+
+    Raises:
+        InputError: there is not one label per row, or a label is none of the classes.
+    """
+    labels = _as_array(name, y)
+    if len(labels) != rows:
+        raise InputError(
+            f"{name} has {len(labels)} labels but there are {rows} clean rows; give one for each, None where "
+            "it is unknown"
+        )
+    codes = {value: code for code, value in enumerate(classes)}
+    indices = np.array([codes.get(value, -1) for value in labels])
+    for row in np.flatnonzero(indices < 0):
+        if not is_missing(labels[row]) and labels[row] != -1:
+            raise InputError(
+                f"{name}[{row}] is {labels[row]!r}, which is no label of y or y_val; correct it, or write "
+                "None where the given label is unknown"
+            )
+    return indices
 
 
 def encode(*columns: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
@@ -63,3 +98,19 @@ def encode(*columns: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
         ordered = sorted(found, key=lambda value: (type(value).__name__, repr(value)))
     codes = {value: code for code, value in enumerate(ordered)}
     return _objects(ordered), [np.array([codes[value] for value in column]) for column in columns]
+
+
+def check_classes(classes: np.ndarray) -> None:
+    """Raises an InputError if there are fewer than two classes [c]."""
+    if len(classes) < 2:
+        raise InputError(f"y has one class only, {classes[0]!r}; purification needs at least two classes")
+
+
+def check_every_class(classes: np.ndarray, val_codes: np.ndarray) -> None:
+    """Raises an InputError if one of the classes [c] has no row among clean class indices [m]."""
+    absent = np.setdiff1d(np.arange(len(classes)), val_codes)
+    if absent.size:
+        raise InputError(
+            f"y_val has no row of class {classes[absent[0]]!r} ({absent.size} of {len(classes)} classes are "
+            "absent); add at least one clean row of each"
+        )

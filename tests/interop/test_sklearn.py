@@ -79,6 +79,59 @@ def test_labels_of_any_kind(fitted, names):
     assert other.score(VAL_FEATURES, [names[label] for label in VAL_LABELS]) > 0.9
 
 
+@pytest.fixture
+def heard(monkeypatch):
+    """What `purify` is given; fits end there."""
+    found = {}
+
+    def purify(*_, **known):
+        found.update(known)
+        raise InputError("heard")
+
+    monkeypatch.setattr(sklearn, "purify", purify)
+    return found
+
+
+@pytest.mark.parametrize("unknown", [None, np.nan, "", -1], ids=str)
+@pytest.mark.parametrize("names", [["ant", "bee", "cat"], [0, 2, 7], [("a", 1), ("a", 2), ("b", 0)]], ids=str)
+def test_labels_of_clean_rows_before_review_are_handed_on(heard, names, unknown):
+    codes = np.where(np.arange(30) % 4 == 0, -1, (VAL_LABELS + 1) % 3)
+    val_given = [unknown if code < 0 else names[code] for code in codes]
+    drawn = np.arange(30) % 2 == 0
+    known = {"val_given": val_given, "val_random": drawn}
+    with pytest.raises(InputError, match="heard"):
+        fit([names[label] for label in GIVEN], [names[label] for label in VAL_LABELS], **known)
+    np.testing.assert_array_equal(heard["val_given_labels"], codes)
+    np.testing.assert_array_equal(heard["val_random"], drawn)
+
+
+def test_minus_one_before_review_is_a_class_where_there_is_one(heard):
+    names = np.array([-1, 1, 2])
+    with pytest.raises(InputError, match="heard"):
+        fit(names[GIVEN], names[VAL_LABELS], val_given=names[VAL_LABELS])
+    np.testing.assert_array_equal(heard["val_given_labels"], VAL_LABELS)
+
+
+@pytest.mark.parametrize(
+    ("known", "words"),
+    [
+        ({"val_given": VAL_LABELS[:4]}, "val_given has 4 labels but there are 30 clean rows"),
+        ({"val_given": VAL_LABELS[:, None] * [1, 1]}, r"val_given must be one label per row.*\(30, 2\)"),
+        ({"val_given": VAL_LABELS + 1}, r"val_given\[2\] is .*3.*, which is no label of y or y_val.*None"),
+        ({"val_random": np.ones(4, bool)}, "val_random has shape .* 30 clean rows"),
+    ],
+)
+def test_mistakes_about_clean_rows_are_named(known, words):
+    with pytest.raises(InputError, match=words):
+        fit(**known)
+
+
+@pytest.mark.parametrize("name", ["val_given", "val_random"])
+def test_what_is_about_clean_rows_needs_them(name):
+    with pytest.raises(InputError, match=f"{name} is about the clean rows; .*X_val"):
+        LabelPurifier().fit(FEATURES, GIVEN, **{name: np.ones(30, int)})
+
+
 @pytest.mark.slow
 def test_without_a_clean_set_a_share_of_every_class_is_held_out():
     purifier = LabelPurifier(random_state=0)
