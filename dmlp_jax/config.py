@@ -48,7 +48,9 @@ def default_config() -> ConfigDict:
     val.size = 30  # number of clean images, drawn from the training images; the rest get noisy labels
     val.stratified = True  # the same number from every class; False: at random, as in the paper's script
     val.share = 1.0  # folder, clothing1m, npz: share of each class of the clean set that is used
-    val.given_labels = False  # also give the purifier noisy labels of the clean images
+    # Whether the purifier also gets the noisy labels of the clean images. None: the default preset gets them
+    # wherever the data say them, the paper's does not. True: it is an error if the data do not say them.
+    val.given_labels = config_dict.placeholder(bool)
 
     config.pretrain = pretrain = ConfigDict()
     pretrain.method = "simclr"  # simclr, moco (MoCo-v2)

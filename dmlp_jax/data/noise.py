@@ -7,6 +7,8 @@ paper, so a rate r changes r (1 - 1/c) of the labels in expectation. `exclude_tr
 convention (Co-teaching, Han et al. 2018), which changes r of them.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 from dmlp_jax.errors import UserError, nearest
@@ -105,6 +107,20 @@ def corrupt(
     return noisy
 
 
+class Rows(NamedTuple):
+    """Rows whose labels are to be corrupted.
+
+    Attributes:
+        inputs: images or features [n, ...]; flattened to [n, d].
+        labels: true labels [n].
+        rng: random generator of these rows.
+    """
+
+    inputs: np.ndarray
+    labels: np.ndarray
+    rng: np.random.Generator
+
+
 def corrupt_by_instance(
     inputs: np.ndarray, labels: np.ndarray, rate: float, num_classes: int, rng: np.random.Generator
 ) -> np.ndarray:
@@ -126,25 +142,58 @@ def corrupt_by_instance(
     Raises:
         UserError: the rate is outside [0, 1].
     """
-    from scipy.stats import truncnorm
+    return corrupt_parts_by_instance([Rows(inputs, labels, rng)], rate, num_classes)[0]
 
+
+def corrupt_parts_by_instance(parts: list[Rows], rate: float, num_classes: int) -> list[np.ndarray]:
+    """`corrupt_by_instance` of several parts of a data set, which is corrupted by one source.
+
+    Mean, deviation and all W_y are those of the first part, whose noise does not depend on the others.
+    """
     if not 0 <= rate <= 1:
         raise UserError(f"noise.rate is {rate}; it must lie in [0, 1]")
-    rows = inputs.reshape(len(inputs), -1).astype(np.float32)
-    rows = (rows - rows.mean()) / max(float(rows.std()), 1e-6)
-    deviation = 0.1
-    flip = truncnorm.rvs(
-        -rate / deviation, (1 - rate) / deviation, rate, deviation, size=len(rows), random_state=rng
-    )
-    noisy = labels.astype(np.int32).copy()
+    matrices = [part.inputs.reshape(len(part.inputs), -1).astype(np.float32) for part in parts]
+    mean, scale = matrices[0].mean(), max(float(matrices[0].std()), 1e-6)
+    matrices = [(rows - mean) / scale for rows in matrices]
+    flips = [_flip_probabilities(part, rate) for part in parts]
+    noisy = [part.labels.astype(np.int32).copy() for part in parts]
     for label in range(num_classes):
-        members = np.flatnonzero(labels == label)
-        scores = rows[members] @ rng.standard_normal((rows.shape[1], num_classes), np.float32)
-        scores[:, label] = -np.inf
-        shifted = np.exp(scores - scores.max(axis=1, keepdims=True))
-        probs = flip[members, None] * shifted / shifted.sum(axis=1, keepdims=True)
-        probs[:, label] = 1 - flip[members]
-        edges = np.cumsum(probs, axis=1)
-        draws = rng.random(len(members))[:, None] * edges[:, -1:]
-        noisy[members] = (draws >= edges).sum(axis=1)
+        shape = (matrices[0].shape[1], num_classes)
+        weights = parts[0].rng.standard_normal(shape, np.float32)
+        for part, rows, flip, drawn in zip(parts, matrices, flips, noisy, strict=True):
+            members = np.flatnonzero(part.labels == label)
+            drawn[members] = _draw(rows[members] @ weights, label, flip[members], part.rng)
     return noisy
+
+
+def _flip_probabilities(part: Rows, rate: float) -> np.ndarray:
+    """The probability q_i of each row to change its label, [n]."""
+    from scipy.stats import truncnorm
+
+    deviation = 0.1
+    return truncnorm.rvs(
+        -rate / deviation,
+        (1 - rate) / deviation,
+        rate,
+        deviation,
+        size=len(part.labels),
+        random_state=part.rng,
+    )
+
+
+def _draw(scores: np.ndarray, label: int, flip: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Draws the labels of rows of one true class.
+
+    Args:
+        scores: x_i W_y, [k, c]; overwritten.
+        label: the true class y.
+        flip: q_i, [k].
+        rng: random generator.
+    """
+    scores[:, label] = -np.inf
+    shifted = np.exp(scores - scores.max(axis=1, keepdims=True))
+    probs = flip[:, None] * shifted / shifted.sum(axis=1, keepdims=True)
+    probs[:, label] = 1 - flip
+    edges = np.cumsum(probs, axis=1)
+    draws = rng.random(len(flip))[:, None] * edges[:, -1:]
+    return (draws >= edges).sum(axis=1)

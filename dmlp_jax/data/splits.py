@@ -26,7 +26,8 @@ def make_split(dataset: Dataset, config: ConfigDict) -> dict[str, np.ndarray]:
     Returns:
         Arrays for split.npz: 'train_index' [n] into the data set's training pool; 'val_index' [m] into its
         own clean set if it has one, else into the pool; 'test_index' [t], 'given_labels' [n], 'val_labels'
-        [m], and 'val_given_labels' [m] if `val.given_labels` is set.
+        [m]; 'val_given_labels' [m], -1 where unknown, if the data say it and `val.given_labels` is not False;
+        and 'val_random' [m] if the data say it.
 
     Raises:
         UserError: the clean set or the noise cannot be drawn as configured.
@@ -45,27 +46,31 @@ def make_split(dataset: Dataset, config: ConfigDict) -> dict[str, np.ndarray]:
             "given_labels": dataset.given_labels,
             "val_labels": dataset.val_labels[val_index],
         }
-        if config.val.given_labels:
-            if dataset.val_given_labels is None:
-                raise UserError(
-                    "val.given_labels is set, but the data do not say which labels the clean rows were given"
-                )
+        if config.val.given_labels and dataset.val_given_labels is None:
+            raise UserError(
+                "val.given_labels is True, but the data do not say which labels the clean rows were given; "
+                "leave it out to use them where they are known"
+            )
+        if config.val.given_labels is not False and dataset.val_given_labels is not None:
             split["val_given_labels"] = dataset.val_given_labels[val_index]
+        if dataset.val_random is not None:
+            split["val_random"] = dataset.val_random[val_index]
         return split
     assert dataset.labels is not None  # Data sets without given labels have true labels.
     classes = len(dataset.class_names)
     rng = np.random.default_rng([config.seed, _SPLIT])
     val_index = draw_clean_set(dataset.labels, config.val.size, classes, config.val.stratified, rng)
     train_index = np.setdiff1d(np.arange(count), val_index)
+    given, val_given = _noisy(dataset, train_index, val_index, config)
     split = {
         "train_index": train_index,
         "val_index": val_index,
         "test_index": test_index,
-        "given_labels": _noisy(dataset, train_index, config, _TRAIN_NOISE),
+        "given_labels": given,
         "val_labels": dataset.labels[val_index],
     }
-    if config.val.given_labels:
-        split["val_given_labels"] = _noisy(dataset, val_index, config, _VAL_NOISE)
+    if config.val.given_labels is not False:
+        split["val_given_labels"] = val_given
     return split
 
 
@@ -156,29 +161,43 @@ def make_problem(dataset: Dataset, split: dict[str, np.ndarray]) -> Problem:
         test_inputs=dataset.test_inputs,
         test_labels=dataset.test_labels,
         class_names=dataset.class_names,
+        val_random=split.get("val_random"),
     )
 
 
-def _noisy(dataset: Dataset, index: np.ndarray, config: ConfigDict, stream: int) -> np.ndarray:
-    """Noisy labels of the pool's rows `index` under the configured noise."""
+def _noisy(
+    dataset: Dataset, index: np.ndarray, val_index: np.ndarray, config: ConfigDict
+) -> tuple[np.ndarray, np.ndarray]:
+    """Noisy labels of the pool's rows `index` [n] and `val_index` [m] under the configured noise."""
     assert dataset.labels is not None  # Noise is added only to data sets with true labels.
-    settings = config.noise
+    settings, true = config.noise, dataset.labels
     classes = len(dataset.class_names)
-    rng = np.random.default_rng([config.seed, stream])
+    rng, val_rng = (np.random.default_rng([config.seed, stream]) for stream in (_TRAIN_NOISE, _VAL_NOISE))
     if settings.name == "human":
         if not settings.path:
             raise UserError("noise.name 'human' needs noise.path, the authors' .pt file, and noise.column")
-        path = Path(settings.path).expanduser()
-        return human.load(path, settings.column, dataset.labels)[index]
-    labels = dataset.labels[index]
+        found = human.load(Path(settings.path).expanduser(), settings.column, true)
+        return found[index], found[val_index]
     if settings.name == "instance":
-        return noise.corrupt_by_instance(dataset.inputs[index], labels, settings.rate, classes, rng)
-    return noise.corrupt(
-        labels,
-        settings.name,
-        settings.rate,
-        classes,
-        rng,
-        exclude_true_class=settings.exclude_true_class,
-        superclasses=dataset.superclasses,
-    )
+        # One source gives the labels of both, so that those of the clean rows show its mistakes.
+        parts = [
+            noise.Rows(dataset.inputs[rows], true[rows], stream)
+            for rows, stream in ((index, rng), (val_index, val_rng))
+        ]
+        given, val_given = noise.corrupt_parts_by_instance(parts, settings.rate, classes)
+        return given, val_given
+
+    def corrupt(labels, stream):
+        return noise.corrupt(
+            labels,
+            settings.name,
+            settings.rate,
+            classes,
+            stream,
+            exclude_true_class=settings.exclude_true_class,
+            superclasses=dataset.superclasses,
+        )
+
+    # The clean rows are some of a pool that was corrupted as a whole: the rounded rate of the few rows of a
+    # class would be another rate.
+    return corrupt(true[index], rng), corrupt(true, val_rng)[val_index]

@@ -21,10 +21,12 @@ class Dataset(NamedTuple):
         given_labels: noisy labels [n] that came with the data; None for data sets with true labels only.
         val_inputs: the data set's own clean set [m, ...]; None if it is to be drawn from the pool.
         val_labels: true labels of the clean set [m], int32; None if it is to be drawn from the pool.
-        val_given_labels: labels of the noisy source for the clean set [m], int32; None if unknown.
+        val_given_labels: labels of the noisy source for the clean set [m], int32, -1 where unknown; None if
+            all are unknown.
         superclasses: superclass of every class [c], for `noise.name=superclass`; None if there are none.
         files: checksum of the names and sizes of the image files; None if the data are not image files.
         names: paths of the pool's image files [n]; None if the data are not image files.
+        val_random: whether each row of the clean set was drawn at random [m], bool; None if all were.
     """
 
     inputs: Images
@@ -39,6 +41,7 @@ class Dataset(NamedTuple):
     superclasses: np.ndarray | None = None
     files: int | None = None
     names: np.ndarray | None = None
+    val_random: np.ndarray | None = None
 
 
 class Problem(NamedTuple):
@@ -50,10 +53,12 @@ class Problem(NamedTuple):
         true_labels: [n], int32, for reporting only; None if unknown.
         val_inputs: inputs of the clean set [m, ...].
         val_labels: true labels of the clean set [m], int32.
-        val_given_labels: labels of the noisy source for the clean set [m], int32; None if unknown.
+        val_given_labels: labels of the noisy source for the clean set [m], int32, -1 where unknown; None if
+            all are unknown.
         test_inputs: [t, ...] or None.
         test_labels: [t], int32, or None.
         class_names: one per class.
+        val_random: whether each clean row was drawn at random [m], bool; None if all were.
     """
 
     train_inputs: Images
@@ -65,3 +70,4 @@ class Problem(NamedTuple):
     test_inputs: Images | None
     test_labels: np.ndarray | None
     class_names: tuple[str, ...]
+    val_random: np.ndarray | None = None

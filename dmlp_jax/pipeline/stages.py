@@ -125,7 +125,8 @@ def purify_stage(run: Run) -> None:
             problem.given_labels,
             (val_features, problem.val_labels),
             num_classes=len(problem.class_names),
-            val_given_labels=problem.val_given_labels,
+            val_given_labels=_val_given_labels(problem, config),
+            val_random=problem.val_random,
             config=settings,
             key=run.purify_key,
         )
@@ -134,6 +135,15 @@ def purify_stage(run: Run) -> None:
     summary.log_history(run.session.log, result, problem.true_labels)
     _say("purify", f"changed {np.mean(result.changed):.1%} of the labels")
     workdir.finish("purify", config, [workdir.purified, workdir.purifier], seconds=seconds)
+
+
+def _val_given_labels(problem: Problem, config: ConfigDict) -> np.ndarray | None:
+    """The given labels of the clean rows [m] that the purifier gets; see `val.given_labels`."""
+    wanted = config.val.given_labels
+    if wanted is None:
+        # The paper's schedule does not use them, and its protocol does not have them.
+        wanted = config.purify.preset != "paper"
+    return problem.val_given_labels if wanted else None
 
 
 def purify_config(settings: ConfigDict, **overrides: Any) -> Config:

@@ -105,6 +105,20 @@ def test_instance_noise_depends_on_the_instance():
     np.testing.assert_array_equal(noisy, again)
 
 
+def test_parts_of_instance_noise_have_one_source():
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, size=(1000, 8, 8, 1)).astype(np.uint8)
+    true = rng.integers(5, size=1000).astype(np.int32)
+    alone = noise.corrupt_by_instance(images, true, 0.4, 5, np.random.default_rng(1))
+    # The same rows once more: twins that both flip mostly flip to the same class.
+    parts = [noise.Rows(images, true, np.random.default_rng(seed)) for seed in (1, 2)]
+    first, second = noise.corrupt_parts_by_instance(parts, 0.4, 5)
+    np.testing.assert_array_equal(first, alone)
+    assert np.any(second != first)
+    both = (first != true) & (second != true)
+    assert np.mean(first[both] == second[both]) > 0.6
+
+
 @pytest.mark.parametrize(
     ("name", "rate", "classes", "words"),
     [

@@ -3,6 +3,7 @@ import pytest
 
 from dmlp_jax.config import default_config
 from dmlp_jax.data import datasets, splits
+from dmlp_jax.data.types import Dataset
 from dmlp_jax.errors import UserError
 
 
@@ -51,11 +52,86 @@ def test_noise_rate_does_not_move_the_clean_set(config):
     np.testing.assert_array_equal(first["val_index"], split_of(config)[1]["val_index"])
 
 
-def test_given_labels_of_clean_rows_only_where_asked_for(config):
-    assert "val_given_labels" not in split_of(config)[1]
-    config.val.given_labels = True
+def test_given_labels_of_clean_rows_unless_they_are_not_wanted(config):
     split = split_of(config)[1]
     assert 0.3 < np.mean(split["val_given_labels"] != split["val_labels"]) < 1
+    config.val.given_labels = True
+    np.testing.assert_array_equal(split_of(config)[1]["val_given_labels"], split["val_given_labels"])
+    config.val.given_labels = False
+    without = split_of(config)[1]
+    assert "val_given_labels" not in without
+    for name in without:
+        np.testing.assert_array_equal(without[name], split[name])
+
+
+def test_few_clean_rows_have_the_noise_rate_of_the_others(config):
+    # Rounded among three rows of a class, the rate would be a third.
+    config.noise.update(name="pair", rate=0.2)
+    rates = []
+    for seed in range(40):
+        config.seed = seed
+        split = split_of(config)[1]
+        rates.append(np.mean(split["val_given_labels"] != split["val_labels"]))
+    assert abs(np.mean(rates) - 0.2) < 4 * np.sqrt(0.2 * 0.8 / (40 * 30))
+
+
+def test_instance_noise_of_clean_rows_is_that_of_the_others(config):
+    config.noise.update(name="instance", rate=0.9)
+    config.val.size = 600
+    _, split = split_of(config)
+    dataset = datasets.load(config.data, config.seed)
+
+    def shares(given, true):
+        """How often each class is given where it is wrong, by true class."""
+        wrong = given != true
+        counts = np.zeros((10, 10))
+        np.add.at(counts, (true[wrong], given[wrong]), 1)
+        return counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+
+    train = shares(split["given_labels"], dataset.labels[split["train_index"]])
+    val = shares(split["val_given_labels"], split["val_labels"])
+    # The classes that one true class is called are those of one source.
+    assert np.corrcoef(train.ravel(), val.ravel())[0, 1] > 0.8
+
+
+def bring_labels(**known):
+    """Data with labels of their own: twelve rows and six clean ones."""
+    rng = np.random.default_rng(0)
+    return Dataset(
+        inputs=rng.normal(size=(12, 4)).astype(np.float32),
+        labels=None,
+        test_inputs=None,
+        test_labels=None,
+        class_names=("a", "b"),
+        given_labels=np.arange(12) % 2,
+        val_inputs=rng.normal(size=(6, 4)).astype(np.float32),
+        val_labels=np.arange(6) % 2,
+        **known,
+    )
+
+
+def test_what_data_say_of_their_clean_rows_is_used(config):
+    given, drawn = np.array([0, -1, 1, 1, 0, -1], np.int32), np.array([True, False] * 3)
+    dataset = bring_labels(val_given_labels=given, val_random=drawn)
+    config.val.share = 0.67
+    split = splits.make_split(dataset, config)
+    rows = split["val_index"]
+    assert len(rows) == 4
+    np.testing.assert_array_equal(split["val_given_labels"], given[rows])
+    np.testing.assert_array_equal(split["val_random"], drawn[rows])
+    problem = splits.make_problem(dataset, split)
+    np.testing.assert_array_equal(problem.val_given_labels, given[rows])
+    np.testing.assert_array_equal(problem.val_random, drawn[rows])
+    config.val.given_labels = False
+    assert "val_given_labels" not in splits.make_split(dataset, config)
+
+
+def test_given_labels_that_must_be_known(config):
+    split = splits.make_split(bring_labels(), config)
+    assert not {"val_given_labels", "val_random"} & set(split)
+    config.val.given_labels = True
+    with pytest.raises(UserError, match=r"val\.given_labels is True, but .* leave it out"):
+        splits.make_split(bring_labels(), config)
 
 
 def test_split_survives_the_disk(config, tmp_path):

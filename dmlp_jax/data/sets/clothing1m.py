@@ -7,7 +7,8 @@
     root/category_names_eng.txt               one class name per line
 
 The noisy training set is a million images with labels derived from the shops' descriptions; the clean set is
-the 14,313 clean validation images. The clean training images are not used, as in the paper.
+the 14,313 clean validation images. The clean training images are not used, as in the paper. The table of
+noisy labels also holds those of some clean images, which show how the noisy source labels.
 """
 
 from pathlib import Path
@@ -52,7 +53,8 @@ def listing(root: Path) -> Listing:
     parts = {
         part: _part(root / keys, tables[table], table, root, nested) for part, (keys, table) in _PARTS.items()
     }
-    return Listing(names, parts["train"], parts["val"], parts["test"])
+    val = parts["val"]._replace(given=_given(root / _PARTS["val"][0], tables[_PARTS["train"][1]]))
+    return Listing(names, parts["train"], val, parts["test"])
 
 
 def _part(path: Path, table: dict[str, int], table_name: str, root: Path, nested: bool) -> Part:
@@ -70,6 +72,12 @@ def _part(path: Path, table: dict[str, int], table_name: str, root: Path, nested
         seen.add(key)
     places = [f"{root}/{key if nested else key.removeprefix('images/')}" for key in keys]
     return Part(places, np.array([table[key] for key in keys], np.int32))
+
+
+def _given(path: Path, noisy: dict[str, int]) -> np.ndarray | None:
+    """The labels of listed images in the table `noisy` [n], -1 where it has none; None if it has none."""
+    given = np.array([noisy.get(key, -1) for key in _lines(path)], np.int32)
+    return given if (given >= 0).any() else None
 
 
 def _labels(path: Path) -> dict[str, int]:

@@ -19,10 +19,12 @@ class Part(NamedTuple):
     Attributes:
         paths: the files [n].
         labels: class indices [n], int32.
+        given: of clean images, the labels of the noisy source [n], int32, -1 where unknown; None if all are.
     """
 
     paths: list[str]
     labels: np.ndarray
+    given: np.ndarray | None = None
 
 
 class Listing(NamedTuple):
@@ -93,9 +95,15 @@ def load(listing: Listing, data: ConfigDict, record: Path | None) -> Dataset:
         given_labels=arrays["train"][1],
         val_inputs=arrays["val"][0],
         val_labels=arrays["val"][1],
+        val_given_labels=_given_of_clean(listing.val, found),
         files=checksum,
         names=np.array(listing.train.paths)[scan.keep(listing.train.paths, found)],
     )
+
+
+def _given_of_clean(part: Part, broken: dict[str, str]) -> np.ndarray | None:
+    """The noisy labels of the clean images that can be decoded, or None."""
+    return None if part.given is None else part.given[scan.keep(part.paths, broken)]
 
 
 def check_size(size: int) -> None:

@@ -1,7 +1,8 @@
 """Reads and checks the user's own features and labels from one npz file.
 
 Required arrays: features [n, d], labels [n], val_features [m, d], val_labels [m]. Optional: true_labels [n],
-test_features [t, d], test_labels [t], val_given_labels [m] and class_names [c].
+test_features [t, d], test_labels [t], val_given_labels [m] (-1 where unknown), val_random [m] (whether each
+clean row was drawn at random) and class_names [c].
 """
 
 import difflib
@@ -14,7 +15,14 @@ from dmlp_jax.errors import UserError
 from dmlp_jax.storage import files
 
 REQUIRED = ("features", "labels", "val_features", "val_labels")
-OPTIONAL = ("true_labels", "test_features", "test_labels", "val_given_labels", "class_names")
+OPTIONAL = (
+    "true_labels",
+    "test_features",
+    "test_labels",
+    "val_given_labels",
+    "val_random",
+    "class_names",
+)
 
 
 def load(path: Path | None) -> Dataset:
@@ -57,6 +65,7 @@ def load(path: Path | None) -> Dataset:
         ("true_labels", "features"),
         ("val_labels", "val_features"),
         ("val_given_labels", "val_features"),
+        ("val_random", "val_features"),
         ("test_labels", "test_features"),
     ):
         if name in arrays and len(arrays[name]) != len(arrays[rows]):
@@ -77,6 +86,7 @@ def load(path: Path | None) -> Dataset:
         val_inputs=arrays["val_features"],
         val_labels=optional("val_labels"),
         val_given_labels=optional("val_given_labels"),
+        val_random=_flags(path, arrays, "val_random") if "val_random" in arrays else None,
     )
 
 
@@ -102,7 +112,17 @@ def _labels(path: Path, arrays: dict[str, np.ndarray], name: str) -> np.ndarray:
         raise UserError(
             f"{name} in {path} must be integer class indices [rows], got {array.dtype} {array.shape}"
         )
-    if array.min() < 0:
-        row = int(np.argmax(array < 0))
-        raise UserError(f"{name}[{row}] in {path} is {array[row]}; classes are counted from 0")
+    least, otherwise = (-1, ", and -1 is an unknown label") if name == "val_given_labels" else (0, "")
+    if array.min() < least:
+        row = int(np.argmax(array < least))
+        raise UserError(f"{name}[{row}] in {path} is {array[row]}; classes are counted from 0{otherwise}")
     return array
+
+
+def _flags(path: Path, arrays: dict[str, np.ndarray], name: str) -> np.ndarray:
+    array = arrays[name]
+    if array.ndim != 1 or array.dtype.kind not in "biu" or not np.isin(array, (0, 1)).all():
+        raise UserError(
+            f"{name} in {path} must be True or False for each clean row, got {array.dtype} {array.shape}"
+        )
+    return array.astype(bool)

@@ -171,6 +171,18 @@ def test_own_features(tmp_path):
     assert dataset.class_names == ("a", "b", "c")
     assert dataset.labels is None
     assert dataset.test_inputs is None
+    assert dataset.val_given_labels is None
+    assert dataset.val_random is None
+
+
+def test_what_own_features_say_of_their_clean_rows(tmp_path):
+    given = np.array([0, -1, 2, 2, -1, 0])
+    for drawn in (np.arange(6) % 2, np.arange(6) % 2 == 1):
+        np.savez(tmp_path / "own.npz", **own_arrays(), val_given_labels=given, val_random=drawn)
+        dataset = own_features.load(tmp_path / "own.npz")
+        np.testing.assert_array_equal(dataset.val_given_labels, given)
+        assert dataset.val_random.dtype == bool
+        np.testing.assert_array_equal(dataset.val_random, drawn)
 
 
 @pytest.mark.parametrize(
@@ -183,6 +195,9 @@ def test_own_features(tmp_path):
         ({"labels": np.zeros(19, int)}, "19 rows"),
         ({"labels": np.full(20, -1)}, r"labels\[0\]"),
         ({"labels": np.zeros(20)}, "integer"),
+        ({"val_given_labels": np.full(6, -2)}, r"val_given_labels\[0\].*-1 is an unknown label"),
+        ({"val_random": np.ones(5, bool)}, "val_random .* has 5 rows"),
+        ({"val_random": np.full(6, 2)}, "val_random .* must be True or False"),
         ({"test_features": np.zeros((2, 4), np.float32)}, "both test_features and test_labels"),
         ({"true_label": np.zeros(20, int)}, "did you mean 'true_labels'"),
         ({"class_names": np.array(["a", "b"])}, "2 class_names"),

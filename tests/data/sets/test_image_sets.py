@@ -158,6 +158,18 @@ def test_clothing1m_as_its_authors_lay_it_out(tmp_path, nested):
     np.testing.assert_array_equal(dataset.given_labels, np.arange(28) % 14)
     np.testing.assert_array_equal(dataset.val_labels, np.arange(14))
     np.testing.assert_array_equal(dataset.test_labels, np.arange(14))
+    assert dataset.val_given_labels is None
+
+
+def test_noisy_labels_of_clean_images_are_taken_from_their_table(tmp_path):
+    make_clothing(tmp_path)
+    keys = (tmp_path / "clean_val_key_list.txt").read_text().split()
+    with open(tmp_path / "noisy_label_kv.txt", "a") as file:
+        file.write(f"{keys[3]} 5\n{keys[1]} 1\n")
+    (tmp_path / keys[3]).write_bytes(b"no image")
+    dataset = datasets.load(settings("clothing1m", tmp_path, max_broken=0.5), 0)
+    np.testing.assert_array_equal(dataset.val_given_labels, [-1, 1, *[-1] * 11])
+    assert len(dataset.given_labels) == 28
 
 
 @pytest.mark.parametrize(
