@@ -89,6 +89,7 @@ def _sources(arguments: argparse.Namespace) -> Any:
         val_labels=arguments.val_labels,
         val_index=arguments.val_index,
         val_given_labels=arguments.val_given_labels,
+        val_random=arguments.val_random,
         label_column=arguments.label_column,
         feature_columns=None if columns is None else tuple(filter(None, columns.split(","))),
         id_column=arguments.id_column,

@@ -62,6 +62,13 @@ def make_parser() -> argparse.ArgumentParser:
         help="the labels that the clean rows were given before review, empty or -1 where unknown; with "
         "--val-index and --val-labels they are taken from LABELS",
     )
+    add(
+        "--val-random",
+        metavar="FILE",
+        type=Path,
+        help="True or False for each clean row: whether it was drawn at random, or picked because it looked "
+        "suspicious or for another reason; by default all were drawn at random",
+    )
     tables = parser.add_argument_group("tables")
     add = tables.add_argument
     add("--label-column", metavar="NAME", help="by default 'label'")

@@ -81,6 +81,29 @@ def read_row_index(path: Path, count: int) -> np.ndarray:
     return values.astype(np.int64)
 
 
+def read_flags(path: Path, count: int) -> np.ndarray:
+    """Booleans [count] from a file that has True or False, or 1 or 0, for each of `count` clean rows.
+
+    Raises:
+        UserError: the file holds anything else.
+    """
+    values = read_vector(path)
+    if values.dtype.kind == "U":
+        values = _parsed_rows(path, values)
+    if values.dtype.kind not in "biu" or not np.isin(values, (0, 1)).all() or len(values) != count:
+        raise UserError(
+            f"{path} must hold True or False for each of the {count} clean rows; got {len(values)} of type "
+            f"{values.dtype}{_first_other(values)}"
+        )
+    return values.astype(bool)
+
+
+def _first_other(values: np.ndarray) -> str:
+    """Names the first value that is neither 0 nor 1; empty if there is none."""
+    other = ~np.isin(values, (0, 1))
+    return f", of which entry {int(other.argmax())} is {values[other.argmax()]}" if other.any() else ""
+
+
 def _parsed_rows(path: Path, texts: np.ndarray) -> np.ndarray:
     """Row numbers or booleans from lines of text."""
     words = np.strings.lower(np.strings.strip(texts))

@@ -65,6 +65,8 @@ def find(sources: Sources, own: FeatureFile, labels: np.ndarray, draw: Draw | No
     check_count("val labels", found["labels"], count, name)
     if found["given"] is not None:
         check_count("val given labels", found["given"], count, name)
+    if sources.val_random is not None:
+        found["random"] = arrays.read_flags(sources.val_random, count)
     if found.get("random") is not None:
         check_count("val_random", found["random"], count, name)
     width = found["features"].shape[-1]
@@ -78,7 +80,7 @@ def find(sources: Sources, own: FeatureFile, labels: np.ndarray, draw: Draw | No
 
 def _drawn(sources: Sources, own: FeatureFile, labels: np.ndarray, draw: Draw) -> dict[str, Any]:
     """Clean rows drawn from the noisy rows."""
-    for name in ("val_features", "val_labels", "val_index", "val_given_labels"):
+    for name in ("val_features", "val_labels", "val_index", "val_given_labels", "val_random"):
         if getattr(sources, name) is not None:
             option = name.replace("_", "-")
             raise UserError(f"give --{option} or --draw-clean, not both: each names the clean rows")

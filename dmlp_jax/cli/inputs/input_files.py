@@ -30,6 +30,7 @@ class Sources:
         val_index: file of the row numbers of clean rows, instead of `val_features`.
         val_given_labels: file of the clean rows' noisy labels, empty or -1 where unknown. With `val_index`
             and `val_labels` they are those in `labels` without it, or with `SAME`.
+        val_random: file with True or False for each clean row, whether it was drawn at random.
         label_column: column of labels in tables; a table of features need not have it if there is a file of
             labels.
         feature_columns: columns of features in tables, see `tables.read`.
@@ -43,6 +44,7 @@ class Sources:
     val_labels: Path | None = None
     val_index: Path | None = None
     val_given_labels: Path | str | None = None
+    val_random: Path | None = None
     label_column: str | None = None
     feature_columns: tuple[str, ...] | None = None
     id_column: str | None = None

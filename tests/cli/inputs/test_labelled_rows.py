@@ -102,6 +102,24 @@ def test_unknown_labels_of_an_array(folder, labels):
     assert rows.val_given_labels.dtype == np.int32
 
 
+@pytest.mark.parametrize("text", ["True\nfalse\nTrue\n", "1\n0\n1\n"])
+def test_clean_rows_that_were_picked(folder, text):
+    names = {"labels": "y.txt", "val_features": "v.npy", "val_labels": "w.txt"}
+    assert load(folder, **names).val_random is None
+    (folder / "r.txt").write_text(text)
+    rows = load(folder, **names, val_random="r.txt")
+    assert rows.val_random.dtype == bool
+    assert rows.val_random.tolist() == [True, False, True]
+    for wrong, words in (
+        ("True\n", "each of the 3 clean rows; got 1"),
+        ("1\n0\n2\n", "entry 2 is 2"),
+        ("yes\nno\nyes\n", "True or False"),
+    ):
+        (folder / "r.txt").write_text(wrong)
+        with pytest.raises(UserError, match=rf"r\.txt .*{words}"):
+            load(folder, **names, val_random="r.txt")
+
+
 def test_a_mistake_in_labels_before_review_is_named_by_its_row(folder):
     np.save(folder / "y.npy", np.arange(12) % 3)
     np.save(folder / "w.npy", np.arange(3))
