@@ -16,6 +16,7 @@ from dmlp_jax.interop.sklearn_labels import encode, label_array
 from dmlp_jax.purifier import InputError, likely_clean, purify
 from dmlp_jax.purifier.checks import check_features
 from dmlp_jax.purifier.config import PRESETS, Config
+from dmlp_jax.purifier.warnings import sentences
 
 
 class LabelPurifier(ClassifierMixin, BaseEstimator):
@@ -151,7 +152,10 @@ class LabelPurifier(ClassifierMixin, BaseEstimator):
             config=config,
             key=key,
         )
-        self._store(jax.tree.map(np.asarray, result), codes, train, held_out)
+        result = jax.tree.map(np.asarray, result)
+        for text in sentences(result.diagnostics, self.classes_):
+            warnings.warn(text, UserWarning, stacklevel=2)
+        self._store(result, codes, train, held_out)
         return self
 
     def predict_proba(self, X: Any) -> np.ndarray:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dmlp_jax.purifier import choose
+from dmlp_jax.purifier import choose, diagnostics
 from dmlp_jax.purifier import probes as probes_lib
 from dmlp_jax.purifier.base import ridge
 from dmlp_jax.purifier.choose import Choice
@@ -77,7 +77,8 @@ def run(
         outcome = default_schedule.run(train, clean, probes[-1], precomputed, inputs.val_given_labels, config)
         compare = config.selection
     choice = choose.choose(outcome, train, clean, probes, inputs.val_given_labels, compare=compare)
-    return _result(inputs, choice, outcome, probes, clean, total, count)
+    found = diagnostics.of_clean_rows(gram, moment, total, clean, probes[-1])
+    return _result(inputs, choice, outcome, probes, clean, total, count)._replace(diagnostics=found)
 
 
 def _result(
@@ -124,6 +125,7 @@ def _result(
             **outcome.chosen,
             "single_row_classes": _single_row_classes(clean),
         },
+        diagnostics={},
     )
 
 

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 
+from dmlp_jax.purifier import warnings as warnings_lib
 from dmlp_jax.purifier.base.scores import HeldOutScore
 from dmlp_jax.purifier.probes import PROBES
 from dmlp_jax.purifier.rows.chunks import Chunk
@@ -86,6 +87,7 @@ class PurifyResult(NamedTuple):
             `posterior/lda.py`. 'single_row_classes' is how many classes have one clean row only. Their
             held-out scores come from classifiers that saw no clean row of that class: with many such classes
             the scores, and the choices by them, are too low.
+        diagnostics: numbers about the arguments, from which `warnings` are made; see `diagnostics.py`.
     """
 
     labels: jax.Array
@@ -99,6 +101,7 @@ class PurifyResult(NamedTuple):
     reliability: dict[str, jax.Array]
     baselines: dict[str, jax.Array]
     chosen: dict[str, jax.Array]
+    diagnostics: dict[str, jax.Array]
 
     @property
     def source(self) -> str:
@@ -107,6 +110,14 @@ class PurifyResult(NamedTuple):
         Needs one result with values: not under `jax.jit`, and of a batch from `jax.vmap` one at a time.
         """
         return SOURCES[int(self.chosen["source"])]
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is wrong with the arguments as far as their values tell, in sentences; empty where nothing is.
+
+        Like `source` it needs one result with values.
+        """
+        return warnings_lib.sentences(self.diagnostics)
 
 
 def over_rows(rows: Any, rest: Any, steps_and_rows: Any = None) -> PurifyResult:
@@ -132,4 +143,5 @@ def over_rows(rows: Any, rest: Any, steps_and_rows: Any = None) -> PurifyResult:
         reliability=rest,
         baselines=rows,
         chosen=rest,
+        diagnostics=rest,
     )
