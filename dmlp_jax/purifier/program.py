@@ -61,7 +61,9 @@ def run(
     val_features = inputs.val_features.astype(jnp.float32)
     fold_key, start_key = jax.random.split(inputs.key)
 
-    train = chunks.load(features, given, weight, num_classes, entries_per_row(config, num_classes), axis)
+    train = chunks.load(
+        features, given, weight, num_classes, entries_per_row(config, num_classes), axis, val_features
+    )
     val_rows = scaling.center_and_normalize(val_features, train.mean)
     clean = clean_set.make(val_rows, inputs.val_labels, num_classes, config.num_folds, fold_key)
     gram, moment, total = chunks.sum_over(chunks.moments, train)
@@ -70,6 +72,7 @@ def run(
     if isinstance(config, PaperConfig):
         assert not isinstance(features, Reader)  # `purify` refuses it
         soft = given if given.ndim == 2 else jax.nn.one_hot(given, num_classes, dtype=jnp.float32)
+        weight = train.weight.reshape(-1)[:count]
         outcome = paper_schedule.run(features, soft, weight, val_features, clean.targets, config, start_key)
         compare = False
     else:
@@ -77,7 +80,7 @@ def run(
         outcome = default_schedule.run(train, clean, probes[-1], precomputed, inputs.val_given_labels, config)
         compare = config.selection
     choice = choose.choose(outcome, train, clean, probes, inputs.val_given_labels, compare=compare)
-    found = diagnostics.of_clean_rows(gram, moment, total, clean, probes[-1])
+    found = {"copies": train.copies, **diagnostics.of_clean_rows(gram, moment, total, clean, probes[-1])}
     return _result(inputs, choice, outcome, probes, clean, total, count)._replace(diagnostics=found)
 
 

@@ -35,7 +35,7 @@ def purify(
             The paper preset needs features in the memory of one device.
         labels: given, partly wrong labels of the training rows: class indices [n] or distributions [n, c].
         val: the clean set: features [m, d] from the same encoder and true class indices [m], every class
-            present.
+            present. Copies of these rows among the training rows do not count twice.
         num_classes: c; by default the largest label plus one.
         val_given_labels: class indices [m] that the noisy source gave to the clean rows, where known. They
             make the given labels comparable with the purified ones; see `PurifyResult.scores`.

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 
 from dmlp_jax.purifier.base.pytrees import into_chunks
 from dmlp_jax.purifier.base.ridge import HIGHEST, matmul
-from dmlp_jax.purifier.rows import scaling
+from dmlp_jax.purifier.rows import copies, scaling
 from dmlp_jax.purifier.rows.disk import Reader
 
 # Entries [classifiers, classes, rows] of an intermediate result of one chunk: what fits into memory on an
@@ -43,7 +43,7 @@ class Chunk(NamedTuple):
 
 @partial(
     jax.tree_util.register_dataclass,
-    data_fields=["features", "given", "weight", "mean"],
+    data_fields=["features", "given", "weight", "mean", "copies"],
     meta_fields=["num_classes", "reader", "axis"],
 )
 @dataclasses.dataclass(frozen=True)
@@ -53,8 +53,9 @@ class Training:
     Attributes:
         features: standardised, [q, b, d + 1]; None where `reader` has them.
         given: given labels, class indices [q, b] or distributions [q, b, c].
-        weight: row weights [q, b].
+        weight: row weights [q, b]; less for copies of clean rows, see `copies.py`.
         mean: mean of the features before standardisation, [d].
+        copies: number of rows that are copies of clean rows, int32.
         num_classes: c.
         reader: reads features from disk chunk by chunk; None for features in memory.
         axis: names of the mesh axes over which the rows are spread, or None.
@@ -64,6 +65,7 @@ class Training:
     given: jax.Array
     weight: jax.Array
     mean: jax.Array
+    copies: jax.Array
     num_classes: int
     reader: Reader | None
     axis: tuple[str, ...] | None
@@ -88,8 +90,9 @@ def load(
     num_classes: int,
     entries_per_row: int,
     axis: tuple[str, ...] | None = None,
+    clean: jax.Array | None = None,
 ) -> Training:
-    """Standardises rows and cuts them into chunks.
+    """Standardises rows and cuts them into chunks; each row is read once.
 
     Args:
         features: [n, d], or their reader.
@@ -98,18 +101,23 @@ def load(
         num_classes: c.
         entries_per_row: entries of the largest intermediate result per row; a reader has its own chunks.
         axis: names of the mesh axes over which the rows are spread, inside `jax.shard_map`.
+        clean: features of the clean rows [m, d], of which training rows may be copies; None for none.
     """
     reader = features if isinstance(features, Reader) else None
     count = features.shape[0]
     size = reader.rows if reader else chunk_rows(count, entries_per_row)
     weights = into_chunks(weight, size)
+    known = None if clean is None else copies.of_clean_rows(clean)
     if isinstance(features, Reader):
         leaves = jnp.arange(len(weights)), weights
-        total = _scan(lambda rows: (None, _weighted(features.fetch(rows[0]), rows[1])), leaves)[1]
+        places, sums = _scan(lambda rows: _survey(features.fetch(rows[0]), rows[1], known), leaves)
     else:
-        total = _weighted(features, weight)
-    total = _over_devices(total, axis)
-    mean = total[0] / jnp.maximum(total[1], jnp.finfo(jnp.float32).tiny)
+        places, sums = _survey(features, weight, known)
+        places = None if places is None else into_chunks(places, size)
+    sums = _over_devices(sums, axis)
+    mean = sums.features / jnp.maximum(sums.weight, jnp.finfo(jnp.float32).tiny)
+    if known is not None:
+        weights = _without_copies(weights, places, known, sums, axis)
     standard = (
         None
         if isinstance(features, Reader)
@@ -117,7 +125,45 @@ def load(
     )
     # Padding needs a valid given label, or its posterior would be 0 / 0.
     given = into_chunks(given, size, 1.0 / num_classes if given.ndim == 2 else 0)
-    return Training(standard, given, weights, mean, num_classes, reader, axis)
+    return Training(standard, given, weights, mean, jnp.sum(sums.copies), num_classes, reader, axis)
+
+
+class _Survey(NamedTuple):
+    """What is found out about rows [b, d] before anything else.
+
+    Attributes:
+        features: weighted sum [d].
+        weight: sum of the weights.
+        copies: number of copies of each clean row that stands first, see `CleanHashes`, [m] int32.
+    """
+
+    features: jax.Array
+    weight: jax.Array
+    copies: jax.Array
+
+
+def _survey(
+    features: jax.Array, weight: jax.Array, known: copies.CleanHashes | None
+) -> tuple[jax.Array | None, _Survey]:
+    """The places [b] of rows [b, d] among hashes of clean rows, see `copies.find`; sums over rows."""
+    total = jnp.einsum("b,bd->d", weight, features, precision=HIGHEST), jnp.sum(weight)
+    if known is None:
+        return None, _Survey(*total, jnp.zeros(1, jnp.int32))
+    places = copies.find(known, *copies.hashes(features))
+    return places, _Survey(*total, copies.count(places, weight > 0, known.rows.shape[0]))
+
+
+def _without_copies(
+    weights: jax.Array,
+    places: jax.Array,
+    known: copies.CleanHashes,
+    sums: _Survey,
+    axis: tuple[str, ...] | None,
+) -> jax.Array:
+    """Weights [q, b], less where rows are copies of clean rows, unless hardly any other row is left."""
+    less = weights * copies.factors(known, sums.copies, places)
+    left = _over_devices(jnp.sum(less), axis)
+    return jnp.where(left >= copies.LEAST_SHARE * sums.weight, less, weights)
 
 
 def visit(
@@ -170,11 +216,6 @@ def _chunk(train: Training, features: jax.Array, given: jax.Array, weight: jax.A
     if given.ndim == 1:
         given = jax.nn.one_hot(given, train.num_classes, dtype=jnp.float32)
     return Chunk(features, given, weight)
-
-
-def _weighted(features: jax.Array, weight: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Weighted sum [d] of rows [b, d], and the sum of the weights [b]."""
-    return jnp.einsum("b,bd->d", weight, features, precision=HIGHEST), jnp.sum(weight)
 
 
 def _scan(function: Callable[[Any], tuple[Any, Any]], leaves: Any) -> tuple[Any, Any]:
