@@ -39,6 +39,12 @@ def of_clean_rows(
     }
 
 
+def length(features: jax.Array) -> jax.Array:
+    """Root mean square length of features [m, d] less their own mean, a scalar."""
+    centred = features - jnp.mean(features, axis=0)
+    return jnp.sqrt(jnp.sum(centred**2) / max(features.shape[0] - 1, 1))
+
+
 def offset(gram: jax.Array, moment: jax.Array, total: jax.Array, clean: CleanSet) -> dict[str, jax.Array]:
     """How far the mean of the clean rows lies from that of the training rows, in standardised features.
 
@@ -70,12 +76,12 @@ def offset(gram: jax.Array, moment: jax.Array, total: jax.Array, clean: CleanSet
     across = moved - matmul(basis, solved[:, :1])
     squared = jnp.sum(across**2)
     sampling = jnp.maximum(jnp.trace(covariance) - jnp.trace(solved[:, 1:]), 0.0) / count
-    length = jnp.mean(jnp.sum(clean.features[:, :-1] ** 2, axis=1))
+    whole = jnp.mean(jnp.sum(clean.features[:, :-1] ** 2, axis=1))
     dims = jnp.trace(covariance) ** 2 / jnp.maximum(jnp.sum(covariance**2), tiny)
     # The ratio is near a chi-squared number over its degrees of freedom: Wilson and Hilferty's quantile.
     spread = 2.0 / (9.0 * jnp.maximum(dims, 1.0))
     return {
-        "offset_share": jnp.maximum(squared - sampling, 0.0) / jnp.maximum(length, tiny),
+        "offset_share": jnp.maximum(squared - sampling, 0.0) / jnp.maximum(whole, tiny),
         "offset_ratio": squared / jnp.maximum(sampling, tiny),
         "offset_limit": (1.0 - spread + STANDARD_ERRORS * jnp.sqrt(spread)) ** 3,
     }

@@ -9,6 +9,9 @@ import numpy as np
 FEW_ROWS = 3
 # Share of a row's squared length from which on an offset of the clean rows matters.
 OFFSET_SHARE = 0.15
+# Ratio of the root mean square lengths from which on clean rows are on another scale. Class shares of their
+# own make it up to 5, where few rows of a rare class are far away.
+SCALE = 8.0
 # Least number and share of doubtful clean rows that are told, and how far beyond chance.
 DOUBTFUL_ROWS = 3
 DOUBTFUL_SHARE = 0.02
@@ -25,8 +28,46 @@ def sentences(diagnostics: Mapping[str, Any], class_names: Sequence[Any] | None 
         class_names: names of the classes [c]; their indices by default.
     """
     values = {name: np.asarray(value) for name, value in diagnostics.items()}
-    found = (_offset(values), _doubtful(values), _few_clean_rows(values, class_names))
+    found = (
+        _outliers(values),
+        _elsewhere(values),
+        _doubtful(values),
+        _few_clean_rows(values, class_names),
+    )
     return tuple(text for text in found if text is not None)
+
+
+def _outliers(values: dict[str, np.ndarray]) -> str | None:
+    rows, clean = (int(values.get(name, 0)) for name in ("outlier_rows", "outlier_clean_rows"))
+    if not rows + clean:
+        return None
+    where = []
+    if rows:
+        where.append(f"{rows:,} training row{'s' * (rows > 1)} ({int(values['outlier_values']):,} values)")
+    if clean:
+        where.append(f"{clean:,} clean row{'s' * (clean > 1)}")
+    return (
+        f"{' and '.join(where)} hold numbers far beyond all others, like those that stand for a missing "
+        "value. They were treated as missing, at the mean. Look for the largest numbers, and repair or "
+        "remove these rows."
+    )
+
+
+def _elsewhere(values: dict[str, np.ndarray]) -> str | None:
+    """One sentence only: rows of another scale lie elsewhere, too."""
+    return _scale(values) or _offset(values)
+
+
+def _scale(values: dict[str, np.ndarray]) -> str | None:
+    clean, train = (float(values.get(name, 0)) for name in ("clean_length", "train_length"))
+    # Rows that are all equal have no scale.
+    if min(clean, train) <= 0 or 1 / SCALE < clean / train < SCALE:
+        return None
+    times = f"{clean / train:,.0f} times larger" if clean > train else f"{train / clean:,.0f} times smaller"
+    return (
+        f"The clean rows (val, X_val) vary on another scale than the training rows, {times}. Scale both the "
+        "same way; a scikit-learn Pipeline scales X but not X_val."
+    )
 
 
 def _offset(values: dict[str, np.ndarray]) -> str | None:
@@ -62,7 +103,7 @@ def _few_clean_rows(values: dict[str, np.ndarray], names: Sequence[Any] | None) 
     classes = np.flatnonzero(values["clean_class_rows"] < FEW_ROWS)
     if not classes.size:
         return None
-    named = classes if names is None else [names[label] for label in classes]
+    named = classes if names is None else [names[int(label)] for label in classes]
     noun, verb = ("Class", "has") if len(classes) == 1 else ("Classes", "have")
     return (
         f"{noun} {_listed(named)} of {len(values['clean_class_rows']):,} {verb} fewer than {FEW_ROWS} clean "

@@ -16,12 +16,13 @@ from dmlp_jax.purifier.rows import chunks, clean_set, scaling
 @partial(jax.jit, static_argnums=4)
 def numbers(features, given, val_features, val_labels, classes):
     """The diagnostics, without the rest of the program."""
-    train = chunks.load(features, given, jnp.ones(len(features)), classes, 6 * classes)
+    train = chunks.load(features, given, jnp.ones(len(features)), classes, 6 * classes, clean=val_features)
     rows = scaling.center_and_normalize(val_features, train.mean)
     clean = clean_set.make(rows, val_labels, classes, 5, jax.random.key(0))
     gram, moment, total = chunks.sum_over(chunks.moments, train)
     fitted = probes.fit_probes(gram, ridge.spectrum(gram), moment, total, clean)
-    return diagnostics.of_clean_rows(gram, moment, total, clean, fitted[-1])
+    lengths = {"clean_length": diagnostics.length(val_features)}
+    return train.diagnostics | lengths | diagnostics.of_clean_rows(gram, moment, total, clean, fitted[-1])
 
 
 def sentences(features, given, val_features, val_labels, classes):
@@ -85,8 +86,15 @@ def test_nothing_is_told_of_real_rows(load, clean_rows):
 @pytest.mark.parametrize("clean_rows", [12, 30])
 def test_clean_rows_that_a_pipeline_did_not_scale(clean_rows):
     (found,) = sentences(*table(load_wine, clean_rows, 0, scaled=False), 3)
-    assert "do not look like the training rows" in found
+    assert "on another scale than the training rows" in found
     assert "X_val" in found
+
+
+@pytest.mark.parametrize("factor", [1 / 255, 0.05, 20, 255])
+def test_clean_rows_of_another_scale(factor):
+    features, given, val_features, val_labels = clusters(0)
+    found = sentences(features, given, factor * val_features, val_labels, 3)
+    assert "on another scale" in found[0]
 
 
 def test_clean_rows_of_another_encoder():
@@ -120,3 +128,16 @@ def test_constant_features_give_finite_numbers():
     )
     assert all(np.all(np.isfinite(value)) for value in found.values())
     assert warnings.sentences(found) == ()
+
+
+@pytest.mark.parametrize("fault", ["none", "train"])
+def test_lengths_of_rows(fault):
+    """Root mean squares by NumPy, which outliers do not touch."""
+    features, given, val_features, val_labels = clusters(0)
+    expected = np.sqrt([np.sum(np.var(features, axis=0)), np.sum(np.var(val_features, axis=0, ddof=1))])
+    features = features.astype(np.float32)
+    if fault == "train":
+        features[7, 3] = 1e30
+    found = numbers(features, jnp.asarray(given), val_features.astype(np.float32), jnp.asarray(val_labels), 3)
+    lengths = [found["train_length"], found["clean_length"]]
+    np.testing.assert_allclose(lengths, expected, rtol=5e-3 if fault == "train" else 1e-5)

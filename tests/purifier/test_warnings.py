@@ -27,6 +27,22 @@ def test_classes_of_few_clean_rows_are_named(rows, names, start):
     assert found.startswith(start)
 
 
+def test_outliers_are_counted():
+    numbers = {"outlier_rows": 2, "outlier_values": 17, "outlier_clean_rows": 1}
+    (found,) = warnings.sentences(numbers)
+    assert found.startswith("2 training rows (17 values) and 1 clean row hold numbers far beyond all others")
+    assert warnings.sentences(dict.fromkeys(numbers, 0)) == ()
+
+
+@pytest.mark.parametrize(
+    ("clean", "told"), [(10.0, ""), (20.0, "10 times larger"), (0.3, ""), (0.1, "20 times smaller"), (0, "")]
+)
+def test_another_scale_is_told(clean, told):
+    found = warnings.sentences({"train_length": 2.0, "clean_length": clean})
+    assert len(found) == bool(told)
+    assert not told or told in found[0]
+
+
 def test_results_bring_their_warnings():
     features, given, (val_features, val_labels), _ = make_blobs(0)
     assert purify(features, given, (val_features, val_labels), config=SHORT).warnings == ()

@@ -50,7 +50,7 @@ def test_copies_in_memory(chunk, monkeypatch):
     train = load(jnp.asarray(features), clean, weight)
     expected, count = by_hand(features, clean, weight)
     np.testing.assert_allclose(train.weight.reshape(-1)[:N], expected, rtol=1e-6)
-    assert int(train.copies) == count == 7
+    assert int(train.diagnostics["copies"]) == count == 7
     # The mean knows no labels: it keeps all rows.
     np.testing.assert_allclose(train.mean, np.average(features, axis=0, weights=weight), atol=1e-6)
 
@@ -64,7 +64,7 @@ def test_copies_on_disk_are_found_in_the_pass_that_finds_the_mean(size):
     train = load(reader, clean, weight)
     expected, count = by_hand(features, clean, weight)
     np.testing.assert_allclose(train.weight.reshape(-1)[:N], expected, rtol=1e-6)
-    assert int(train.copies) == count
+    assert int(train.diagnostics["copies"]) == count
     # The reader reads one chunk in advance.
     assert len(read) <= reader.chunks + 1
 
@@ -87,7 +87,7 @@ def test_without_copies_weights_stay_as_they_are():
         jnp.asarray(features), np.random.default_rng(9).normal(size=(7, D)).astype(np.float32), weight
     )
     np.testing.assert_array_equal(train.weight.reshape(-1)[:N], weight)
-    assert int(train.copies) == 0
+    assert int(train.diagnostics["copies"]) == 0
 
 
 def test_where_all_rows_are_copies_they_count():
