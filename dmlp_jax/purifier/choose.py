@@ -62,7 +62,7 @@ def choose(
     """
     held_out = outcome.held_out
     if held_out is None:
-        unknown = jnp.float32(jnp.nan)
+        unknown = jnp.float32(scores.UNKNOWN)
         source = jnp.int32(0)
         score, bins = HeldOutScore(unknown, unknown), reliability.unknown()
     else:
@@ -120,7 +120,7 @@ def _baselines(probes: tuple[Probe, ...], val_given_labels: jax.Array | None, cl
         return found
     right = val_given_labels == clean.labels
     kept = right.astype(jnp.float32)
-    score = HeldOutScore(jnp.float32(jnp.nan), jnp.mean(kept))
+    score = HeldOutScore(jnp.float32(scores.UNKNOWN), jnp.mean(kept))
     of_given = (right, score, reliability.binned(jnp.ones_like(kept), kept))
     hits, scores_of_all, bins = jax.tree.map(lambda a, b: jnp.concatenate([a, b[None]]), found[:3], of_given)
     return HeldOut(hits, scores_of_all, bins, 1)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from dmlp_jax.purifier import choose, diagnostics
 from dmlp_jax.purifier import probes as probes_lib
 from dmlp_jax.purifier.base import ridge
+from dmlp_jax.purifier.base.scores import UNKNOWN
 from dmlp_jax.purifier.choose import Choice
 from dmlp_jax.purifier.config import Config, PaperConfig
 from dmlp_jax.purifier.paper import schedule as paper_schedule
@@ -157,8 +158,8 @@ def _single_row_classes(clean: CleanSet) -> jax.Array:
 
 
 def _given_score(inputs: Inputs) -> dict[str, jax.Array]:
-    """The score of the given labels on the clean rows; NaN where they are not known there."""
-    unknown = jnp.float32(jnp.nan)
+    """The score of the given labels on the clean rows; `UNKNOWN` where they are not known there."""
+    unknown = jnp.float32(UNKNOWN)
     accuracy = unknown
     if inputs.val_given_labels is not None:
         accuracy = jnp.mean((inputs.val_given_labels == inputs.val_labels).astype(jnp.float32))

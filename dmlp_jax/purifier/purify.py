@@ -6,7 +6,7 @@ from jax.typing import ArrayLike
 from dmlp_jax.purifier import arguments, checks, compiled, sharded
 from dmlp_jax.purifier.base.errors import InputError
 from dmlp_jax.purifier.config import Config, PurifyConfig
-from dmlp_jax.purifier.result import PurifyResult
+from dmlp_jax.purifier.result import PurifyResult, reveal
 from dmlp_jax.purifier.rows import disk
 
 
@@ -57,7 +57,7 @@ def purify(
         features, labels, val, num_classes, val_given_labels, sample_weight, config, key
     )
     if disk.is_on_disk(matrix):
-        return compiled.from_disk(matrix, inputs, num_classes)
+        return reveal(compiled.from_disk(matrix, inputs, num_classes))
     placement = sharded.placement(matrix)
     if placement is not None:
         if checks.is_traced(inputs):
@@ -65,5 +65,5 @@ def purify(
                 "features are spread over devices: call purify outside jax.jit and jax.vmap, it is compiled "
                 "for the devices as it is"
             )
-        return sharded.run(placement, matrix, inputs, num_classes)
-    return compiled.in_memory(matrix, inputs, num_classes)
+        return reveal(sharded.run(placement, matrix, inputs, num_classes))
+    return reveal(compiled.in_memory(matrix, inputs, num_classes))
