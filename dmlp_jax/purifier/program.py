@@ -87,14 +87,15 @@ def run(
         precomputed = race.precompute(gram, spectrum, total, clean, config)
         outcome = default_schedule.run(train, clean, probes[-1], precomputed, inputs.val_given_labels, config)
         compare = config.selection
-    choice = choose.choose(outcome, train, clean, probes, inputs.val_given_labels, compare=compare)
-    choice = choice._replace(classifier=choice.classifier._replace(bound=bound))
     found = {
         **train.diagnostics,
         "outlier_clean_rows": outlier_clean_rows,
         "clean_length": diagnostics.length(val_features),
-        **diagnostics.of_clean_rows(gram, moment, total, clean, probes[-1]),
+        **diagnostics.of_clean_rows(gram, moment, total, clean, probes),
     }
+    informed = found["informative"] if compare else None
+    choice = choose.choose(outcome, train, clean, probes, inputs.val_given_labels, informed)
+    choice = choice._replace(classifier=choice.classifier._replace(bound=bound))
     return _result(inputs, choice, outcome, probes, clean, total, count)._replace(diagnostics=found)
 
 

@@ -31,6 +31,7 @@ def sentences(diagnostics: Mapping[str, Any], class_names: Sequence[Any] | None 
     found = (
         _outliers(values),
         _elsewhere(values),
+        _uninformative(values),
         _doubtful(values),
         _few_clean_rows(values, class_names),
     )
@@ -56,6 +57,16 @@ def _outliers(values: dict[str, np.ndarray]) -> str | None:
 def _elsewhere(values: dict[str, np.ndarray]) -> str | None:
     """One sentence only: rows of another scale lie elsewhere, too."""
     return _scale(values) or _offset(values)
+
+
+def _uninformative(values: dict[str, np.ndarray]) -> str | None:
+    if values.get("informative", True):
+        return None
+    return (
+        "The features tell the classes of held-out clean rows no better than chance, so they cannot tell "
+        "which labels are wrong; the default preset returns the given labels. Check that features and labels "
+        "are in the same order, take an encoder that separates the classes, or add clean rows."
+    )
 
 
 def _scale(values: dict[str, np.ndarray]) -> str | None:
