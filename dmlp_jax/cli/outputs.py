@@ -17,7 +17,7 @@ from dmlp_jax.data.types import Problem
 from dmlp_jax.errors import UserError
 from dmlp_jax.interop import issues
 from dmlp_jax.pipeline import label_sources, provenance, summary
-from dmlp_jax.purifier import PurifyResult
+from dmlp_jax.purifier import PurifyResult, warnings
 from dmlp_jax.report import findings, page
 from dmlp_jax.report.contents import purified_arrays, purifier_arrays
 from dmlp_jax.storage import addresses, files
@@ -152,6 +152,7 @@ def summarize(
         "held_out": {name: values["accuracy"] for name, values in scores.items()},
         "scores": scores,
         "source": result.source,
+        "warnings": list(warnings.sentences(result.diagnostics, rows.class_names)),
         "chosen": {name: int(value) for name, value in result.chosen.items()},
         "test": {},
         "probe": {"linear": None, "knn": None},
@@ -171,6 +172,7 @@ def table(contents: dict[str, Any]) -> str:
         shown = ["-" if value is None else f"{value:.1%}" for value in cells]
         lines.append(f"{name:<22}{shown[0]:>30}" + "".join(f"{text:>27}" for text in shown[1:]))
     count = contents["rows"]["train"]
+    lines = [*(f"Warning: {text}\n" for text in contents["warnings"]), *lines]
     lines += [
         "",
         findings.trust(contents),

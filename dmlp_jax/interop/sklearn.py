@@ -20,8 +20,10 @@ from dmlp_jax.interop.sklearn_labels import (
     label_array,
 )
 from dmlp_jax.purifier import InputError, likely_clean, purify
+from dmlp_jax.purifier.base import forked
 from dmlp_jax.purifier.checks import check_features
 from dmlp_jax.purifier.config import PRESETS, Config
+from dmlp_jax.purifier.warnings import sentences
 
 
 class LabelPurifier(ClassifierMixin, BaseEstimator):
@@ -57,6 +59,7 @@ class LabelPurifier(ClassifierMixin, BaseEstimator):
         coef_, intercept_: linear head on centred rows of length `row_length_`, [c, d] and [c].
         mean_: feature mean, [d].
         row_length_: length to which centred rows are scaled; 0 means no scaling.
+        bound_: distance from the mean beyond which a value counts as missing, infinite where none was.
         n_iter_: rounds of the purifier.
         n_features_in_: d.
         feature_names_in_: names of the features [d], if X has names.
@@ -109,6 +112,7 @@ class LabelPurifier(ClassifierMixin, BaseEstimator):
         Raises:
             InputError: (a ValueError) as in `purify`, or for an invalid parameter.
         """
+        forked.refuse()
         config = self._config()
         if (X_val is None) != (y_val is None):
             raise InputError("X_val and y_val must be given together: the clean rows and their true labels")
@@ -176,7 +180,10 @@ class LabelPurifier(ClassifierMixin, BaseEstimator):
             config=config,
             key=key,
         )
-        self._store(jax.tree.map(np.asarray, result), codes, train, held_out)
+        result = jax.tree.map(np.asarray, result)
+        for text in sentences(result.diagnostics, list(self.classes_)):
+            warnings.warn(text, UserWarning, stacklevel=2)
+        self._store(result, codes, train, held_out)
         return self
 
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -185,6 +192,8 @@ class LabelPurifier(ClassifierMixin, BaseEstimator):
         X = self._features("X", X)
         # In float64, so that a row's probabilities do not depend on the other rows of the batch.
         rows = X.astype(np.float64) - self.mean_
+        # Estimators of earlier versions, from a pickle, have no bound.
+        rows = np.where(np.abs(rows) > getattr(self, "bound_", np.inf), 0.0, rows)
         if self.row_length_ > 0:
             length = np.linalg.norm(rows, axis=1, keepdims=True)
             rows *= self.row_length_ / np.where(length > 0, length, 1.0)
@@ -252,4 +261,5 @@ class LabelPurifier(ClassifierMixin, BaseEstimator):
         self.intercept_ = result.classifier.bias.astype(np.float64)
         self.mean_ = result.classifier.mean.astype(np.float64)
         self.row_length_ = float(result.classifier.scale)
+        self.bound_ = float(result.classifier.bound)
         self.n_iter_ = len(result.history["changed"])

@@ -13,7 +13,7 @@ from dmlp_jax.pipeline import corrected_labels
 from dmlp_jax.pipeline.label_sources import LABEL_SOURCES, flip_rate, labels_of
 from dmlp_jax.pipeline.provenance import provenance
 from dmlp_jax.pipeline.workdir import Workdir
-from dmlp_jax.purifier import SOURCES, PurifyResult
+from dmlp_jax.purifier import SOURCES, PurifyResult, warnings
 from dmlp_jax.report import contents as report_contents
 from dmlp_jax.retrain import label_variants
 from dmlp_jax.storage import files
@@ -92,6 +92,16 @@ def summarize(
         "scores": scores,
         # Absent in workdirs of earlier versions.
         "source": SOURCES[int(stored.get("chosen/source", 0))],
+        "warnings": list(
+            warnings.sentences(
+                {
+                    key.removeprefix("diagnostics/"): value
+                    for key, value in stored.items()
+                    if key.startswith("diagnostics/")
+                },
+                problem.class_names,
+            )
+        ),
         "chosen": {
             key.removeprefix("chosen/"): int(value)
             for key, value in stored.items()
@@ -127,6 +137,7 @@ def table(result: dict[str, Any]) -> str:
     """The summary as a small table for the screen."""
     flipped = result["noise"]["measured_flip_rate"]
     lines = [
+        *(f"Warning: {text}\n" for text in result.get("warnings", ())),
         f"{result['dataset']}, {result['rows']['train']:,} rows, {result['rows']['val']:,} clean ones, "
         + ("" if flipped is None else f"{flipped:.1%} of the given labels wrong, ")
         + f"purifier preset {result['preset']}",

@@ -9,6 +9,7 @@ Files and folders:
     program.py      the whole computation, one traced function: probes, a schedule, the choice
     probes.py       the trivial baselines            choose.py   which labels are returned
     result.py       `PurifyResult`                   likely_clean.py  draws a clean set from noisy rows
+    diagnostics.py  numbers about the arguments      warnings.py      sentences made of them
     posterior/      the default schedule             paper/      the paper's own, Eq. 4-9
     rows/           how rows are scaled, cut into chunks, read from disk, split into folds
     base/           numerics that both schedules use

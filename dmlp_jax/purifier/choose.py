@@ -47,8 +47,7 @@ def choose(
     clean: CleanSet,
     probes: tuple[Probe, ...],
     val_given_labels: jax.Array | None,
-    *,
-    compare: bool,
+    informative: jax.Array | None,
 ) -> Choice:
     """Compares purified labels with the trivial baselines on held-out clean rows, and takes the better ones.
 
@@ -58,17 +57,20 @@ def choose(
         clean: the clean rows.
         probes: the trivial baselines, in the order of `PROBES`.
         val_given_labels: class indices [m] that the noisy source gave to the clean rows, or None.
-        compare: False keeps the purified labels, whatever the scores.
+        informative: whether the features tell the classes at all, bool: otherwise nothing can be better than
+            the given labels. None keeps the purified labels, whatever the scores.
     """
     held_out = outcome.held_out
     if held_out is None:
-        unknown = jnp.float32(jnp.nan)
+        unknown = jnp.float32(scores.UNKNOWN)
         source = jnp.int32(0)
         score, bins = HeldOutScore(unknown, unknown), reliability.unknown()
     else:
         others = _baselines(probes, val_given_labels, clean)
         better = best_source(held_out.hits, others.hits[:, :: held_out.stride])
-        source = better if compare else jnp.int32(0)
+        source = jnp.int32(0)
+        if informative is not None:
+            source = jnp.where(informative, better, len(PROBES) + 1).astype(jnp.int32)
         score, bins = jax.tree.map(
             lambda own, other: jnp.concatenate([own[None], other])[source],
             (held_out.score, held_out.reliability),
@@ -105,7 +107,9 @@ def best_source(hits: jax.Array, others: jax.Array) -> jax.Array:
 
 
 def _baselines(probes: tuple[Probe, ...], val_given_labels: jax.Array | None, clean: CleanSet) -> HeldOut:
-    """Scores the probes on clean rows that they did not train on, and the given labels where they are known.
+    """Scores the probes on clean rows that they did not train on, and the given labels.
+
+    Given labels that are not known there score `UNKNOWN`, and hit nothing.
 
     Returns:
         The scores, leaves [k, ...], k the number of baselines.
@@ -116,12 +120,18 @@ def _baselines(probes: tuple[Probe, ...], val_given_labels: jax.Array | None, cl
     hits = jnp.argmax(logits, axis=-1) == clean.labels
     bins = jax.vmap(reliability.of_predictions, in_axes=(0, None))(logits, clean.targets)
     found = HeldOut(hits, of_probes, bins, 1)
+    unknown = jnp.float32(scores.UNKNOWN)
     if val_given_labels is None:
-        return found
-    right = val_given_labels == clean.labels
-    kept = right.astype(jnp.float32)
-    score = HeldOutScore(jnp.float32(jnp.nan), jnp.mean(kept))
-    of_given = (right, score, reliability.binned(jnp.ones_like(kept), kept))
+        nothing = jnp.zeros_like(hits[0])
+        of_given = (nothing, HeldOutScore(unknown, unknown), reliability.unknown())
+    else:
+        right = val_given_labels == clean.labels
+        kept = right.astype(jnp.float32)
+        of_given = (
+            right,
+            HeldOutScore(unknown, jnp.mean(kept)),
+            reliability.binned(jnp.ones_like(kept), kept),
+        )
     hits, scores_of_all, bins = jax.tree.map(lambda a, b: jnp.concatenate([a, b[None]]), found[:3], of_given)
     return HeldOut(hits, scores_of_all, bins, 1)
 

@@ -70,6 +70,7 @@ def estimate(
     Raises:
         InputError: an argument is malformed.
     """
+    forked.refuse()
     features = checks.check_features("features", features)
     given = checks.check_labels("labels", labels, features.shape[0], num_classes)
     if given.ndim != 1:

@@ -5,9 +5,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dmlp_jax.purifier import choose
+from dmlp_jax.purifier import choose, diagnostics
 from dmlp_jax.purifier import probes as probes_lib
 from dmlp_jax.purifier.base import ridge
+from dmlp_jax.purifier.base.scores import UNKNOWN
 from dmlp_jax.purifier.choose import Choice
 from dmlp_jax.purifier.config import Config, PaperConfig
 from dmlp_jax.purifier.paper import schedule as paper_schedule
@@ -15,7 +16,7 @@ from dmlp_jax.purifier.posterior import race, transition
 from dmlp_jax.purifier.posterior import schedule as default_schedule
 from dmlp_jax.purifier.probes import PROBES, Probe
 from dmlp_jax.purifier.result import Outcome, PurifyResult
-from dmlp_jax.purifier.rows import chunks, clean_set, scaling
+from dmlp_jax.purifier.rows import chunks, clean_set, outliers, scaling
 from dmlp_jax.purifier.rows.clean_set import CleanSet
 from dmlp_jax.purifier.rows.disk import Reader
 
@@ -63,23 +64,41 @@ def run(
     val_features = inputs.val_features.astype(jnp.float32)
     fold_key, start_key = jax.random.split(inputs.key)
 
-    train = chunks.load(features, given, weight, num_classes, entries_per_row(config, num_classes), axis)
+    train = chunks.load(
+        features, given, weight, num_classes, entries_per_row(config, num_classes), axis, val_features
+    )
+    val_features, outlier_clean_rows = outliers.mend(val_features, train.mean, train.bound)
     val_rows = scaling.center_and_normalize(val_features, train.mean)
     clean = clean_set.make(val_rows, inputs.val_labels, num_classes, config.num_folds, fold_key)
     gram, moment, total = chunks.sum_over(chunks.moments, train)
     spectrum = ridge.spectrum(gram)
     probes = probes_lib.fit_probes(gram, spectrum, moment, total, clean)
+    bound = train.bound
     if isinstance(config, PaperConfig):
         assert not isinstance(features, Reader)  # `purify` refuses it
         soft = given if given.ndim == 2 else jax.nn.one_hot(given, num_classes, dtype=jnp.float32)
-        outcome = paper_schedule.run(features, soft, weight, val_features, clean.targets, config, start_key)
+        weight = train.weight.reshape(-1)[:count]
+        # Its rows are not centred, so the bound is one on the values themselves.
+        bound = train.bound + jnp.max(jnp.abs(train.mean))
+        rows, val_rows = (
+            scaling.centre(x, jnp.zeros_like(train.mean), bound) for x in (features, val_features)
+        )
+        outcome = paper_schedule.run(rows, soft, weight, val_rows, clean.targets, config, start_key)
         compare = False
     else:
         precomputed = race.precompute(gram, spectrum, total, clean, config)
         outcome = default_schedule.run(train, clean, probes[-1], precomputed, inputs.val_given_labels, config)
         compare = config.selection
-    choice = choose.choose(outcome, train, clean, probes, inputs.val_given_labels, compare=compare)
-    return _result(inputs, choice, outcome, probes, clean, total, count)
+    found = {
+        **train.diagnostics,
+        "outlier_clean_rows": outlier_clean_rows,
+        "clean_length": diagnostics.length(val_features),
+        **diagnostics.of_clean_rows(gram, moment, total, clean, probes),
+    }
+    informed = found["informative"] if compare else None
+    choice = choose.choose(outcome, train, clean, probes, inputs.val_given_labels, informed)
+    choice = choice._replace(classifier=choice.classifier._replace(bound=bound))
+    return _result(inputs, choice, outcome, probes, clean, total, count)._replace(diagnostics=found)
 
 
 def _result(
@@ -126,6 +145,7 @@ def _result(
             **outcome.chosen,
             "single_row_classes": _single_row_classes(clean),
         },
+        diagnostics={},
     )
 
 
@@ -141,8 +161,8 @@ def _single_row_classes(clean: CleanSet) -> jax.Array:
 
 
 def _given_score(inputs: Inputs) -> dict[str, jax.Array]:
-    """The score of the given labels on the clean rows; NaN where they are not known there."""
-    unknown = jnp.float32(jnp.nan)
+    """The score of the given labels on the clean rows; `UNKNOWN` where they are not known there."""
+    unknown = jnp.float32(UNKNOWN)
     accuracy = unknown
     if inputs.val_given_labels is not None:
         accuracy = jnp.mean((inputs.val_given_labels == inputs.val_labels).astype(jnp.float32))

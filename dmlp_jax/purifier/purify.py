@@ -4,9 +4,10 @@ import jax
 from jax.typing import ArrayLike
 
 from dmlp_jax.purifier import arguments, checks, compiled, sharded
+from dmlp_jax.purifier.base import forked
 from dmlp_jax.purifier.base.errors import InputError
 from dmlp_jax.purifier.config import Config, PurifyConfig
-from dmlp_jax.purifier.result import PurifyResult
+from dmlp_jax.purifier.result import PurifyResult, reveal
 from dmlp_jax.purifier.rows import disk
 
 
@@ -36,7 +37,7 @@ def purify(
             The paper preset needs features in the memory of one device.
         labels: given, partly wrong labels of the training rows: class indices [n] or distributions [n, c].
         val: the clean set: features [m, d] from the same encoder and true class indices [m], every class
-            present.
+            present. Copies of these rows among the training rows do not count twice.
         num_classes: c; by default the largest label plus one.
         val_given_labels: class indices [m] that the noisy source gave to the clean rows, their labels before
             review; -1 where one is unknown. They show what a given label is worth, and make the given labels
@@ -54,15 +55,16 @@ def purify(
 
     Raises:
         InputError: (a ValueError) an argument is malformed; the message names it, the first offending
-            index and the remedy.
+            index and the remedy. Or this process was forked from one that had used JAX, where no call ends.
     """
+    forked.refuse()
     config = PurifyConfig() if config is None else config
     key = jax.random.key(0) if key is None else key
     matrix, inputs, num_classes = arguments.check(
         features, labels, val, num_classes, val_given_labels, val_random, sample_weight, config, key
     )
     if disk.is_on_disk(matrix):
-        return compiled.from_disk(matrix, inputs, num_classes)
+        return reveal(compiled.from_disk(matrix, inputs, num_classes))
     placement = sharded.placement(matrix)
     if placement is not None:
         if checks.is_traced(inputs):
@@ -70,5 +72,5 @@ def purify(
                 "features are spread over devices: call purify outside jax.jit and jax.vmap, it is compiled "
                 "for the devices as it is"
             )
-        return sharded.run(placement, matrix, inputs, num_classes)
-    return compiled.in_memory(matrix, inputs, num_classes)
+        return reveal(sharded.run(placement, matrix, inputs, num_classes))
+    return reveal(compiled.in_memory(matrix, inputs, num_classes))

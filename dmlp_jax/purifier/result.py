@@ -4,8 +4,11 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
-from dmlp_jax.purifier.base.scores import HeldOutScore
+from dmlp_jax.purifier import checks
+from dmlp_jax.purifier import warnings as warnings_lib
+from dmlp_jax.purifier.base.scores import UNKNOWN, HeldOutScore
 from dmlp_jax.purifier.probes import PROBES
 from dmlp_jax.purifier.rows.chunks import Chunk
 from dmlp_jax.purifier.rows.scaling import LinearClassifier
@@ -68,7 +71,8 @@ class PurifyResult(NamedTuple):
             preset adds 'held_out_loss', 'held_out_accuracy' and 'expected_score' of the chosen candidate, see
             `posterior/race.py`. With `keep_label_history` there is 'labels' [steps, n], too.
         scores: by name ('given', 'purified' and the trivial baselines) a dict of scalars: 'cross_entropy'
-            and 'accuracy' on held-out clean rows, NaN where they cannot be known, and 'estimated_accuracy'
+            and 'accuracy' on held-out clean rows, NaN where they cannot be known (inside a caller's `jax.jit`
+            with `jax_debug_nans` -1), and 'estimated_accuracy'
             of the training labels ('given' and 'purified' only), by the model's own probabilities. 'purified'
             is the score of `labels`, wherever they come from. Without `val_given_labels` it is an expectation
             over the given labels that the estimated noise would draw for the clean rows. Its predictions are
@@ -86,6 +90,7 @@ class PurifyResult(NamedTuple):
             `posterior/lda.py`. 'single_row_classes' is how many classes have one clean row only. Their
             held-out scores come from classifiers that saw no clean row of that class: with many such classes
             the scores, and the choices by them, are too low.
+        diagnostics: numbers about the arguments, from which `warnings` are made; see `diagnostics.py`.
     """
 
     labels: jax.Array
@@ -99,6 +104,7 @@ class PurifyResult(NamedTuple):
     reliability: dict[str, jax.Array]
     baselines: dict[str, jax.Array]
     chosen: dict[str, jax.Array]
+    diagnostics: dict[str, jax.Array]
 
     @property
     def source(self) -> str:
@@ -107,6 +113,30 @@ class PurifyResult(NamedTuple):
         Needs one result with values: not under `jax.jit`, and of a batch from `jax.vmap` one at a time.
         """
         return SOURCES[int(self.chosen["source"])]
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is wrong with the arguments as far as their values tell, in sentences; empty where nothing is.
+
+        Like `source` it needs one result with values.
+        """
+        return warnings_lib.sentences(self.diagnostics)
+
+
+def reveal(result: PurifyResult) -> PurifyResult:
+    """Turns scores that cannot be known from `UNKNOWN` into NaN, outside the compiled program.
+
+    Inside a caller's `jax.jit` they stay as they are while `jax_debug_nans` is on.
+    """
+    if jax.config.jax_debug_nans and checks.is_traced(result.scores):
+        return result
+    with jax.debug_nans(False):
+        return result._replace(scores=_to_nan(result.scores))
+
+
+@jax.jit
+def _to_nan(scores: dict[str, dict[str, jax.Array]]) -> dict[str, dict[str, jax.Array]]:
+    return jax.tree.map(lambda value: jnp.where(value == UNKNOWN, jnp.nan, value), scores)
 
 
 def over_rows(rows: Any, rest: Any, steps_and_rows: Any = None) -> PurifyResult:
@@ -132,4 +162,5 @@ def over_rows(rows: Any, rest: Any, steps_and_rows: Any = None) -> PurifyResult:
         reliability=rest,
         baselines=rows,
         chosen=rest,
+        diagnostics=rest,
     )

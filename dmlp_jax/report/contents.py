@@ -21,14 +21,15 @@ def purified_arrays(result: PurifyResult) -> dict[str, np.ndarray]:
 def purifier_arrays(result: PurifyResult) -> dict[str, np.ndarray]:
     """The arrays of purifier.npz, by names such as 'history/val_loss'.
 
-    'transition', 'format_version', and the fields 'history', 'scores', 'baselines', 'chosen', 'reliability'
-    and 'classifier' of `PurifyResult`.
+    'transition', 'format_version', and the fields 'history', 'scores', 'baselines', 'chosen', 'reliability',
+    'diagnostics' and 'classifier' of `PurifyResult`.
     """
     nested = {
         "history": result.history,
         "baselines": result.baselines,
         "chosen": result.chosen,
         "reliability": result.reliability,
+        "diagnostics": result.diagnostics,
         "classifier": result.classifier._asdict(),
         **{f"scores/{name}": scores for name, scores in result.scores.items()},
     }

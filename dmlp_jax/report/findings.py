@@ -21,6 +21,11 @@ def trust(result: dict[str, Any]) -> str:
     """
     held_out, count = result["held_out"], result["rows"]["val"]
     own = held_out["purified"]
+    if own is None and source(result) == "given":
+        return (
+            "The given labels were kept: on held-out clean rows the features tell the classes no better than "
+            "chance."
+        )
     if own is None:
         return (
             f"The {result['preset']} preset holds no clean rows out, so its labels cannot be compared with "

@@ -12,7 +12,7 @@ import pytest
 from dmlp_jax.cli import command as cli
 from dmlp_jax.purifier import InputError
 from dmlp_jax.storage import files
-from tests.cli.kit import FEATURES, FILES, GIVEN, NAMES, TRUE, basic, read_issues
+from tests.cli.kit import FEATURES, FILES, GIVEN, NAMES, TRUE, VAL_LABELS, basic, read_issues
 from tests.conftest import accuracy
 
 
@@ -42,6 +42,18 @@ def test_issues_are_sorted_and_agree_with_the_labels(done):
         assert row["is_label_issue"] == str(stored["changed"][index])
     # The rows to look at first are the wrong ones.
     assert np.mean([GIVEN[int(row["index"])] != TRUE[int(row["index"])] for row in rows[:30]]) > 0.95
+
+
+def test_warnings_are_printed_and_reported(folder, tmp_path, capsys):
+    wrong = VAL_LABELS.copy()
+    wrong[[4, 10, 17]] = (wrong[[4, 10, 17]] + 1) % 3
+    np.save(tmp_path / "wrong.npy", wrong)
+    assert cli.main([*basic(folder)[:-1], str(tmp_path / "wrong.npy"), "--out", str(tmp_path / "out")]) == 0
+    printed = capsys.readouterr().out
+    assert "Warning: 3 of the 30 clean rows probably have wrong labels" in printed
+    (text,) = json.loads((tmp_path / "out" / "summary.json").read_text())["warnings"]
+    assert text in printed
+    assert text in (tmp_path / "out" / "report.html").read_text()
 
 
 def test_summary_and_report_tell_the_same(done):

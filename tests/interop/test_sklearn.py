@@ -30,6 +30,24 @@ def fitted():
     return fit()
 
 
+def test_a_pipeline_that_scales_only_the_training_rows_is_told():
+    purifier = LabelPurifier(random_state=0, steps=SHORT.steps)
+    with pytest.warns(UserWarning, match="X_val.*another scale"):
+        make_pipeline(StandardScaler(), purifier).fit(
+            100 * FEATURES, GIVEN, labelpurifier__X_val=100 * VAL_FEATURES, labelpurifier__y_val=VAL_LABELS
+        )
+
+
+def test_an_absurd_value_spoils_no_prediction():
+    spoilt = FEATURES.copy()
+    spoilt[7, 3] = np.finfo(np.float32).max
+    with pytest.warns(UserWarning, match="1 training row"):
+        purifier = fit(features=spoilt)
+    assert accuracy(purifier.predict(spoilt), TRUE) > 0.9
+    del purifier.bound_
+    assert np.all(np.isfinite(purifier.predict_proba(FEATURES)))
+
+
 def test_labels_are_repaired_and_new_rows_classified(fitted):
     assert accuracy(fitted.labels_, TRUE) > accuracy(GIVEN, TRUE) + 0.2
     fresh, _, _, true = make_blobs(0, rows=300, val_rows=30)

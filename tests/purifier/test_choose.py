@@ -126,6 +126,32 @@ def test_classes_of_a_single_clean_row_are_counted(config):
     assert np.all(np.isfinite(found.probs))
 
 
+@pytest.mark.parametrize(
+    "fault", ["noise", "constant", "clean rows unrelated", "clean rows of another order"]
+)
+def test_a_candidate_at_chance_is_none(fault):
+    """Features that say nothing must not change a label, least of all to worse ones called purified."""
+    for seed in range(4):
+        features, given, (val_features, val_labels), _ = make_blobs(seed)
+        rng = np.random.default_rng(seed)
+        if fault == "noise":
+            features, val_features = (
+                rng.normal(size=x.shape).astype(np.float32) for x in (features, val_features)
+            )
+        if fault == "constant":
+            features, val_features = np.ones_like(features), np.ones_like(val_features)
+        if fault == "clean rows unrelated":
+            val_features = rng.normal(size=val_features.shape).astype(np.float32)
+        if fault == "clean rows of another order":
+            val_features = rng.permutation(val_features)
+        found = purify(features, given, (val_features, val_labels), config=SHORT)
+        assert found.source == "given"
+        assert not np.any(found.changed)
+        np.testing.assert_array_equal(found.labels, given)
+        assert np.isnan(found.scores["purified"]["accuracy"])
+        assert any("no better than chance" in text for text in found.warnings)
+
+
 def test_rounding_makes_no_baseline_better():
     """Rows that are right for certain, but for the last digit of a sum over given labels.
 

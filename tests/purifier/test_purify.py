@@ -44,6 +44,39 @@ def test_labels_are_better_than_given_and_than_every_baseline(noise):
     assert np.mean(own) > np.mean(others, axis=0).max() - 0.01
 
 
+@pytest.mark.parametrize(
+    ("rows", "value"),
+    [(7, 1e6), (7, np.finfo(np.float32).max), (np.s_[::10], -999), (np.s_[::10], 1e20)],
+    ids=["a cell of 1e6", "the largest number", "a tenth of the rows", "a tenth, huge"],
+)
+def test_absurd_values_spoil_no_other_row(blobs, result, rows, value):
+    features, given, val, true = blobs
+    spoilt = features.copy()
+    spoilt[rows, 3 if rows == 7 else np.s_[:]] = value
+    rest = np.ones(len(given), bool)
+    rest[rows] = False
+    found = purify(spoilt, given, val, config=SHORT)
+    assert accuracy(found.labels[rest], true[rest]) > accuracy(result.labels[rest], true[rest]) - 0.03
+    # A row of one absurd cell is still told by its other cells, an absurd row by its given label.
+    assert accuracy(found.labels[~rest], true[~rest]) >= accuracy(given[~rest], true[~rest]) - 0.04
+    assert len(found.warnings) == 1
+    assert f"{(~rest).sum()} training row" in found.warnings[0]
+    predicted = np.argmax(predict(found.classifier, spoilt), axis=1)
+    assert accuracy(predicted[rest], true[rest]) > 0.9
+    assert np.all(np.isfinite(found.probs))
+
+
+@pytest.mark.slow
+def test_absurd_values_do_not_spoil_the_paper_preset(blobs):
+    features, given, val, true = blobs
+    whole = purify(features, given, val, config=PAPER)
+    spoilt = features.copy()
+    spoilt[7, 3] = np.finfo(np.float32).max
+    found = purify(spoilt, given, val, config=PAPER)
+    assert accuracy(found.labels, true) > accuracy(whole.labels, true) - 0.03
+    assert np.all(np.isfinite(predict(found.classifier, spoilt)))
+
+
 def test_asymmetric_noise_is_seen_in_the_transition_matrix():
     features, _, val, true = make_blobs(3)
     rng = np.random.default_rng(0)

@@ -28,6 +28,12 @@ def test_two_devices_give_the_same_labels_as_one(blobs, tmp_path):
     one, two = purify(features, given, val, config=FIXED), load(out)
     np.testing.assert_allclose(two["probs"], one.probs, atol=1e-4)
     np.testing.assert_array_equal(two["labels"], one.labels)
+    # As in `sharded_rows.with_copies`: each device finds its own copies.
+    copied = val[0].copy()
+    copied[:2] = features[[3, -3]]
+    one = purify(features, given, (copied, val[1]), config=FIXED)
+    np.testing.assert_allclose(two["copied_probs"], one.probs, atol=1e-4)
+    assert int(two["copies"]) == int(one.diagnostics["copies"]) == 2
 
 
 @pytest.fixture(scope="module")

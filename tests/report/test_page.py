@@ -96,6 +96,13 @@ def test_page_holds_the_table_the_figures_and_the_gallery(plain):
     assert "truth: bird" in plain
 
 
+def test_warnings_stand_first(plain, tmp_path):
+    text = "The clean rows <b>1</b>, 2 probably have wrong labels."
+    page = write(tmp_path / "w.html", make_problem(), make_result(warnings=[text]))
+    assert page.index("&lt;b&gt;1") < page.index('class="lead"')
+    assert "Warning:" not in plain
+
+
 def test_page_marks_the_step_that_labels_are_from(plain, tmp_path):
     marked = write(tmp_path / "r.html", make_problem(), make_result(chosen={"step": 3, "refits": 2}))
     assert "step 3 of 5" in marked

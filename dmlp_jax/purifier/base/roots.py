@@ -50,8 +50,9 @@ def falling_root(
         at, low, high, _, count = state
         value, slope = function(at)
         low, high = jnp.where(value > 0, at, low), jnp.where(value > 0, high, at)
-        newton = at - value / slope
-        # Also false where the step is NaN.
+        # Where the function is flat, there is no step; 0 / 0 would be NaN.
+        newton = at - jnp.where(slope == 0, jnp.inf, value / jnp.where(slope == 0, 1.0, slope))
+        # Also false where the value is NaN.
         inside = (newton > low) & (newton < high)
         following = jnp.where(inside, newton, 0.5 * (low + high))
         moved = jnp.abs(following - at)

@@ -12,6 +12,10 @@ import jax.numpy as jnp
 from dmlp_jax.purifier.base.ridge import matmul
 from dmlp_jax.purifier.base.temperature import fit_temperature, smoothed
 
+# A score that cannot be known, inside the compiled program: NaN there would stop users who hunt one of their
+# own with `jax_debug_nans`. `result.reveal` makes it NaN.
+UNKNOWN = -1.0
+
 
 class HeldOutScore(NamedTuple):
     """The score of predictions for held-out clean rows.

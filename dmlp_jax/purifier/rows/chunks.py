@@ -16,7 +16,7 @@ import jax.numpy as jnp
 
 from dmlp_jax.purifier.base.pytrees import into_chunks
 from dmlp_jax.purifier.base.ridge import HIGHEST, matmul
-from dmlp_jax.purifier.rows import scaling
+from dmlp_jax.purifier.rows import copies, outliers, scaling
 from dmlp_jax.purifier.rows.disk import Reader
 
 # Entries [classifiers, classes, rows] of an intermediate result of one chunk: what fits into memory on an
@@ -43,7 +43,7 @@ class Chunk(NamedTuple):
 
 @partial(
     jax.tree_util.register_dataclass,
-    data_fields=["features", "given", "weight", "mean"],
+    data_fields=["features", "given", "weight", "mean", "bound", "diagnostics"],
     meta_fields=["num_classes", "reader", "axis"],
 )
 @dataclasses.dataclass(frozen=True)
@@ -53,8 +53,10 @@ class Training:
     Attributes:
         features: standardised, [q, b, d + 1]; None where `reader` has them.
         given: given labels, class indices [q, b] or distributions [q, b, c].
-        weight: row weights [q, b].
+        weight: row weights [q, b]; less for copies of clean rows, see `copies.py`.
         mean: mean of the features before standardisation, [d].
+        bound: distance from the mean beyond which a value counts as missing, scalar; see `outliers.py`.
+        diagnostics: numbers about the rows, see `PurifyResult.diagnostics`.
         num_classes: c.
         reader: reads features from disk chunk by chunk; None for features in memory.
         axis: names of the mesh axes over which the rows are spread, or None.
@@ -64,6 +66,8 @@ class Training:
     given: jax.Array
     weight: jax.Array
     mean: jax.Array
+    bound: jax.Array
+    diagnostics: dict[str, jax.Array]
     num_classes: int
     reader: Reader | None
     axis: tuple[str, ...] | None
@@ -88,8 +92,9 @@ def load(
     num_classes: int,
     entries_per_row: int,
     axis: tuple[str, ...] | None = None,
+    clean: jax.Array | None = None,
 ) -> Training:
-    """Standardises rows and cuts them into chunks.
+    """Standardises rows and cuts them into chunks. Rows are read once, or twice where there are outliers.
 
     Args:
         features: [n, d], or their reader.
@@ -98,26 +103,121 @@ def load(
         num_classes: c.
         entries_per_row: entries of the largest intermediate result per row; a reader has its own chunks.
         axis: names of the mesh axes over which the rows are spread, inside `jax.shard_map`.
+        clean: features of the clean rows [m, d]: training rows may be copies of them, and outliers are told
+            by their distance from the middle of them. None for none.
     """
     reader = features if isinstance(features, Reader) else None
     count = features.shape[0]
     size = reader.rows if reader else chunk_rows(count, entries_per_row)
     weights = into_chunks(weight, size)
-    if isinstance(features, Reader):
-        leaves = jnp.arange(len(weights)), weights
-        total = _scan(lambda rows: (None, _weighted(features.fetch(rows[0]), rows[1])), leaves)[1]
-    else:
-        total = _weighted(features, weight)
-    total = _over_devices(total, axis)
-    mean = total[0] / jnp.maximum(total[1], jnp.finfo(jnp.float32).tiny)
+    middle = jnp.zeros(features.shape[1]) if clean is None else outliers.location(clean)
+    known = None if clean is None else copies.of_clean_rows(clean)
+
+    def look(function):
+        if isinstance(features, Reader):
+            leaves = jnp.arange(len(weights)), weights
+            return _scan(lambda rows: function(features.fetch(rows[0]), rows[1]), leaves)
+        return function(features, weight)
+
+    places, sums = look(lambda rows, weight: _survey(rows, weight, middle, known))
+    sums = _over_devices(sums, axis)
+    power = outliers.largest_power(sums.powers)
+    bound = outliers.bound(power)
+    mean, length, absurd = _robust_mean(look, sums, middle, bound, axis)
+    if known is not None:
+        places = places if reader else into_chunks(places, size)
+        weights = _without_copies(weights, places, known, sums, axis)
+    diagnostics = {
+        "copies": jnp.sum(sums.copies),
+        "outlier_rows": jnp.sum(jnp.where(jnp.arange(outliers.POWERS) > power, sums.powers, 0)),
+        "outlier_values": absurd,
+        "train_length": length,
+    }
     standard = (
         None
         if isinstance(features, Reader)
-        else into_chunks(scaling.center_and_normalize(features, mean), size)
+        else into_chunks(scaling.center_and_normalize(features, mean, bound), size)
     )
     # Padding needs a valid given label, or its posterior would be 0 / 0.
     given = into_chunks(given, size, 1.0 / num_classes if given.ndim == 2 else 0)
-    return Training(standard, given, weights, mean, num_classes, reader, axis)
+    return Training(standard, given, weights, mean, bound, diagnostics, num_classes, reader, axis)
+
+
+class _Survey(NamedTuple):
+    """What is found out about rows [b, d] before anything else.
+
+    Attributes:
+        features: weighted sum [d].
+        weight: sum of the weights.
+        squares: weighted sum of the squared distances from the middle of the clean rows.
+        powers: number of rows by magnitude, see `outliers.histogram`.
+        copies: number of copies of each clean row that stands first, see `CleanHashes`, [m] int32.
+    """
+
+    features: jax.Array
+    weight: jax.Array
+    squares: jax.Array
+    powers: jax.Array
+    copies: jax.Array
+
+
+def _survey(
+    features: jax.Array, weight: jax.Array, middle: jax.Array, known: copies.CleanHashes | None
+) -> tuple[jax.Array | None, _Survey]:
+    """The places [b] of rows [b, d] among hashes of clean rows, see `copies.find`; sums over rows."""
+    powers = outliers.histogram(features, weight > 0, middle)
+    squares = jnp.dot(weight, jnp.sum((features - middle) ** 2, axis=1), precision=HIGHEST)
+    total = jnp.einsum("b,bd->d", weight, features, precision=HIGHEST), jnp.sum(weight), squares, powers
+    if known is None:
+        return None, _Survey(*total, jnp.zeros(1, jnp.int32))
+    places = copies.find(known, *copies.hashes(features))
+    return places, _Survey(*total, copies.count(places, weight > 0, known.rows.shape[0]))
+
+
+def _robust_mean(
+    look: Callable[[Callable], tuple[Any, Any]],
+    sums: _Survey,
+    middle: jax.Array,
+    bound: jax.Array,
+    axis: tuple[str, ...] | None,
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """The mean [d] of the values within `bound` of the middle, the root mean square length of centred rows.
+
+    Third comes the number of other values, int32. Without outliers the mean is that of all, and the rows are
+    not read again.
+    """
+    tiny = jnp.finfo(jnp.float32).tiny
+
+    def ordinary(rows, weight):
+        within = jnp.abs(rows - middle) <= bound
+        total = jnp.einsum("b,bd->d", weight, jnp.where(within, rows, 0.0), precision=HIGHEST)
+        counts = jnp.einsum("b,bd->d", weight, within.astype(weight.dtype), precision=HIGHEST)
+        squares = jnp.sum(jnp.where(within, (rows - middle) ** 2, 0.0), axis=1)
+        absurd = jnp.sum(~within & (weight > 0)[:, None], dtype=jnp.int32)
+        return None, (total, counts, jnp.dot(weight, squares, precision=HIGHEST), absurd)
+
+    zeros = jnp.zeros_like(middle), jnp.zeros_like(middle), jnp.float32(0), jnp.int32(0)
+    found = jax.lax.cond(jnp.isfinite(bound), lambda: look(ordinary)[1], lambda: zeros)
+    total, counts, squares, absurd = _over_devices(found, axis)
+    without = jnp.where(counts > 0, total / jnp.maximum(counts, tiny), middle)
+    mean = sums.features / jnp.maximum(sums.weight, tiny)
+    mean = jnp.where(jnp.isfinite(bound), without, mean)
+    squares = jnp.where(jnp.isfinite(bound), squares, sums.squares) / jnp.maximum(sums.weight, tiny)
+    length = jnp.sqrt(jnp.maximum(squares - jnp.sum((mean - middle) ** 2), 0.0))
+    return mean, length, absurd
+
+
+def _without_copies(
+    weights: jax.Array,
+    places: jax.Array,
+    known: copies.CleanHashes,
+    sums: _Survey,
+    axis: tuple[str, ...] | None,
+) -> jax.Array:
+    """Weights [q, b], less where rows are copies of clean rows, unless hardly any other row is left."""
+    less = weights * copies.factors(known, sums.copies, places)
+    left = _over_devices(jnp.sum(less), axis)
+    return jnp.where(left >= copies.LEAST_SHARE * sums.weight, less, weights)
 
 
 def visit(
@@ -166,15 +266,10 @@ def _leaves(train: Training) -> tuple[jax.Array | None, jax.Array, jax.Array]:
 
 def _chunk(train: Training, features: jax.Array, given: jax.Array, weight: jax.Array) -> Chunk:
     if train.reader:
-        features = scaling.center_and_normalize(train.reader.fetch(features), train.mean)
+        features = scaling.center_and_normalize(train.reader.fetch(features), train.mean, train.bound)
     if given.ndim == 1:
         given = jax.nn.one_hot(given, train.num_classes, dtype=jnp.float32)
     return Chunk(features, given, weight)
-
-
-def _weighted(features: jax.Array, weight: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Weighted sum [d] of rows [b, d], and the sum of the weights [b]."""
-    return jnp.einsum("b,bd->d", weight, features, precision=HIGHEST), jnp.sum(weight)
 
 
 def _scan(function: Callable[[Any], tuple[Any, Any]], leaves: Any) -> tuple[Any, Any]:
