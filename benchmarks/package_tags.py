@@ -1,9 +1,9 @@
-"""Makes a data set of Debian's packages: classes by section, given labels by what volunteers tagged them with.
+"""Makes a data set of Debian's packages: true classes by section, given ones by what volunteers tagged them.
 
 The given label follows from the first of `RULES` that one of the package's debtags meets; the true label is
 the section in the archive. Tags are missing, too many or mean another thing than the section, and all of that
-depends on the package. The text comes from `apt-cache dumpavail`, so this needs Debian or an archive's index in
-a file, and its counts change with the release.
+depends on the package. The text comes from `apt-cache dumpavail`, so this needs Debian or an archive's index
+in a file, and its counts change with the release.
 """
 
 import re
@@ -18,18 +18,21 @@ RULES = {
     "made-of::font": "fonts",
     "x11::font": "fonts",
     "role::documentation": "doc",
-    "role::devel-lib": "libdevel",
+    "implemented-in::perl": "perl",
     "devel::lang:perl": "perl",
+    "implemented-in::java": "java",
     "devel::lang:java": "java",
+    "implemented-in::ocaml": "ocaml",
     "devel::lang:ocaml": "ocaml",
     "implemented-in::lisp": "lisp",
     "devel::ecma-cli": "cli-mono",
+    "role::devel-lib": "libdevel",
     "role::shared-lib": "libs",
     "use::gameplaying": "games",
     "game::": "games",
     "works-with::mail": "mail",
-    "works-with::audio": "sound",
     "works-with::video": "video",
+    "works-with::audio": "sound",
     "works-with::image": "graphics",
     "use::editing": "editors",
     "field::mathematics": "math",
@@ -40,12 +43,12 @@ RULES = {
     "implemented-in::python": "python",
     "protocol::": "net",
     "network::": "net",
+    "admin::": "admin",
+    "use::monitor": "admin",
     "works-with::text": "text",
     "made-of::dictionary": "text",
-    "use::monitor": "admin",
-    "admin::": "admin",
-    "x11::": "x11",
     "scope::utility": "utils",
+    "x11::": "x11",
 }
 FIELD = re.compile(r"^(Package|Description|Section|Depends|Tag): (.*(?:\n .*)*)$", re.MULTILINE)
 

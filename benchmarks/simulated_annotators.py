@@ -31,7 +31,7 @@ def weak_logits(lesson: np.ndarray, classes: np.ndarray, views: np.ndarray) -> n
 
 
 def draw(logits: np.ndarray, true: np.ndarray, wrong: float, rng: np.random.Generator) -> np.ndarray:
-    """Labels [n] drawn from softmax(logits + b * one-hot true class); b sets the expected share of wrong ones.
+    """Labels [n] drawn from softmax(logits + b * one-hot true class), with b by the share of wrong ones.
 
     Args:
         logits: of an annotator, [n, c].

@@ -1,9 +1,10 @@
 """Makes small images of characters that need no download, and label-free features of them.
 
-`digits` are scikit-learn's 1,797 handwritten digits. `letters` are drawn with the fonts that matplotlib ships, in
-both cases, then tilted, shifted, blurred and covered with noise. `patch_features` is the single-layer network of
-Coates, Lee and Ng (2011) for small grey images: whitened patches, k-means, triangle activation, sums over
-quadrants; then the leading principal components. patch_features.py has the same for CIFAR-10.
+`digits` are scikit-learn's 1,797 handwritten digits. `letters` are drawn with the fonts that matplotlib
+ships, in both cases, then tilted, shifted, blurred and covered with noise. `patch_features` is the
+single-layer network of Coates, Lee and Ng (2011) for small grey images: whitened patches, k-means, triangle
+activation, sums over quadrants; then the leading principal components. patch_features.py has the same for
+CIFAR-10.
 """
 
 import functools
@@ -20,8 +21,8 @@ from sklearn.decomposition import PCA
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 FONTS = (
     "DejaVuSans", "DejaVuSans-Bold", "DejaVuSans-Oblique", "DejaVuSansMono", "DejaVuSansMono-Oblique",
-    "DejaVuSerif", "DejaVuSerif-Bold", "DejaVuSerif-Italic", "STIXGeneral", "STIXGeneralBol", "STIXGeneralItalic",
-    "cmr10", "cmss10", "cmtt10",
+    "DejaVuSerif", "DejaVuSerif-Bold", "DejaVuSerif-Italic", "STIXGeneral", "STIXGeneralBol",
+    "STIXGeneralItalic", "cmr10", "cmss10", "cmtt10",
 )  # fmt: skip
 SIDE, DRAWN = 16, 48
 
