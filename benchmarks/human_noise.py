@@ -3,12 +3,12 @@
     python benchmarks/human_noise.py FOLDER --own [--cases=news,digits-20] [--clean=40,200,1000] [--seeds=3]
     python benchmarks/human_noise.py FOLDER --cases=news --curve --figure=docs/human_noise.svg
 
-FOLDER has the files of labels by people, see human_noise_data.py; --own adds the sets that need no file. A run
-is one method on one data set with one clean set. It becomes a line of runs.jsonl in --work and is not repeated:
-a benchmark that was ended goes on there, and other --methods or --cases add to it. Delete the lines of a method
-whose code has changed. --curve gives label accuracy by the number of reviewed rows. The extra `benchmarks`
-includes cleanlab. True labels are used for scoring only, after all choices; and for the labels of the rows that
-are reviewed.
+FOLDER has the files of labels by people, see human_noise_data.py; --own adds the sets that need no file. A
+run is one method on one data set with one clean set. It becomes a line of runs.jsonl in --work and is not
+repeated: a benchmark that was ended goes on there, and other --methods or --cases add to it. Delete the
+lines of a method whose code has changed. --curve gives label accuracy by the number of reviewed rows. The
+extra `benchmarks` includes cleanlab. True labels are used for the reviewed rows and for scoring, which
+comes after all choices.
 """
 
 import argparse

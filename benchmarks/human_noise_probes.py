@@ -136,6 +136,7 @@ def fit(
         model.coef_, model.intercept_ = start.coef_, start.intercept_
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.filterwarnings("ignore", "The number of unique classes")
         return model.fit(rows, labels, weights)
 
 

@@ -34,12 +34,12 @@ def table(runs: list[dict]) -> str:
         )
     header = ["data set", "clean rows", "reviewed", "method", *(title for title, _ in COLUMNS.values())]
     text = (
-        f"Mean ± standard deviation over {_seeds(runs)} seeds. Labels, ranking and calibration are of the rows "
-        "that were not reviewed. 'Clean rows' were asked for, 'reviewed' there were: as many of every class, at "
-        "least one, at most half. Where suspects are reviewed, they are the rows whose given label is least "
-        "likely by a cross-validated logistic regression on the given labels. The ranking is of wrong given "
-        "labels; ECE has 15 bins of equal mass. The logistic regressions claim their accuracy on held-out clean "
-        "rows, the given labels what the review found of them.\n\n"
+        f"Mean ± standard deviation over {_seeds(runs)} seeds. Labels, ranking and calibration are of the "
+        "rows that were not reviewed. 'Clean rows' were asked for, 'reviewed' there were: as many of "
+        "every class, at least one, at most half. Where suspects are reviewed, they are the rows whose "
+        "given label is least likely by a cross-validated logistic regression on the given labels. The "
+        "ranking is of wrong given labels; ECE has 15 bins of equal mass. The logistic regressions claim "
+        "their accuracy on held-out clean rows, the given labels what the review found of them.\n\n"
     )
     return text + markdown(header, rows)
 
@@ -53,8 +53,8 @@ def curve(runs: list[dict]) -> str:
         cells = [mean_and_spread(_values(by_size[size,], "accuracy_all")) for size in sizes]
         rows.append([case, METHODS[method].title, *cells])
     text = (
-        "Share of right labels in %, the reviewed rows included, by the number of reviewed rows, of which every "
-        f"class has at least one; mean ± standard deviation over {_seeds(runs)} seeds.\n\n"
+        "Share of right labels in %, the reviewed rows included, by the number of reviewed rows, of which"
+        f" every class has at least one; mean ± standard deviation over {_seeds(runs)} seeds.\n\n"
     )
     return text + markdown(["data set", "method", *(f"{size:,}" for size in sizes)], rows)
 
