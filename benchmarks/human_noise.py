@@ -73,7 +73,7 @@ def run_all(
     cases: list[str], sizes: list[int], seeds: range, methods: list[str], folder: Path | None, path: Path
 ) -> list[dict]:
     """Every run of these cases, sizes, seeds and methods: read from the file `path`, or made and added."""
-    found = {tuple(run[name] for name in KEY): run for run in stored(path)}
+    found, commit = {tuple(run[name] for name in KEY): run for run in stored(path)}, code_commit()
     wanted = []
     for case in cases:
         for seed in seeds:
@@ -84,7 +84,8 @@ def run_all(
                 for key in keys:
                     if key not in found:
                         problem = problem or Problem(load(case, clean, seed, folder), seed)
-                        found[key] = dict(zip(KEY, key, strict=True)) | measure(problem, METHODS[key[-1]])
+                        scores = measure(problem, METHODS[key[-1]]) | {"commit": commit}
+                        found[key] = dict(zip(KEY, key, strict=True)) | scores
                         with path.open("a") as file:
                             file.write(json.dumps(found[key]) + "\n")
                         print(found[key], flush=True)
@@ -111,7 +112,7 @@ def measure(problem: Problem, method: Method) -> dict[str, float | None]:
     scores = {
         name: None if np.isnan(value) else value for name, value in score(reviewed.data, outcome).items()
     }
-    return scores | {"seconds": round(seconds, 2), "commit": code_commit()}
+    return scores | {"seconds": round(seconds, 2)}
 
 
 def score(data: HumanNoise, outcome: Outcome) -> dict[str, float]:

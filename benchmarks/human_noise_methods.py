@@ -6,7 +6,7 @@ see `picked`. Rankings, confidences and claims are the method's own; where there
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import human_noise_probes as probes
 import numpy as np
@@ -60,17 +60,20 @@ class Problem:
 
     @cached_property
     def picked(self) -> "Problem":
-        """As many reviewed rows, but the most suspicious ones by `pool.cross_validated`."""
+        """As many reviewed rows, but those of the least likely given labels by `pool.cross_validated`."""
         return Problem(_reviewed(self.pool, len(self.data.val_true), 1.0), self.seed)
 
     @cached_property
     def half_picked(self) -> "Problem":
-        """As many reviewed rows, half of them suspicious ones and half at random."""
+        """As many reviewed rows, half of them chosen like that and half at random."""
         return Problem(_reviewed(self.pool, len(self.data.val_true), 0.5), self.seed)
 
 
 def _reviewed(pool: Problem, count: int, suspects: float) -> HumanNoise:
-    """Splits off `count` rows for review: a share of suspects, others at random, a row of each class left."""
+    """Splits off `count` rows for review: a share of suspects, others at random.
+
+    The purifier needs a clean row of every class, so classes that are absent get one more row each.
+    """
     data = pool.data
     rows, rng = np.arange(len(data.true)), np.random.default_rng((pool.seed, 5))
     order = np.argsort(pool.cross_validated[rows, data.given], kind="stable")
@@ -176,7 +179,7 @@ class Method(NamedTuple):
 
     title: str
     run: Callable[[Problem], Outcome]
-    review: Callable[[Problem], Any] = lambda problem: problem
+    review: Callable[[Problem], Problem] = lambda problem: problem
 
 
 def _picked(problem: Problem) -> Problem:
@@ -204,4 +207,3 @@ METHODS = {
         "purify, known, half of the reviewed rows suspects", purify_known, _half_picked
     ),
 }
-PEERS = [name for name in METHODS if not name.startswith("purify")]
