@@ -61,10 +61,13 @@ def curve(runs: list[dict]) -> str:
 
 def draw_curve(runs: list[dict], path: Path) -> None:
     """A panel for each data set: means as lines, every run as a dot."""
-    cases = list(dict.fromkeys(run["case"] for run in runs))
-    figure = Figure(figsize=(4.6 * min(len(cases), 3), 3.4 * -(-len(cases) // 3)), layout="constrained")
-    panels = figure.subplots(-(-len(cases) // 3), min(len(cases), 3), squeeze=False).flat
-    for axes, (case, found) in zip(panels, dict(_grouped(runs, "case")).items(), strict=False):
+    cases = list(_grouped(runs, "case"))
+    across, down = min(len(cases), 3), -(-len(cases) // 3)
+    figure = Figure(figsize=(4.6 * across, 3.4 * down), layout="constrained")
+    panels = list(figure.subplots(down, across, squeeze=False).flat)
+    for axes in panels[len(cases) :]:
+        axes.axis("off")
+    for axes, ((case,), found) in zip(panels, cases, strict=False):
         sizes = sorted({run["clean"] for run in found})
         for (method,), of_method in _grouped(found, "method"):
             values = [
@@ -72,12 +75,10 @@ def draw_curve(runs: list[dict], path: Path) -> None:
             ]
             (drawn,) = axes.plot(sizes, np.mean(values, axis=1), label=METHODS[method].title)
             axes.plot(sizes, values, ".", color=drawn.get_color(), markersize=4)
-        axes.set(title=case[0], xscale="log", xlabel="reviewed rows", ylabel="labels right, %")
+        axes.set(title=case, xscale="log", xlabel="reviewed rows", ylabel="labels right, %")
         axes.set_xticks(sizes, [f"{size:,}" for size in sizes], minor=False)
         axes.minorticks_off()
         axes.grid(alpha=0.3)
-    for axes in panels:
-        axes.axis("off")
     figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     with files.atomic_writer(path) as file:
         figure.savefig(file, format="svg", metadata={"Date": None})

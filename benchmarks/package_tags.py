@@ -53,12 +53,15 @@ RULES = {
 FIELD = re.compile(r"^(Package|Description|Section|Depends|Tag): (.*(?:\n .*)*)$", re.MULTILINE)
 
 
-def load(index: Path | None = None, largest: int = 600) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Features [n, 256] float32, given classes [n] and true classes [n] of the tagged packages.
+def load(
+    index: Path | None = None, largest: int = 600, components: int = 256
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Features [n, components] float32, given classes [n] and true classes [n] of the tagged packages.
 
     Args:
         index: a Packages file, uncompressed; apt's own lists if None.
         largest: rows kept of a class, the first of a random order.
+        components: number of features.
     """
     found = {}
     for paragraph in (index.read_text() if index else _available()).split("\n\n"):
@@ -74,7 +77,7 @@ def load(index: Path | None = None, largest: int = 600) -> tuple[np.ndarray, np.
     order = np.random.default_rng(0).permutation(len(true))
     kept = np.sort(np.concatenate([order[true[order] == label][:largest] for label in range(len(names))]))
     texts = [package_features.text(packages[row]) for row in kept]
-    features = package_features.describe(texts, 256)
+    features = package_features.describe(texts, components)
     return features.astype(np.float32), given[kept].astype(np.int32), true[kept].astype(np.int32)
 
 

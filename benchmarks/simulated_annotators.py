@@ -19,7 +19,9 @@ def set_aside(true: np.ndarray, each: int, rng: np.random.Generator) -> tuple[np
 
 
 def weak_logits(lesson: np.ndarray, classes: np.ndarray, views: np.ndarray) -> np.ndarray:
-    """Log-probabilities [n, c] of a logistic regression that has learned the classes from few rows.
+    """Logits [n, c] of a logistic regression that has learned the classes from few rows.
+
+    They are twice its log-probabilities: such an annotator is sure of what it mistakes.
 
     Args:
         lesson: what the annotator sees of the rows it learns from, [l, k].
@@ -27,7 +29,7 @@ def weak_logits(lesson: np.ndarray, classes: np.ndarray, views: np.ndarray) -> n
         views: what it sees of the rows that it labels, [n, k].
     """
     model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=500))
-    return model.fit(lesson, classes).predict_log_proba(views)
+    return 2 * model.fit(lesson, classes).predict_log_proba(views)
 
 
 def draw(logits: np.ndarray, true: np.ndarray, wrong: float, rng: np.random.Generator) -> np.ndarray:
