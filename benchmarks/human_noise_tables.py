@@ -37,9 +37,10 @@ def table(runs: list[dict]) -> str:
         f"Mean ± standard deviation over {_seeds(runs)} seeds. Labels, ranking and calibration are of the "
         "rows that were not reviewed. 'Clean rows' were asked for, 'reviewed' there were: as many of "
         "every class, at least one, at most half. Where suspects are reviewed, they are the rows whose "
-        "given label is least likely by a cross-validated logistic regression on the given labels. The "
-        "ranking is of wrong given labels; ECE has 15 bins of equal mass. The logistic regressions claim "
-        "their accuracy on held-out clean rows, the given labels what the review found of them.\n\n"
+        "given label is least likely by a cross-validated logistic regression on the given labels, and one "
+        "more row of each class that these do not have. The ranking is of wrong given labels; ECE has 15 "
+        "bins of equal mass. The logistic regressions claim their accuracy on held-out clean rows, the given "
+        "labels what the review found of them.\n\n"
     )
     return text + markdown(header, rows)
 
