@@ -5,6 +5,7 @@ import platform
 import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -16,15 +17,15 @@ from dmlp_jax.storage import files
 RESULTS = Path(__file__).parent / "results"
 
 
-def provenance() -> str:
-    """Hardware, versions, commit and command, as a line of Markdown."""
+def provenance(packages: Sequence[str] = ("jax", "numpy")) -> str:
+    """Hardware, versions of Python and `packages`, commit and command, as a line of Markdown."""
     import jax
 
     device = jax.local_devices()[0]
     hardware = f"{os.cpu_count()} cores of {_processor()}" if device.platform == "cpu" else device.device_kind
-    versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("jax", "numpy"))
+    versions = ", ".join(f"{name} {metadata.version(name)}" for name in packages)
     command = "python " + shlex.join([os.path.relpath(sys.argv[0]), *sys.argv[1:]])
-    return f"{hardware}; Python {platform.python_version()}, {versions}; commit {_commit()}; `{command}`"
+    return f"{hardware}; Python {platform.python_version()}, {versions}; commit {code_commit()}; `{command}`"
 
 
 def mean_and_spread(values: list[float], percent: bool = True) -> str:
@@ -45,12 +46,17 @@ def markdown(header: list[str], rows: list[list[str]]) -> str:
 
 def write(name: str, title: str, text: str) -> None:
     """Prints the result and writes it to benchmarks/results/<name>.md."""
-    document = f"# {title}\n\n{text}\n\n{provenance()}\n"
+    save(RESULTS / f"{name}.md", title, text)
+
+
+def save(path: Path, title: str, text: str, packages: Sequence[str] = ("jax", "numpy")) -> None:
+    """Prints the result and writes it to a file, with `provenance` of these packages."""
+    document = f"# {title}\n\n{text}\n\n{provenance(packages)}\n"
     print("\n" + document)
-    files.save_text(RESULTS / f"{name}.md", document)
+    files.save_text(path, document)
 
 
-def _commit() -> str:
+def code_commit() -> str:
     """The commit; dirty where code differs from it, not where a result or a text does."""
     git = ["git", "diff", "--quiet", "HEAD", "--", ":/*.py"]
     found = commit()

@@ -17,6 +17,9 @@ CALLS = [
     "clean_set_size.py --features=features.npz --sizes=2,5 --noises=sym50 --seeds=1 --name=x",
     "coupled_digits.py --seeds=1 --methods=l2r --quick --name=x",
     "digits_demo.py --seeds=1 --labels-only --quick --name=x",
+    "human_noise.py --cases=border,digits-8 --clean=50 --seeds=1 --methods=given,cleanlab,purify_picked "
+    "--out=benchmarks/results/x.md",
+    "human_noise_data.py --cases=border --clean=50 --name=x",
     "no_clean_set.py --features=features.npz --noises=sym50 --splits=0 --clean=50 --rows=300 --no-cleanlab "
     "--name=x",
     "plan.py --rows=1e6 --sizes=500,2000 --width=16 --name=x",
@@ -36,8 +39,9 @@ CALLS = [
 # test of its own below; compare_checkouts.py needs two checkouts; the others are modules.
 WITHOUT = {
     "accuracy_peers", "bad_input", "common", "compare_checkouts", "digits_features", "flops", "kill_at_write",
-    "package_features", "pages", "patch_features", "peers", "pretrain_parts", "real_mistakes", "semi_digits",
-    "tasks", "torch_simclr",
+    "human_noise_methods", "human_noise_probes", "human_noise_sets", "human_noise_tables", "package_features",
+    "package_tags", "pages", "patch_features", "peers", "pretrain_parts", "real_mistakes", "semi_digits",
+    "simulated_annotators", "small_images", "tasks", "torch_simclr",
 }  # fmt: skip
 
 
