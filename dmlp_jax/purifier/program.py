@@ -7,16 +7,17 @@ import jax.numpy as jnp
 
 from dmlp_jax.purifier import choose, diagnostics
 from dmlp_jax.purifier import probes as probes_lib
-from dmlp_jax.purifier.base import ridge
-from dmlp_jax.purifier.base.scores import UNKNOWN
+from dmlp_jax.purifier.base import pytrees, ridge
 from dmlp_jax.purifier.choose import Choice
 from dmlp_jax.purifier.config import Config, PaperConfig
 from dmlp_jax.purifier.paper import schedule as paper_schedule
 from dmlp_jax.purifier.posterior import race, transition
 from dmlp_jax.purifier.posterior import schedule as default_schedule
-from dmlp_jax.purifier.probes import PROBES, Probe
+from dmlp_jax.purifier.probes import PROBES
 from dmlp_jax.purifier.result import Outcome, PurifyResult
+from dmlp_jax.purifier.reviewed import schedule as reviewed_schedule
 from dmlp_jax.purifier.rows import chunks, clean_set, outliers, scaling
+from dmlp_jax.purifier.rows import reviews as reviews_lib
 from dmlp_jax.purifier.rows.clean_set import CleanSet
 from dmlp_jax.purifier.rows.disk import Reader
 
@@ -74,6 +75,11 @@ def run(
     spectrum = ridge.spectrum(gram)
     probes = probes_lib.fit_probes(gram, spectrum, moment, total, clean)
     bound = train.bound
+    reviews, counting = None, jnp.ones(inputs.val_labels.shape, jnp.float32)
+    if inputs.val_random is not None:
+        counting = inputs.val_random.astype(jnp.float32)
+    if inputs.val_given_labels is not None:
+        reviews = reviews_lib.make(inputs.val_given_labels, inputs.val_random, num_classes)
     if isinstance(config, PaperConfig):
         assert not isinstance(features, Reader)  # `purify` refuses it
         soft = given if given.ndim == 2 else jax.nn.one_hot(given, num_classes, dtype=jnp.float32)
@@ -87,7 +93,13 @@ def run(
         compare = False
     else:
         precomputed = race.precompute(gram, spectrum, total, clean, config)
-        outcome = default_schedule.run(train, clean, probes[-1], precomputed, inputs.val_given_labels, config)
+        fit = default_schedule.fit(train, clean, probes[-1], precomputed, config)
+        if reviews is not None and config.selection and config.posterior:
+            outcome = reviewed_schedule.run(
+                train, clean, reviews, probes[0], fit, moment, precomputed, config
+            )
+        else:
+            outcome = default_schedule.outcome(fit, train, clean, reviews, counting, config)
         compare = config.selection
     found = {
         **train.diagnostics,
@@ -96,16 +108,15 @@ def run(
         **diagnostics.of_clean_rows(gram, moment, total, clean, probes),
     }
     informed = found["informative"] if compare else None
-    choice = choose.choose(outcome, train, clean, probes, inputs.val_given_labels, informed)
+    choice = choose.choose(outcome, train, clean, probes, reviews, counting, informed)
     choice = choice._replace(classifier=choice.classifier._replace(bound=bound))
-    return _result(inputs, choice, outcome, probes, clean, total, count)._replace(diagnostics=found)
+    return _result(inputs, choice, outcome, clean, total, count)._replace(diagnostics=found)
 
 
 def _result(
     inputs: Inputs,
     choice: Choice,
     outcome: Outcome,
-    probes: tuple[Probe, ...],
     clean: CleanSet,
     total: jax.Array,
     count: int,
@@ -116,16 +127,15 @@ def _result(
         inputs: the arguments of the program.
         choice: the chosen labels.
         outcome: the result of the schedule.
-        probes: the trivial baselines.
         clean: the clean rows.
         total: sum of the row weights.
         count: number of training rows, n.
     """
     probs, guesses, given = choice.probs[:count], choice.guesses[:count], inputs.labels
     labels = jnp.argmax(probs, axis=-1).astype(jnp.int32)
-    scores = {name: probe.score._asdict() for name, probe in zip(PROBES, probes, strict=True)}
+    scores = {name: pytrees.at(choice.others, i)._asdict() for i, name in enumerate((*PROBES, "given"))}
     scores["purified"] = choice.score._asdict() | {"estimated_accuracy": choice.confidence / total}
-    scores["given"] = _given_score(inputs) | {"estimated_accuracy": jnp.trace(choice.counts) / total}
+    scores["given"] |= {"estimated_accuracy": jnp.trace(choice.counts) / total}
     history = {
         name: values[:, :count] if name == "labels" else values for name, values in outcome.history.items()
     }
@@ -133,6 +143,7 @@ def _result(
         labels=labels,
         probs=probs,
         confidence=jnp.max(probs, axis=-1),
+        label_quality=choice.quality[:count],
         changed=labels != (given if given.ndim == 1 else jnp.argmax(given, axis=-1)),
         classifier=choice.classifier,
         transition=transition.transition_matrix(choice.counts),
@@ -158,12 +169,3 @@ def entries_per_row(config: Config, num_classes: int) -> int:
 def _single_row_classes(clean: CleanSet) -> jax.Array:
     """Number of classes with only one clean row: while it is held out, its class has none."""
     return jnp.sum(jnp.sum(clean.targets, axis=0) < 2, dtype=jnp.int32)
-
-
-def _given_score(inputs: Inputs) -> dict[str, jax.Array]:
-    """The score of the given labels on the clean rows; `UNKNOWN` where they are not known there."""
-    unknown = jnp.float32(UNKNOWN)
-    accuracy = unknown
-    if inputs.val_given_labels is not None:
-        accuracy = jnp.mean((inputs.val_given_labels == inputs.val_labels).astype(jnp.float32))
-    return {"cross_entropy": unknown, "accuracy": accuracy}

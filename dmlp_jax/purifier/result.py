@@ -27,32 +27,38 @@ class HeldOut(NamedTuple):
         score: see `PurifyResult.scores`.
         reliability: see `PurifyResult.reliability`.
         stride: step between the clean rows that `hits` covers, a Python int.
+        weight: of every clean row in counts, [m]; see `scores.counted`.
     """
 
     hits: jax.Array
     score: HeldOutScore
     reliability: dict[str, jax.Array]
     stride: int
+    weight: jax.Array
 
 
 class Outcome(NamedTuple):
     """The result of a schedule, before it is compared with the trivial baselines.
 
     Attributes:
-        write: function of a chunk of b training rows and its part of `rows`; returns their labels [b, c].
+        write: function of a chunk of b training rows and its part of `rows`; returns their labels [b, c] and
+            the quality of their given labels [b], see `PurifyResult.label_quality`; None takes that of the
+            last probe.
         rows: arrays over the training rows [n, ...] that `write` needs beside the chunk; None for none.
         classifier: linear head for raw features.
         held_out: scores on held-out clean rows; None where every clean row was trained on.
         history: arrays [steps], see `PurifyResult.history`.
         chosen: 'candidate', 'step' and 'refits', int32, see `PurifyResult.chosen`.
+        margin: standard errors by which the given labels must be better to be returned.
     """
 
-    write: Callable[[Chunk, Any], jax.Array]
+    write: Callable[[Chunk, Any], tuple[jax.Array, jax.Array | None]]
     rows: Any
     classifier: LinearClassifier
     held_out: HeldOut | None
     history: dict[str, jax.Array]
     chosen: dict[str, jax.Array]
+    margin: float = 0.0
 
 
 class PurifyResult(NamedTuple):
@@ -63,6 +69,9 @@ class PurifyResult(NamedTuple):
         probs: the same as distributions [n, c], float32, rows on the simplex.
         confidence: probability of each label [n], in [0, 1].
         changed: whether a label differs from the given one [n], bool.
+        label_quality: how likely the given label is right [n], in [0, 1]: low where it is suspicious. Made
+            of a prediction that has not seen the given label and of what a given label is worth, whether or
+            not labels are changed. A ranking; only with `val_given_labels` it is a calibrated probability.
         classifier: linear head for new features, see `predict`.
         transition: estimate of p(given label | true label) [c, c], row = true class; counted from `probs` and
             the given labels.
@@ -97,6 +106,7 @@ class PurifyResult(NamedTuple):
     probs: jax.Array
     confidence: jax.Array
     changed: jax.Array
+    label_quality: jax.Array
     classifier: LinearClassifier
     transition: jax.Array
     history: dict[str, jax.Array]
@@ -155,6 +165,7 @@ def over_rows(rows: Any, rest: Any, steps_and_rows: Any = None) -> PurifyResult:
         probs=rows,
         confidence=rows,
         changed=rows,
+        label_quality=rows,
         classifier=rest,
         transition=rest,
         history=history,

@@ -74,11 +74,19 @@ def expected(logits: jax.Array, targets: jax.Array, transition: jax.Array, trust
     return Expected(hits.reshape(-1)[:count], jax.tree.map(lambda values: jnp.sum(values, axis=0), bins))
 
 
-def of_predictions(logits: jax.Array, targets: jax.Array) -> dict[str, jax.Array]:
-    """`binned` for the most probable classes of held-out logits [m, c]; targets one-hot [m, c]."""
+def of_predictions(
+    logits: jax.Array, targets: jax.Array, weight: jax.Array | None = None
+) -> dict[str, jax.Array]:
+    """`binned` for the most probable classes of held-out logits [m, c].
+
+    Args:
+        logits: [m, c].
+        targets: one-hot [m, c].
+        weight: of the rows, [m]; 1 by default.
+    """
     probs = jax.nn.softmax(logits)
     hit = jnp.argmax(logits, axis=-1) == jnp.argmax(targets, axis=-1)
-    return binned(jnp.max(probs, axis=-1), hit.astype(probs.dtype))
+    return binned(jnp.max(probs, axis=-1), hit.astype(probs.dtype), weight)
 
 
 def unknown() -> dict[str, jax.Array]:

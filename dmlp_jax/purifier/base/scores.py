@@ -24,10 +24,17 @@ class HeldOutScore(NamedTuple):
         cross_entropy: mean negative log-probability of the true class, in nats, at the best temperature and
             with smoothed targets, see `score`.
         accuracy: share of rows whose most probable class is the true one, in [0, 1].
+        standard_error: of `accuracy`, see `counted`.
     """
 
     cross_entropy: jax.Array
     accuracy: jax.Array
+    standard_error: jax.Array
+
+
+def unknown_score() -> HeldOutScore:
+    """The score where nothing was held out."""
+    return HeldOutScore(*[jnp.float32(UNKNOWN)] * 3)
 
 
 def cross_entropies(logits: jax.Array, targets: jax.Array) -> jax.Array:
@@ -40,7 +47,12 @@ def cross_entropy(logits: jax.Array, targets: jax.Array) -> jax.Array:
     return jnp.mean(cross_entropies(logits, targets))
 
 
-def score(logits: jax.Array, targets: jax.Array, temperature: jax.Array | None = None) -> HeldOutScore:
+def score(
+    logits: jax.Array,
+    targets: jax.Array,
+    temperature: jax.Array | None = None,
+    weight: jax.Array | None = None,
+) -> HeldOutScore:
     """Score of held-out logits [m, c] at their best temperature against one-hot targets [m, c].
 
     With the temperature fitted, the loss ranks classifiers by how well they separate the classes and not by
@@ -50,9 +62,40 @@ def score(logits: jax.Array, targets: jax.Array, temperature: jax.Array | None =
         logits: [m, c].
         targets: one-hot [m, c].
         temperature: the result of `fit_temperature`, where it is known already.
+        weight: of the rows, [m], see `counted`; 1 by default.
     """
     temperature = fit_temperature(logits, targets) if temperature is None else temperature
-    return HeldOutScore(cross_entropy(logits / temperature, smoothed(targets)), accuracy(logits, targets))
+    losses = cross_entropies(logits / temperature, smoothed(targets))
+    hits = jnp.argmax(logits, axis=-1) == jnp.argmax(targets, axis=-1)
+    return HeldOutScore(weighted_mean(losses, weight), *counted(hits, weight))
+
+
+def weighted_mean(values: jax.Array, weight: jax.Array | None = None) -> jax.Array:
+    """Mean over the last axis of values [..., m] by row weights [m]; `UNKNOWN` where they sum to 0."""
+    if weight is None:
+        return jnp.mean(values, axis=-1)
+    total = jnp.sum(weight)
+    mean = jnp.sum(weight * values, axis=-1) / jnp.where(total > 0, total, 1.0)
+    return jnp.where(total > 0, mean, UNKNOWN)
+
+
+def counted(hits: jax.Array, weight: jax.Array | None = None) -> tuple[jax.Array, jax.Array]:
+    """Accuracy and its standard error, [...], `UNKNOWN` without rows.
+
+    The standard error is that of a share with one right and one wrong row added (Agresti and Coull 1998):
+    three rows that are all right do not prove that every row is.
+
+    Args:
+        hits: whether each row is right, or the probability of that, [..., m].
+        weight: of the rows, [m]: 0 for rows that were not drawn at random, else what makes their classes as
+            frequent as among the training rows; 1 by default.
+    """
+    weight = jnp.ones(hits.shape[-1]) if weight is None else weight
+    share = weighted_mean(hits.astype(jnp.float32), weight)
+    rows = jnp.sum(weight) ** 2 / jnp.maximum(jnp.sum(weight**2), jnp.finfo(jnp.float32).tiny)
+    widened = (jnp.maximum(share, 0.0) * rows + 1.0) / (rows + 2.0)
+    error = jnp.sqrt(widened * (1.0 - widened) / (rows + 2.0))
+    return share, jnp.where(rows > 0, error, UNKNOWN)
 
 
 def accuracy(logits: jax.Array, targets: jax.Array) -> jax.Array:
@@ -90,7 +133,9 @@ def expected_score(
     return jnp.mean(expected_scores(logits, transition, labels, trusted))
 
 
-def clearly_better(others: jax.Array, hits: jax.Array, standard_errors: float = 3.0) -> jax.Array:
+def clearly_better(
+    others: jax.Array, hits: jax.Array, standard_errors: float = 3.0, weight: jax.Array | None = None
+) -> jax.Array:
     """Whether others are more accurate by more than some standard errors, bool [...].
 
     The comparison is paired, row by row; `hits` that are probabilities add their own variance.
@@ -99,8 +144,13 @@ def clearly_better(others: jax.Array, hits: jax.Array, standard_errors: float = 
         others: whether the others are right, [..., m].
         hits: whether the default is right, or the probability of that, [m].
         standard_errors: required number of standard errors.
+        weight: of the rows, [m], see `counted`; 1 by default.
     """
+    weight = jnp.ones(hits.shape[0]) if weight is None else weight
     gains = others - hits
-    count = hits.shape[0]
-    variance = jnp.var(gains, axis=-1) + jnp.mean(hits * (1.0 - hits))
-    return jnp.mean(gains, axis=-1) > standard_errors * jnp.sqrt(variance / count)
+    total = jnp.maximum(jnp.sum(weight), jnp.finfo(jnp.float32).tiny)
+    share = weight / total
+    mean = jnp.sum(share * gains, axis=-1)
+    variance = jnp.sum(share * (gains - mean[..., None]) ** 2, axis=-1)
+    variance += jnp.sum(share * hits * (1.0 - hits))
+    return mean > standard_errors * jnp.sqrt(variance * jnp.sum(share**2))

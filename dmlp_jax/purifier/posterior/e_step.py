@@ -144,25 +144,22 @@ def expectation(model: LabelModel, chunk: Chunk) -> Expectation:
     return Expectation(labels, predicted.probs, predicted.residual, slopes)
 
 
-def posterior_labels(
-    model: LabelModel, chunk: Chunk, errors: jax.Array | None = None, transition: jax.Array | None = None
-) -> jax.Array:
-    """Labels [k, c, b] that models with leaves [k, ...] write on rows [b, ...]: the posterior.
+def posterior_labels(model: LabelModel, chunk: Chunk) -> jax.Array:
+    """Labels [k, c, b] that models with leaves [k, ...] write on rows [b, ...]: the posterior."""
+    predicted = leave_one_out_probs(model, chunk)
+    return bayes(predicted.leave_one_out, predicted.likelihood)[0]
+
+
+def corrected_probs(model: LabelModel, chunk: Chunk, errors: jax.Array | None) -> jax.Array:
+    """Leave-one-out predictions of rows [b, ...], corrected by the classifiers' errors, [k, c, b].
 
     Args:
-        model: the classifiers.
+        model: the classifiers, leaves [k, ...].
         chunk: the rows.
-        errors: S, p(true class | predicted class), by which predictions are corrected first, [k, c, c]; see
-            `classifier_errors.py`.
-        transition: the T to write labels by, [k, c, c]; that of `model` by default.
+        errors: S, p(true class | predicted class), [k, c, c], see `classifier_errors.py`; None for none.
     """
-    predicted = leave_one_out_probs(model, chunk)
-    prior, likelihood = predicted.leave_one_out, predicted.likelihood
-    if errors is not None:
-        prior = jnp.einsum("kpy,kpb->kyb", errors, prior, precision=HIGHEST)
-    if transition is not None:
-        likelihood = likelihood_of_given(transition, chunk)
-    return bayes(prior, likelihood)[0]
+    probs = leave_one_out_probs(model, chunk).leave_one_out
+    return probs if errors is None else jnp.einsum("kpy,kpb->kyb", errors, probs, precision=HIGHEST)
 
 
 def sums(model: LabelModel, chunk: Chunk) -> Sums:

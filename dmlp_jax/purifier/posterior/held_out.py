@@ -4,33 +4,36 @@ import jax
 import jax.numpy as jnp
 
 from dmlp_jax.purifier.base import reliability, scores
+from dmlp_jax.purifier.base.ridge import matmul
 from dmlp_jax.purifier.base.scores import HeldOutScore
 from dmlp_jax.purifier.posterior.classifier_errors import FinalModel
 from dmlp_jax.purifier.result import HeldOut
 from dmlp_jax.purifier.rows.clean_set import CleanSet
+from dmlp_jax.purifier.rows.reviews import Reviews
 
 # Most triples of a clean row and two classes that are evaluated; with more, clean rows are left out.
 TRIPLES = 2**31
 
 
-def judge(final: FinalModel, val_given_labels: jax.Array | None, clean: CleanSet) -> HeldOut:
+def judge(final: FinalModel, reviews: Reviews | None, weight: jax.Array, clean: CleanSet) -> HeldOut:
     """Scores the final model's labels of clean rows that its classifiers did not train on.
 
     Args:
         final: the final model.
-        val_given_labels: class indices [m] that the noisy source gave to the clean rows. None where they are
-            not known: the score is then an expectation over given labels drawn from the estimated noise.
+        reviews: what the noisy source gave to the clean rows. None where that is not known: the score is then
+            an expectation over given labels drawn from the estimated noise.
+        weight: of the clean rows in counts, [m].
         clean: the clean rows.
     """
-    if val_given_labels is None:
-        return _expected(final, clean)
-    logits = final.held_out + jnp.log(final.cautious_transition).T[val_given_labels]
+    if reviews is None:
+        return _expected(final, weight, clean)
+    logits = final.held_out + matmul(reviews.given, jnp.log(final.cautious_transition).T)
     hits = jnp.argmax(logits, axis=-1) == clean.labels
-    bins = reliability.of_predictions(logits, clean.targets)
-    return HeldOut(hits, scores.score(logits, clean.targets), bins, 1)
+    bins = reliability.of_predictions(logits, clean.targets, weight)
+    return HeldOut(hits, scores.score(logits, clean.targets, weight=weight), bins, 1, weight)
 
 
-def _expected(final: FinalModel, clean: CleanSet) -> HeldOut:
+def _expected(final: FinalModel, weight: jax.Array, clean: CleanSet) -> HeldOut:
     """`judge` in expectation over given labels; of every k-th clean row where `TRIPLES` demands it."""
     count, classes = clean.targets.shape
     stride = -(-count * classes**2 // TRIPLES)
@@ -41,4 +44,5 @@ def _expected(final: FinalModel, clean: CleanSet) -> HeldOut:
     each = count / found.hits.shape[0]
     bins = {name: each * values for name, values in found.bins.items()}
     loss = -scores.expected_score(final.held_out, final.transition, clean.labels, final.cautious_transition)
-    return HeldOut(found.hits, HeldOutScore(loss, jnp.mean(found.hits)), bins, stride)
+    score = HeldOutScore(loss, *scores.counted(found.hits, weight[::stride]))
+    return HeldOut(found.hits, score, bins, stride, weight)

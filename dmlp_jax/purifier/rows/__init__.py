@@ -8,4 +8,5 @@ The files:
     outliers.py    values far beyond all others, which count as missing
     disk.py        features on disk, read chunk by chunk from inside a compiled program
     clean_set.py   clean rows in folds, and held-out predictions for them
+    reviews.py     what the noisy source gave to the clean rows, and how these were picked
 """

@@ -1,0 +1,226 @@
+"""Runs the rounds that learn from reviewed rows, after the default rounds.
+
+In every round the six numbers of the label model (`label_model.py`) are fitted to reviewed rows, by the
+evidence of classifiers that did not train on them. The label model then labels the training rows, and ridge
+regression learns from these labels in the next round. This is the paper's bilevel problem with outer
+variables that a few dozen rows can determine: ridge regression is the inner problem (Eq. 4), the outer loss
+is that of the clean rows (Eq. 6), and six numbers take the place of n x c labels.
+
+The rounds are the gain: better labels make a better ridge regression, and reviewed rows keep it from drifting
+towards the noisy source. After four rounds labels hardly change.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from dmlp_jax.purifier.base import conditional_logit, pytrees, reliability, ridge, scores
+from dmlp_jax.purifier.base.ridge import matmul
+from dmlp_jax.purifier.base.temperature import smoothed
+from dmlp_jax.purifier.posterior import label_shift
+from dmlp_jax.purifier.posterior.config import PurifyConfig
+from dmlp_jax.purifier.posterior.schedule import Fit
+from dmlp_jax.purifier.posterior.state import Precomputed
+from dmlp_jax.purifier.probes import Probe
+from dmlp_jax.purifier.result import HeldOut, Outcome
+from dmlp_jax.purifier.reviewed import class_maps, evidence, label_model
+from dmlp_jax.purifier.reviewed.label_model import PREDICTORS, FixedClassifiers, ReviewedModel, Sums
+from dmlp_jax.purifier.rows import chunks, clean_set
+from dmlp_jax.purifier.rows.chunks import Chunk, Training
+from dmlp_jax.purifier.rows.clean_set import CleanSet
+from dmlp_jax.purifier.rows.reviews import Reviews
+from dmlp_jax.purifier.rows.scaling import linear_classifier
+
+ROUNDS = 4
+# L2 strength of ridge regression, in mean eigenvalues of the Gram matrix. Labels hardly depend on it.
+PENALTY = 0.3
+# Prior of the six numbers: mean and standard deviation of a prediction's weight, of b and of a.
+PREDICTION = (0.85 / PREDICTORS, 0.4)
+PATTERN = (0.5, 0.5)
+LOG_ODDS = (0.7, 0.35)
+# Weight of picked rows beside random ones in the calibration of predictions: they count where all are picked.
+PICKED = 1e-3
+# Standard deviation of the prior on an inverse temperature: none.
+WIDE = 1e3
+
+
+class _Ridge(NamedTuple):
+    """Ridge regression of every fold as far as it does not depend on labels.
+
+    Attributes:
+        inverses: (F^T F + val_weight F_v^T F_v + penalty I)^-1, [k + 1, d, d].
+        leverage: mean leverage of a training row, [k + 1].
+        clean_moment: val_weight F_v^T (Y_v - 1 / c) of the clean rows that each trains on, [k + 1, d, c].
+    """
+
+    inverses: jax.Array
+    leverage: jax.Array
+    clean_moment: jax.Array
+
+
+class _Round(NamedTuple):
+    """A fitted round.
+
+    Attributes:
+        model: leaves [k + 1, ...] where classifiers differ by fold.
+        logits: held-out logits of the clean rows, their given labels seen, [m, c].
+        counting: weight of each clean row in counts, [m]; 0 for rows that were picked.
+    """
+
+    model: ReviewedModel
+    logits: jax.Array
+    counting: jax.Array
+
+
+def run(
+    train: Training,
+    clean: CleanSet,
+    reviews: Reviews,
+    probe: Probe,
+    fit: Fit,
+    moment: jax.Array,
+    precomputed: Precomputed,
+    config: PurifyConfig,
+) -> Outcome:
+    """Learns from reviewed rows and labels the training rows.
+
+    Args:
+        train: the training rows.
+        clean: the clean rows.
+        reviews: what the noisy source gave to the clean rows.
+        probe: the probe of the clean rows alone.
+        fit: the result of the default rounds.
+        moment: F^T Y of the given labels, [d, c].
+        precomputed: see `race.precompute`.
+        config: the settings.
+    """
+    solver = _solver(clean, precomputed, config)
+    fixed = FixedClassifiers(probe.weights, fit.fitted.model)
+    default = fit.fitted.held_out - label_shift.log_ratio(clean.targets, fit.fitted.class_shares)
+    others = jnp.stack([probe.held_out, default])
+    centred = moment - precomputed.gram[:, -1:] / moment.shape[1]
+    weights = _solve(solver, jnp.broadcast_to(centred, solver.clean_moment.shape))
+
+    def first(_):
+        return chunks.sum_over(
+            lambda chunk: label_model.first_sums(weights, solver.leverage, fixed, chunk), train
+        )
+
+    def following(state):
+        found, on_given = state
+        return chunks.sum_over(
+            lambda chunk: label_model.sums(label_model.posterior(found.model, fixed, chunk, on_given), chunk),
+            train,
+        )
+
+    def body(state, step):
+        sums = jax.lax.cond(step == 0, first, following, (state, step == 1))
+        trained = jnp.where(step == 0, weights, _solve(solver, sums.moment))
+        return _fit(trained, sums, others, solver, clean, reviews), None
+
+    shapes = jax.eval_shape(lambda: _fit(weights, first(None), others, solver, clean, reviews))
+    empty = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+    last = jax.lax.scan(body, empty, jnp.arange(ROUNDS))[0]
+    model = last.model
+    own = model._replace(
+        ridge=model.ridge[-1:],
+        leverage=model.leverage[-1:],
+        maps=jax.tree.map(lambda leaf: leaf[-1:], model.maps),
+    )
+    own_fixed = jax.tree.map(lambda leaf: leaf[-1:], fixed)
+
+    def write(chunk: Chunk, _: None) -> tuple[jax.Array, jax.Array]:
+        labels = label_model.posterior(own, own_fixed, chunk).labels[0].T
+        return labels, jnp.sum(labels * chunk.given, axis=1)
+
+    head = pytrees.last(fit.fitted.model)
+    return Outcome(
+        write=write,
+        rows=None,
+        classifier=linear_classifier(head.weights / head.temperature, train.mean),
+        held_out=_held_out(last, clean),
+        history=fit.history,
+        chosen=fit.chosen,
+        margin=1.0,
+    )
+
+
+def _solver(clean: CleanSet, precomputed: Precomputed, config: PurifyConfig) -> _Ridge:
+    gram = precomputed.gram
+    penalty = PENALTY * ridge.mean_eigenvalue(gram)
+
+    def of_fold(mask):
+        inverse = ridge.inverse(gram + config.val_weight * ridge.gram(clean.features, mask), penalty)
+        return inverse, jnp.sum(inverse * gram) / precomputed.total
+
+    inverses, leverage = jax.lax.map(of_fold, clean.masks)
+    centred = (
+        clean_set.moment(clean) - matmul(clean.masks, clean.features)[:, :, None] / clean.targets.shape[1]
+    )
+    return _Ridge(inverses, leverage, config.val_weight * centred)
+
+
+def _solve(solver: _Ridge, moment: jax.Array) -> jax.Array:
+    """Weights [k + 1, d, c] of ridge regression (Eq. 4) on labels with F^T (Q - 1 / c) = moment."""
+    return matmul(solver.inverses, moment + solver.clean_moment)
+
+
+def _fit(
+    weights: jax.Array, sums: Sums, others: jax.Array, solver: _Ridge, clean: CleanSet, reviews: Reviews
+) -> _Round:
+    """Fits the label model to reviewed rows, given ridge regression and sums of the labels it was trained on.
+
+    Args:
+        weights: of ridge regression, [k + 1, d, c].
+        sums: over the training rows.
+        others: held-out logits of the clean rows by the other classifiers, [2, m, c].
+        solver: see `_Ridge`.
+        clean: the clean rows.
+        reviews: what they were given.
+    """
+    maps = class_maps.fit(sums.scores)
+    shift = evidence.class_share_shift(sums.counts, reviews, clean)
+    found = evidence.noise_evidence(sums.counts, reviews, clean, shift)
+    # The constant column comes last.
+    mapped = matmul(weights, maps.weights).at[:, -1].add(maps.bias)
+    held_out = jnp.stack([clean_set.held_out(own[:-1], clean) for own in (weights, mapped)])
+    predictions = jnp.concatenate([held_out, others])
+    offset = reviews.random[:, None] * shift
+    scales = _inverse_temperatures(predictions, offset, clean, reviews)
+    predictions = jax.nn.log_softmax(scales[:, None, None] * predictions)
+    of_given = (
+        matmul(reviews.given, found.pattern.T),
+        found.log_odds * reviews.given,
+    )
+    features = jnp.stack([*predictions, *of_given], axis=-1)
+    mean, deviation = jnp.asarray([PREDICTION] * PREDICTORS + [PATTERN, LOG_ODDS], jnp.float32).T
+    coefficients = conditional_logit.fit(features, clean.targets, reviews.known, offset, mean, deviation)
+    model = ReviewedModel(weights, solver.leverage, maps, scales, coefficients, found)
+    counting = reviews.random * jnp.exp(-matmul(clean.targets, shift[:, None])[:, 0])
+    return _Round(model, matmul(features, coefficients[:, None])[:, :, 0] + offset, counting)
+
+
+def _inverse_temperatures(
+    predictions: jax.Array, offset: jax.Array, clean: CleanSet, reviews: Reviews
+) -> jax.Array:
+    """Inverse temperatures [j] that calibrate predictions [j, m, c] of held-out clean rows, positive."""
+    drawn = jnp.maximum(reviews.random, PICKED)
+    weight = drawn / jnp.mean(drawn)
+    targets = smoothed(clean.targets)
+
+    def of_one(logits):
+        unit = jnp.maximum(jnp.std(logits), jnp.finfo(logits.dtype).tiny)
+        scaled = conditional_logit.fit(
+            (logits / unit)[:, :, None], targets, weight, offset, jnp.ones(1), jnp.full(1, WIDE)
+        )
+        return jnp.maximum(scaled[0], 0.01) / unit
+
+    return jax.lax.map(of_one, predictions)
+
+
+def _held_out(last: _Round, clean: CleanSet) -> HeldOut:
+    hits = jnp.argmax(last.logits, axis=-1) == clean.labels
+    bins = reliability.of_predictions(last.logits, clean.targets, last.counting)
+    score = scores.score(last.logits, clean.targets, jnp.float32(1), last.counting)
+    return HeldOut(hits, score, bins, 1, last.counting)
