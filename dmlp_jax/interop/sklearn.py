@@ -14,6 +14,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from dmlp_jax.data.row_subset import take_rows
 from dmlp_jax.interop.sklearn_labels import encode, label_array
 from dmlp_jax.purifier import InputError, likely_clean, purify
+from dmlp_jax.purifier.base import forked
 from dmlp_jax.purifier.checks import check_features
 from dmlp_jax.purifier.config import PRESETS, Config
 from dmlp_jax.purifier.warnings import sentences
@@ -90,6 +91,7 @@ class LabelPurifier(ClassifierMixin, BaseEstimator):
         Raises:
             InputError: (a ValueError) as in `purify`, or for an invalid parameter.
         """
+        forked.refuse()
         config = self._config()
         if (X_val is None) != (y_val is None):
             raise InputError("X_val and y_val must be given together: the clean rows and their true labels")

@@ -4,6 +4,7 @@ import jax
 from jax.typing import ArrayLike
 
 from dmlp_jax.purifier import arguments, checks, compiled, sharded
+from dmlp_jax.purifier.base import forked
 from dmlp_jax.purifier.base.errors import InputError
 from dmlp_jax.purifier.config import Config, PurifyConfig
 from dmlp_jax.purifier.result import PurifyResult, reveal
@@ -49,8 +50,9 @@ def purify(
 
     Raises:
         InputError: (a ValueError) an argument is malformed; the message names it, the first offending
-            index and the remedy.
+            index and the remedy. Or this process was forked from one that had used JAX, where no call ends.
     """
+    forked.refuse()
     config = PurifyConfig() if config is None else config
     key = jax.random.key(0) if key is None else key
     matrix, inputs, num_classes = arguments.check(

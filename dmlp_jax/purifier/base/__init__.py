@@ -11,4 +11,5 @@ The files:
     pytrees.py       helpers for trees of arrays
     settings.py      settings as frozen dataclasses that are pytrees
     errors.py        InputError
+    forked.py        refuses to run where a fork has left JAX without its threads
 """

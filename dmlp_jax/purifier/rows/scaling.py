@@ -6,6 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from dmlp_jax.purifier.base import forked
 from dmlp_jax.purifier.base.ridge import matmul
 
 
@@ -71,6 +72,7 @@ def linear_classifier(weights: jax.Array, mean: jax.Array) -> LinearClassifier:
 
 def predict(classifier: LinearClassifier, features: jax.Array) -> jax.Array:
     """Class probabilities [n, c] of raw features [n, d]."""
+    forked.refuse()
     features = jnp.asarray(features, jnp.float32)
     rows = normalize_rows(features, classifier.mean, classifier.scale, classifier.bound)
     return jax.nn.softmax(matmul(rows, classifier.kernel) + classifier.bias)
