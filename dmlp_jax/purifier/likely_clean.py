@@ -27,7 +27,7 @@ from jax.typing import ArrayLike
 from scipy.optimize import minimize
 
 from dmlp_jax.purifier import checks
-from dmlp_jax.purifier.base import errors, ridge
+from dmlp_jax.purifier.base import errors, forked, ridge
 from dmlp_jax.purifier.base.ridge import matmul
 from dmlp_jax.purifier.rows import chunks, disk
 from dmlp_jax.purifier.rows.chunks import Chunk

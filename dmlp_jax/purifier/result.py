@@ -138,7 +138,7 @@ def reveal(result: PurifyResult) -> PurifyResult:
 
     Inside a caller's `jax.jit` they stay as they are while `jax_debug_nans` is on.
     """
-    if jax.config.jax_debug_nans and checks.is_traced(result.scores):
+    if jax.config.jax_debug_nans and checks.is_traced(result.scores):  # type: ignore[attr-defined]
         return result
     with jax.debug_nans(False):
         return result._replace(scores=_to_nan(result.scores))
