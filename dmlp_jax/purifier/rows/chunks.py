@@ -116,17 +116,20 @@ def load(
     def look(function):
         if isinstance(features, Reader):
             leaves = jnp.arange(len(weights)), weights
-            return _scan(lambda rows: function(features.fetch(rows[0]), rows[1]), leaves)
-        return function(features, weight)
+            places, sums = _scan(lambda rows: function(features.fetch(rows[0]), rows[1]), leaves)
+            return None if places is None else places.reshape(-1), sums
+        return _in_blocks(function, features, weight, size)
 
     places, sums = look(lambda rows, weight: _survey(rows, weight, middle, known))
+    if not isinstance(features, Reader):
+        # One product over all rows; those of the chunks would be rounded in another way.
+        sums = sums._replace(features=jnp.einsum("b,bd->d", weight, features, precision=HIGHEST))
     sums = _over_devices(sums, axis)
     power = outliers.largest_power(sums.powers)
     bound = outliers.bound(power)
     mean, length, absurd = _robust_mean(look, sums, middle, bound, axis)
     if known is not None:
-        places = places if reader else into_chunks(places, size)
-        weights = _without_copies(weights, places, known, sums, axis)
+        weights = _without_copies(weights, into_chunks(places, size), known, sums, axis)
     diagnostics = {
         "copies": jnp.sum(sums.copies),
         "outlier_rows": jnp.sum(jnp.where(jnp.arange(outliers.POWERS) > power, sums.powers, 0)),
@@ -287,6 +290,37 @@ def _scan(function: Callable[[Any], tuple[Any, Any]], leaves: Any) -> tuple[Any,
     total, kept = jax.lax.scan(
         body, jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes), leaves
     )
+    return kept, total
+
+
+def _in_blocks(
+    function: Callable[[jax.Array, jax.Array], tuple[Any, Any]],
+    features: jax.Array,
+    weight: jax.Array,
+    size: int,
+) -> tuple[Any, Any]:
+    """Calls `function` on blocks of rows in memory; joins its first results and sums the second.
+
+    So intermediate results are those of a block, and nothing as large as all rows is made.
+
+    Args:
+        function: of rows [b, d] and weights [b]; returns an array [b] or None, and a pytree of sums.
+        features: [n, d].
+        weight: [n].
+        size: rows of a block; the last one may have fewer.
+    """
+    full, rest = divmod(features.shape[0], size)
+
+    def of_block(start):
+        rows = jax.lax.dynamic_slice_in_dim(features, start, size)
+        return function(rows, jax.lax.dynamic_slice_in_dim(weight, start, size))
+
+    kept, total = _scan(of_block, jnp.arange(full) * size)
+    kept = None if kept is None else kept.reshape(-1)
+    if rest:
+        last, part = function(features[full * size :], weight[full * size :])
+        kept = None if kept is None else jnp.concatenate([kept, last])
+        total = jax.tree.map(jnp.add, total, part)
     return kept, total
 
 

@@ -41,7 +41,8 @@ def hashes(rows: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 def of_clean_rows(rows: jax.Array) -> CleanHashes:
     """The hashes of clean rows [m, d], float32."""
-    high, low = jax.lax.sort(hashes(rows), num_keys=2)
+    # XLA would sort constants while it compiles, which takes it minutes.
+    high, low = jax.lax.sort(jax.lax.optimization_barrier(hashes(rows)), num_keys=2)
     alone = CleanHashes(high, low, jnp.zeros(rows.shape[0], jnp.int32))
     return alone._replace(rows=count(find(alone, high, low), jnp.ones(rows.shape[0], bool), rows.shape[0]))
 

@@ -48,8 +48,8 @@ def normalize_rows(
 
 def centre(features: jax.Array, mean: jax.Array, bound: jax.Array | float) -> jax.Array:
     """Features [n, d] less the mean [d]; 0 for those further than `bound` from it."""
-    centred = features - mean
-    return jnp.where(jnp.abs(centred) > bound, 0.0, centred)
+    # In this order XLA makes no intermediate result as large as the features.
+    return jnp.where(jnp.abs(features - mean) > bound, mean, features) - mean
 
 
 def center_and_normalize(

@@ -155,3 +155,17 @@ def test_new_rows_are_held_by_the_bound():
     np.testing.assert_allclose(
         scaling.predict(classifier, spoilt), scaling.predict(classifier, features), atol=1e-6
     )
+
+
+def test_the_pass_over_rows_in_memory_takes_no_copy_of_them(monkeypatch):
+    """Neither to find outliers and copies nor, where there are outliers, to find the mean again."""
+    monkeypatch.setattr(chunks, "CHUNK_ENTRIES_CPU", 6 * 500)
+    shape = (20_000, 64)
+
+    def standardise(features, clean):
+        weight = jnp.ones(shape[0])
+        return chunks.load(features, jnp.zeros(shape[0], jnp.int32), weight, C, 6, clean=clean).features
+
+    shapes = [jax.ShapeDtypeStruct((rows, shape[1]), jnp.float32) for rows in (shape[0], 100)]
+    used = jax.jit(standardise).lower(*shapes).compile().memory_analysis()
+    assert used.temp_size_in_bytes < 4 * shape[0] * shape[1] / 2
