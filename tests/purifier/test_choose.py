@@ -39,6 +39,25 @@ def test_given_labels_need_only_be_better():
     assert found == [0, 4]
 
 
+@pytest.mark.parametrize(("better", "worse", "option"), [(3, 2, 0), (6, 1, 4)])
+def test_after_reviewed_rounds_given_labels_must_be_better_by_a_standard_error(better, worse, option):
+    """The purified labels know the given ones there: with three rows won and two lost the gain is chance.
+
+    It is (better - worse) / 200, its standard error sqrt(better + worse) / 200.
+    """
+    given = HALF.copy()
+    given[0 : 2 * better : 2] = 1
+    given[1 : 2 * worse : 2] = 0
+    others = jnp.asarray(np.stack([WRONG, WRONG, WRONG, given]))
+    assert int(choose.best_source(jnp.asarray(HALF), others)) == 4
+    assert int(choose.best_source(jnp.asarray(HALF), others, margin=1.0)) == option
+    # Rows of weight 0 do not count, and all others equally here.
+    wide = jnp.concatenate([others, jnp.ones((4, 100))], axis=1)
+    hits = jnp.concatenate([jnp.asarray(HALF), jnp.zeros(100)])
+    weight = jnp.concatenate([jnp.full(200, 2.0), jnp.zeros(100)])
+    assert int(choose.best_source(hits, wide, weight, margin=1.0)) == option
+
+
 @pytest.mark.slow
 def test_given_labels_that_are_known_to_be_right_are_kept():
     """A classifier on weak features would change some; the clean rows' given labels say not to."""

@@ -79,11 +79,15 @@ def problems(draw, shapes, kinds=KINDS, labels=LABELS, optional=True):
         "num_classes": classes,
         "sample_weight": None,
         "val_given_labels": None,
+        "val_random": None,
     }
     if optional and draw(st.booleans()):
         arguments["sample_weight"] = np.where(np.arange(rows) == 0, 1.0, rng.integers(0, 3, rows))
     if optional and draw(st.booleans()):
-        arguments["val_given_labels"] = rng.integers(classes, size=len(val_labels))
+        # -1 is unknown.
+        arguments["val_given_labels"] = rng.integers(-1, classes, size=len(val_labels))
+    if optional and draw(st.booleans()):
+        arguments["val_random"] = rng.random(len(val_labels)) < rng.random()
     return arguments
 
 
@@ -114,6 +118,11 @@ def check_result(arguments):
     given_labels = arguments["labels"]
     if given_labels.ndim == 1:
         np.testing.assert_array_equal(found.changed, labels != given_labels)
+    quality = np.asarray(found.label_quality)
+    assert quality.shape == (rows,)
+    assert np.isfinite(quality).all()
+    assert (quality >= 0).all()
+    assert (quality <= 1 + 1e-6).all()
     assert_distributions(found.transition, classes, classes)
     assert_distributions(predict(found.classifier, arguments["features"]), rows, classes)
     assert_distributions(

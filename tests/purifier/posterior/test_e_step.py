@@ -85,7 +85,8 @@ def test_predictions_are_corrected_by_the_errors_before_the_given_label_counts(p
     """What a row's own label has moved is undone by the T that the classifier learned from."""
     model, train = problem
     errors, transition = np.random.default_rng(2).dirichlet(np.ones(C), size=(2, K, C))
-    found = e_step.posterior_labels(*as_float32((model, train, errors, transition)))
+    prior = e_step.corrected_probs(*as_float32((model, train, errors)))
+    found = e_step.bayes(prior, e_step.likelihood_of_given(*as_float32((transition, train))))[0]
     for k in range(K):
         _, labels, *_ = by_hand(model, train, k, errors, transition)
         np.testing.assert_allclose(found[k].T, labels, atol=1e-5)
@@ -95,6 +96,8 @@ def test_without_errors_the_posterior_is_written(problem):
     model, train = as_float32(problem)
     found = e_step.expectation(model, train)
     np.testing.assert_array_equal(e_step.posterior_labels(model, train), found.labels)
+    prior = e_step.corrected_probs(model, train, None)
+    np.testing.assert_array_equal(prior, e_step.leave_one_out_probs(model, train).leave_one_out)
     for k in range(K):
         np.testing.assert_allclose(found.residual[k].T, by_hand(*problem, k)[2], atol=1e-5)
 
