@@ -41,6 +41,7 @@ class HumanNoise(NamedTuple):
         val_true: their true labels [m].
         val_given: what they were given before they were reviewed [m].
         num_classes: number of classes.
+        val_random: whether each clean row was drawn at random, [m]; None if all were.
     """
 
     features: np.ndarray
@@ -50,6 +51,7 @@ class HumanNoise(NamedTuple):
     val_true: np.ndarray
     val_given: np.ndarray
     num_classes: int
+    val_random: np.ndarray | None = None
 
 
 def load(name: str, clean: int, seed: int, folder: Path | str | None = None) -> HumanNoise:

@@ -87,6 +87,7 @@ def _reviewed(pool: Problem, count: int, suspects: float) -> HumanNoise:
     return HumanNoise(
         data.features[rest], data.given[rest], data.true[rest],
         data.features[chosen], data.true[chosen], data.given[chosen], data.num_classes,
+        np.isin(chosen, others[: count - len(first)]),
     )  # fmt: skip
 
 
@@ -152,7 +153,7 @@ def purify(problem: Problem, known: bool = False) -> Outcome:
     from dmlp_jax import purify as run
 
     data = problem.data
-    val_given = {"val_given_labels": data.val_given} if known else {}
+    val_given = {"val_given_labels": data.val_given, "val_random": data.val_random} if known else {}
     result = run(
         data.features,
         data.given,
