@@ -11,6 +11,7 @@ Files and folders:
     result.py       `PurifyResult`                   likely_clean.py  draws a clean set from noisy rows
     diagnostics.py  numbers about the arguments      warnings.py      sentences made of them
     posterior/      the default schedule             paper/      the paper's own, Eq. 4-9
+    reviewed/       after the default schedule: what a given label is worth, learned from reviewed rows
     rows/           how rows are scaled, cut into chunks, read from disk, split into folds
     base/           numerics that both schedules use
 
@@ -24,7 +25,11 @@ The default algorithm (`PurifyConfig()`), by the names of its functions:
             bayes(P, likelihood_of_given(T, rows))        # e_step.py: Q ~ P T[:, given], the labels written
             update(classifiers, ...)                      # m_step.py: Nesterov step towards Q; the next T
     refine(fitted, ...)                                   # lda.py: averages with LDA where that helps
-    separate_classifier_errors(fitted, clean)             # S of the classifier, T' of the labels
+    with `val_given_labels`, `reviewed.schedule.run`, four times:
+        solve(F^T Q)                                      # ridge regression on the labels (Eq. 4)
+        fit six numbers to reviewed rows                  # conditional_logit.py (the outer loss, Eq. 6)
+        posterior(model, rows)                            # label_model.py: Q, the labels
+    else: separate_classifier_errors(fitted, clean)       # S of the classifier, T' of the labels
     choose(outcome, probes, ...)                          # purified, a probe's or the given labels
 
 Where the paper's equations are:
