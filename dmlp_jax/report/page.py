@@ -15,7 +15,15 @@ from markupsafe import Markup
 from ml_collections import ConfigDict
 
 from dmlp_jax.data.types import Problem
-from dmlp_jax.report import confidence_figures, feature_map, findings, label_figures, label_tables, review
+from dmlp_jax.report import (
+    confidence_figures,
+    feature_map,
+    findings,
+    headline,
+    label_figures,
+    label_tables,
+    review,
+)
 from dmlp_jax.report.names import encodable
 from dmlp_jax.storage import files
 
@@ -71,6 +79,7 @@ def write(
     script = Markup("\n".join(_part(name) for name in _SCRIPTS))
     page = _environment().get_template("template.html").render(
         result=result,
+        headline=headline.trust(result),
         verdict=findings,
         steps=len(purifier["history/changed"]),
         rows=label_tables.sources(result),
