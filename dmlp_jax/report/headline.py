@@ -95,35 +95,35 @@ def _unchanged(result: dict[str, Any]) -> str:
 def _counted(result: dict[str, Any]) -> str:
     """The comparison with given labels, where these are known, and with the best trivial baseline."""
     name, _ = best_probe(result["held_out"])
-    own = accuracies.claim(result, "purified")
-    baselines = f"the best trivial baseline ({in_words(name)})"
+    own = f"an accuracy of {accuracies.claim(result, 'purified')}, "
+    baseline = f"the best trivial baseline ({in_words(name)}, {accuracies.cell(result, name)})"
     if accuracies.value(result, "given") is None:
-        text = _compared(result, name, "beats", baselines, own)
+        text = _compared(result, name, f"beats {baseline}", baseline, own)
     else:
-        text = _compared(result, "given", "improves", "the given labels", own)
-        text += " " + _compared(result, name, "beats", baselines)
+        given = f"the given labels ({accuracies.cell(result, 'given')})"
+        text = _compared(result, "given", f"improves {given}", given, own)
+        text += " " + _compared(result, name, f"beats {baseline}", baseline)
     return f"{text} {_ERROR}{_single_rows(result)}"
 
 
-def _compared(result: dict[str, Any], name: str, verb: str, others: str, own: str | None = None) -> str:
+def _compared(result: dict[str, Any], name: str, better: str, others: str, own: str = "") -> str:
     """A sentence on how purification compares with other labels.
 
     Args:
         result: the contents of summary.json.
         name: source of the others.
-        verb: for a gain beyond chance.
+        better: what purification does if it is better beyond chance.
         others: these labels in words.
         own: the accuracy of the purified labels, where it has not been said.
     """
     gain, error = accuracies.gain(result, "purified", name)
     if gain > _CERTAIN * error:
-        words = f"Purification {verb} {others}"
+        words = f"Purification {better}"
     elif gain < -_CERTAIN * error:
         words = f"Purification is worse than {others}"
     else:
         words = f"The difference between purification and {others} is not significant"
-    against = f"{accuracies.cell(result, name)}, a difference of {100 * gain:+.1f} ± {100 * error:.1f} points"
-    return f"{words}: an accuracy of {own} against {against}." if own else f"{words}, which has {against}."
+    return f"{words}: {own}a difference of {100 * gain:+.1f} ± {100 * error:.1f} points."
 
 
 def _single_rows(result: dict[str, Any]) -> str:

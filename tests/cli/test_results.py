@@ -98,7 +98,7 @@ def test_without_clean_rows_some_are_drawn(folder, tmp_path, capsys):
     contents = json.loads((tmp_path / "summary.json").read_text())
     assert contents["drawn"]["noise_rate"] == pytest.approx(0.5, abs=0.15)
     assert contents["rows"]["val"] == len(drawn)
-    assert contents["warnings"] == []
+    assert not any("before review" in text for text in contents["warnings"])
     for text in (capsys.readouterr().out, (tmp_path / "report.html").read_text()):
         assert "Nothing here shows how good the purified labels are" in text
         assert "The clean rows were not checked by anyone" in text

@@ -192,6 +192,8 @@ def test_at_the_end_of_a_pipeline():
     with pytest.warns(UserWarning, match="no clean set"):
         pipeline.fit(FEATURES, make_blobs(0, noise=0.2)[1])
     assert pipeline.score(FEATURES, TRUE) > 0.9
+    # Rows that `fit` drew itself have no labels before review that could be given.
+    assert not any("before review" in text for text in pipeline[-1].warnings_)
 
 
 def test_state_is_plain_and_survives_pickling(fitted):
