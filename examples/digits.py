@@ -48,9 +48,9 @@ def show(result: PurifyResult, given: np.ndarray, true: np.ndarray) -> None:
     for name, labels in {**result.baselines, "purified": result.labels}.items():
         held_out = float(result.scores[name]["accuracy"])
         print(f"{name:<22}{held_out:>24.1%}{np.mean(np.asarray(labels) == true):>16.1%}")
-    # Sorted by the probability of the given label, not by `confidence`, which is of the purified label.
-    trust = np.asarray(result.probs)[np.arange(len(given)), given]
-    print(f"\n{'row':>5}{'given':>7}{'purified':>10}{'true':>6}{'p(given)':>11}")
+    # Sorted by how likely the given label is right, not by `confidence`, which is of the purified label.
+    trust = np.asarray(result.label_quality)
+    print(f"\n{'row':>5}{'given':>7}{'purified':>10}{'true':>6}{'quality':>11}")
     for row in np.argsort(trust, kind="stable")[:5]:
         print(f"{row:>5}{given[row]:>7}{int(result.labels[row]):>10}{true[row]:>6}{trust[row]:>11.1e}")
 

@@ -18,7 +18,7 @@ from dmlp_jax.errors import UserError
 from dmlp_jax.interop import issues
 from dmlp_jax.pipeline import label_sources, provenance, summary
 from dmlp_jax.purifier import PurifyResult, warnings
-from dmlp_jax.report import findings, page
+from dmlp_jax.report import accuracies, findings, headline, page
 from dmlp_jax.report.contents import purified_arrays, purifier_arrays
 from dmlp_jax.storage import addresses, files
 
@@ -129,7 +129,7 @@ def summarize(
         for name in label_sources.LABEL_SOURCES
     }
     labels = {"given": rows.labels, **result.baselines, "purified": result.labels}
-    true, right = rows.true_labels, scores["given"]["estimated_accuracy"]
+    true = rows.true_labels
     return {
         "dataset": Path(settings["features"]).name,
         "rows": {"train": len(rows.labels), "val": len(rows.val_labels), "test": 0},
@@ -138,8 +138,7 @@ def summarize(
             "name": "given",
             "rate": None,
             "measured_flip_rate": None if true is None else float(np.mean(rows.labels != true)),
-            # The labels of the paper preset are not calibrated probabilities.
-            "estimated_flip_rate": None if right is None or settings["preset"] != "default" else 1 - right,
+            "estimated_flip_rate": _estimated_flip_rate(result, settings),
         },
         "drawn": None if rows.noise_rate is None else {"noise_rate": rows.noise_rate},
         "seed": settings["seed"],
@@ -151,8 +150,9 @@ def summarize(
         "changed": float(np.mean(result.changed)),
         "held_out": {name: values["accuracy"] for name, values in scores.items()},
         "scores": scores,
+        "counted": summary.counted(result.diagnostics),
         "source": result.source,
-        "warnings": list(warnings.sentences(result.diagnostics, rows.class_names)),
+        "warnings": list(warnings.sentences(_told(rows, result), rows.class_names)),
         "chosen": {name: int(value) for name, value in result.chosen.items()},
         "test": {},
         "probe": {"linear": None, "knn": None},
@@ -162,20 +162,38 @@ def summarize(
     }
 
 
+def _estimated_flip_rate(result: PurifyResult, settings: dict[str, Any]) -> float | None:
+    """The share of given labels that are wrong by estimate; None where nothing calibrated says it."""
+    if "noise_estimated" in result.diagnostics:
+        return float(result.diagnostics["noise_estimated"])
+    # The labels of the paper preset are not calibrated probabilities. Where all are kept, they say nothing.
+    if settings["preset"] != "default" or not np.any(result.changed):
+        return None
+    return summary.finite(1 - result.scores["given"]["estimated_accuracy"])
+
+
+def _told(rows: LabelledRows, result: PurifyResult) -> dict[str, Any]:
+    """The numbers to warn of: of clean rows drawn here nothing is known, and `findings.drawn` says so."""
+    drawn = rows.noise_rate is not None
+    return {
+        name: value for name, value in result.diagnostics.items() if not (drawn and name == "given_known")
+    }
+
+
 def table(contents: dict[str, Any]) -> str:
     """A printed table: held-out accuracy of each source of labels, and the number of changed labels."""
     known = contents["labels"]["purified"] is not None
     lines = [f"{'labels':<22}{'right on held-out clean rows':>30}{'right, by the true labels':>27}"]
     lines[0] = lines[0] if known else lines[0][:52]
     for name in label_sources.LABEL_SOURCES:
-        cells = [contents["held_out"][name], *([contents["labels"][name]] if known else [])]
-        shown = ["-" if value is None else f"{value:.1%}" for value in cells]
+        shown = [accuracies.cell(contents, name)]
+        shown += [accuracies.percent(contents["labels"][name])] if known else []
         lines.append(f"{name:<22}{shown[0]:>30}" + "".join(f"{text:>27}" for text in shown[1:]))
     count = contents["rows"]["train"]
     lines = [*(f"Warning: {text}\n" for text in contents["warnings"]), *lines]
     lines += [
         "",
-        findings.trust(contents),
+        headline.trust(contents),
         *filter(None, (findings.drawn(contents),)),
         f"{round(contents['changed'] * count):,} of {count:,} labels changed{_estimates(contents)}",
     ]
@@ -186,12 +204,11 @@ def _estimates(contents: dict[str, Any]) -> str:
     given = contents["noise"]["estimated_flip_rate"]
     if given is None:
         return ""
-    if not contents["changed"]:
-        return f": with {contents['rows']['val']:,} clean rows no label noise can be demonstrated"
-    purified = 1 - contents["scores"]["purified"]["estimated_accuracy"]
-    return (
-        f"; by estimate {given:.1%} of the given labels and {purified:.1%} of the purified labels are wrong"
-    )
+    text = f"; by the purifier's estimate {accuracies.percent(given)} of the given labels"
+    if contents["changed"]:
+        purified = 1 - contents["scores"]["purified"]["estimated_accuracy"]
+        text += f" and {accuracies.percent(purified)} of the purified labels"
+    return f"{text} are wrong"
 
 
 @contextlib.contextmanager

@@ -41,7 +41,7 @@ def datalab_issues(result: Any, labels: np.ndarray, class_names: Sequence[str] |
 
     Returns:
         A pandas DataFrame, a row per row of the data in its order: is_label_issue, label_score (the
-        probability of the given label), given_label, predicted_label.
+        label quality: how likely the given label is right), given_label, predicted_label.
 
     Raises:
         UserError: the arguments do not match each other.
@@ -52,7 +52,7 @@ def datalab_issues(result: Any, labels: np.ndarray, class_names: Sequence[str] |
 def add_to_datalab(lab: Any, result: Any) -> None:
     """Adds purified labels to a Datalab as issues of the type 'dmlp', by a custom issue manager.
 
-    `lab.get_issues('dmlp')` has is_dmlp_issue and dmlp_score (the probability of the given label),
+    `lab.get_issues('dmlp')` has is_dmlp_issue and dmlp_score (how likely the given label is right),
     `lab.get_info('dmlp')` also given_label and predicted_label; `lab.report()` shows them beside others.
 
     Args:

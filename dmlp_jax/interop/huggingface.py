@@ -65,7 +65,7 @@ def add_purified_columns(dataset: Any, result: Any, labels: np.ndarray, class_na
 
     Returns:
         A new dataset with the columns `purified_label` (ClassLabel), `purified_confidence`, `is_label_issue`
-        and `label_score`; existing columns of these names are replaced.
+        and `label_score` (how likely the given label is right); existing columns of these names are replaced.
 
     Raises:
         UserError: datasets is not installed, or the arguments do not match each other.

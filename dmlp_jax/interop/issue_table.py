@@ -18,8 +18,8 @@ class Issues:
     Attributes:
         index: number of the row.
         is_label_issue: whether the purified label differs from the given one, bool.
-        label_score: probability that the given label is right, in [0, 1], float64. This is cleanlab's
-            `label_quality` (method 'self_confidence') with the purified distribution as `pred_probs`.
+        label_score: how likely the given label is right, in [0, 1], float64: `PurifyResult.label_quality`. A
+            probability where `purify` got `val_given_labels`, else a ranking.
         given_label: class names, or class indices where no names were given.
         predicted_label: the purified label, likewise.
         confidence: probability of the purified label, in [0, 1], float64.
@@ -78,7 +78,9 @@ def issues(
     """Label issues of a purified data set, the most suspicious rows first.
 
     Args:
-        result: the result of `purify`, or purified.npz opened by `numpy.load`: `probs` [n, c] is read.
+        result: the result of `purify`, or purified.npz opened by `numpy.load`: `probs` [n, c] and
+            `label_quality` [n] are read. Files of before `label_quality` was kept give the probability of the
+            given label in its place.
         labels: the given labels, class indices [n] or distributions [n, c], of which the most probable class
             is used.
         class_names: names of the c classes, shown instead of indices.
@@ -100,7 +102,7 @@ def issues(
         if values is not None and len(values) != len(probs):
             raise UserError(f"{what} has {len(values)} entries but there are {len(probs)} rows")
     predicted = probs.argmax(axis=1)
-    score = probs[np.arange(len(probs)), given]
+    score = _quality(result, probs, given)
     order = np.argsort(score, kind="stable")
 
     def named(classes):
@@ -120,6 +122,14 @@ def issues(
 def probs_of(result: Any) -> np.ndarray:
     """`probs` [n, c] of a `PurifyResult` or of the arrays of purified.npz."""
     return np.asarray(result["probs"] if isinstance(result, Mapping) else result.probs)
+
+
+def _quality(result: Any, probs: np.ndarray, given: np.ndarray) -> np.ndarray:
+    if not isinstance(result, Mapping):
+        return np.asarray(result.label_quality, np.float64)
+    if "label_quality" in result:
+        return np.asarray(result["label_quality"], np.float64)
+    return probs[np.arange(len(probs)), given]
 
 
 def given_indices(labels: np.ndarray, count: int, classes: int) -> np.ndarray:

@@ -47,15 +47,18 @@ class LabelPurifier(ClassifierMixin, BaseEstimator):
         labels_: purified labels of the rows of `fit` [n].
         label_distributions_: purified distributions over `classes_` [n, c], float32.
         confidence_: probability of `labels_` [n], in [0, 1].
-        label_quality_: probability of the given labels [n], in [0, 1]; cleanlab's `label_quality`.
+        label_quality_: how likely the given labels are right [n], in [0, 1], low where one is suspicious. A
+            probability where `fit` got `val_given`, else a ranking; see `PurifyResult.label_quality`.
         changed_: whether the purified label differs from the given one [n], bool.
         scores_: by source of labels ('given', 'purified' and the trivial baselines) a dict of 'accuracy' and
             'cross_entropy' on held-out clean rows and more, see `PurifyResult.scores`.
         label_source_: source of `labels_`: 'purified', or the name of a trivial baseline that was clearly
             better on held-out clean rows.
+        warnings_: what is wrong with the arguments of `fit`, or was not said, in sentences; `fit` warns with
+            the same. See `PurifyResult.warnings`.
         transition_matrix_: estimate of p(given label | true label) [c, c], row = true class.
         val_index_: rows of `fit` that were held out as clean; empty if a clean set was given. These rows keep
-            their labels, with confidence 1.
+            their labels, with confidence and quality 1.
         coef_, intercept_: linear head on centred rows of length `row_length_`, [c, d] and [c].
         mean_: feature mean, [d].
         row_length_: length to which centred rows are scaled; 0 means no scaling.
@@ -181,7 +184,12 @@ class LabelPurifier(ClassifierMixin, BaseEstimator):
             key=key,
         )
         result = jax.tree.map(np.asarray, result)
-        for text in sentences(result.diagnostics, list(self.classes_)):
+        numbers = result.diagnostics
+        if X_val is None:
+            # The warning above says what rests on assumptions.
+            numbers = {name: value for name, value in numbers.items() if name != "given_known"}
+        self.warnings_ = sentences(numbers, list(self.classes_))
+        for text in self.warnings_:
             warnings.warn(text, UserWarning, stacklevel=2)
         self._store(result, codes, train, held_out)
         return self
@@ -248,7 +256,8 @@ class LabelPurifier(ClassifierMixin, BaseEstimator):
         self.labels_ = self.classes_[labels]
         self.label_distributions_ = probs
         self.confidence_ = probs.max(axis=1)
-        self.label_quality_ = probs[np.arange(count), codes]
+        self.label_quality_ = np.ones(count, np.float32)
+        self.label_quality_[train] = result.label_quality
         self.changed_ = labels != codes
         self.scores_ = {
             source: {name: float(value) for name, value in scores.items()}

@@ -14,10 +14,14 @@ from dmlp_jax.pipeline.label_sources import LABEL_SOURCES, flip_rate, labels_of
 from dmlp_jax.pipeline.provenance import provenance
 from dmlp_jax.pipeline.workdir import Workdir
 from dmlp_jax.purifier import SOURCES, PurifyResult, warnings
+from dmlp_jax.report import accuracies
 from dmlp_jax.report import contents as report_contents
 from dmlp_jax.retrain import label_variants
 from dmlp_jax.storage import files
 from dmlp_jax.training.metrics import MetricsLog
+
+# Under a table, where an accuracy is a model's expectation.
+EXPECTED = "an assumption, not a count: that given labels are as wrong as the purifier estimates"
 
 
 def save_purified(workdir: Workdir, result: PurifyResult) -> None:
@@ -55,6 +59,11 @@ def summarize(
         }
         for name in LABEL_SOURCES
     }
+    numbers = {
+        key.removeprefix("diagnostics/"): value
+        for key, value in stored.items()
+        if key.startswith("diagnostics/")
+    }
     own_labels = datasets.describe(config.data.name).brings_labels
     method = config.retrain.method
     results = {
@@ -90,18 +99,10 @@ def summarize(
         "changed": float(np.mean(report_contents.load(workdir.purified)["changed"])),
         "held_out": {name: values["accuracy"] for name, values in scores.items()},
         "scores": scores,
+        "counted": counted(numbers),
         # Absent in workdirs of earlier versions.
         "source": SOURCES[int(stored.get("chosen/source", 0))],
-        "warnings": list(
-            warnings.sentences(
-                {
-                    key.removeprefix("diagnostics/"): value
-                    for key, value in stored.items()
-                    if key.startswith("diagnostics/")
-                },
-                problem.class_names,
-            )
-        ),
+        "warnings": list(warnings.sentences(numbers, problem.class_names)),
         "chosen": {
             key.removeprefix("chosen/"): int(value)
             for key, value in stored.items()
@@ -133,6 +134,12 @@ def summarize(
     return contents, curves
 
 
+def counted(diagnostics: dict[str, Any]) -> dict[str, int]:
+    """How many clean rows accuracies are counted on, see `purifier/diagnostics.py`; empty in older files."""
+    names = ("random_rows", "given_random_rows", "given_known")
+    return {name: int(diagnostics[name]) for name in names if name in diagnostics}
+
+
 def table(result: dict[str, Any]) -> str:
     """The summary as a small table for the screen."""
     flipped = result["noise"]["measured_flip_rate"]
@@ -142,16 +149,18 @@ def table(result: dict[str, Any]) -> str:
         + ("" if flipped is None else f"{flipped:.1%} of the given labels wrong, ")
         + f"purifier preset {result['preset']}",
         "",
-        f"{'labels':<22}{'accuracy of':>14}{'on held-out':>14}{'test accuracy of a network':>30}",
-        f"{'':<22}{'the labels':>14}{'clean rows':>14}{'trained on them (last epoch)':>30}",
+        f"{'labels':<22}{'accuracy of':>12}{'on held-out':>18}{'test accuracy of a network':>30}",
+        f"{'':<22}{'the labels':>12}{'clean rows':>18}{'trained on them (last epoch)':>30}",
     ]
     for name in dict.fromkeys([*result["labels"], *result["test"], "true"]):
         labels = 1.0 if name == "true" and flipped is not None else result["labels"].get(name)
         test = result["test"].get(name, {}).get("last")
         if name in ("true", label_variants.CLEAN) and test is None:
             continue
-        cells = [_percent(labels), _percent(result["held_out"].get(name)), _percent(test)]
-        lines.append(f"{name:<22}{cells[0]:>14}{cells[1]:>14}{cells[2]:>30}")
+        cells = [_percent(labels), accuracies.cell(result, name), _percent(test)]
+        lines.append(f"{name:<22}{cells[0]:>12}{cells[1]:>18}{cells[2]:>30}")
+    if accuracies.is_expected(result, "purified"):
+        lines += ["", f"expected: {EXPECTED}"]
     if label_variants.CLEAN in result["test"]:
         own = result["retrain"]["method"]
         lines += [
@@ -162,7 +171,7 @@ def table(result: dict[str, Any]) -> str:
 
 
 def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1%}"
+    return "-" if value is None else accuracies.percent(value)
 
 
 def finite(value: SupportsFloat) -> float | None:

@@ -27,6 +27,7 @@ class Choice(NamedTuple):
         quality: see `PurifyResult.label_quality`, [rows].
         counts: weighted soft counts of `probs` against given labels, [c, c].
         confidence: weighted sum over rows of their largest probability, scalar.
+        given_right: weighted sum over rows of `quality`, scalar.
         classifier: linear head for raw features.
         score: score of the labels on held-out clean rows, see `PurifyResult.scores`.
         others: the same of the labels by each of `PROBES`, and of the given labels, [4] each.
@@ -39,6 +40,7 @@ class Choice(NamedTuple):
     quality: jax.Array
     counts: jax.Array
     confidence: jax.Array
+    given_right: jax.Array
     classifier: LinearClassifier
     score: HeldOutScore
     others: HeldOutScore
@@ -88,15 +90,27 @@ def choose(
             (others.score, others.reliability),
         )
     weights = jnp.stack([probe.weights[-1] for probe in probes])
-    (probs, guesses, quality), (counts, confidence) = chunks.visit(
+    (probs, guesses, quality), (counts, confidence, given_right) = chunks.visit(
         lambda chunk, own: _label(source, *outcome.write(chunk, own), weights, chunk), train, outcome.rows
     )
     # All classifiers take rows of the same scaling. Given labels have none, so the purifier's is returned.
-    own = outcome.classifier
-    kernel = jax.lax.select_n(source, own.kernel, *weights[:, :-1], own.kernel)
-    bias = jax.lax.select_n(source, own.bias, *weights[:, -1], own.bias)
-    classifier = own._replace(kernel=kernel, bias=bias)
-    return Choice(probs, guesses, quality, counts, confidence, classifier, score, others.score, bins, source)
+    head = outcome.classifier
+    kernel = jax.lax.select_n(source, head.kernel, *weights[:, :-1], head.kernel)
+    bias = jax.lax.select_n(source, head.bias, *weights[:, -1], head.bias)
+    classifier = head._replace(kernel=kernel, bias=bias)
+    return Choice(
+        probs=probs,
+        guesses=guesses,
+        quality=quality,
+        counts=counts,
+        confidence=confidence,
+        given_right=given_right,
+        classifier=classifier,
+        score=score,
+        others=others.score,
+        reliability=bins,
+        source=source,
+    )
 
 
 def best_source(
@@ -159,8 +173,8 @@ def _label(
     quality: jax.Array | None,
     probe_weights: jax.Array,
     chunk: Chunk,
-) -> tuple[tuple[jax.Array, jax.Array, jax.Array], tuple[jax.Array, jax.Array]]:
-    """Chosen labels of a chunk, the probes' classes, label quality; soft counts and confidence, see `Choice`.
+) -> tuple[tuple[jax.Array, jax.Array, jax.Array], tuple[jax.Array, jax.Array, jax.Array]]:
+    """Chosen labels of a chunk, the probes' classes, label quality; and the three sums of `Choice`.
 
     Args:
         source: which labels to take, an index of `SOURCES`.
@@ -176,4 +190,5 @@ def _label(
         quality = jnp.sum(of_probes[-1] * chunk.given, axis=1)
     guesses = jnp.argmax(logits, axis=-1).T.astype(jnp.int32)
     counts = transition.soft_counts(probs, chunk.given, chunk.weight)
-    return (probs, guesses, quality), (counts, jnp.dot(chunk.weight, jnp.max(probs, axis=-1)))
+    confidence, given_right = (jnp.dot(chunk.weight, row) for row in (jnp.max(probs, axis=-1), quality))
+    return (probs, guesses, quality), (counts, confidence, given_right)

@@ -10,8 +10,10 @@ import jax.numpy as jnp
 from dmlp_jax.purifier import warnings
 from dmlp_jax.purifier.base import ridge
 from dmlp_jax.purifier.base.ridge import matmul
+from dmlp_jax.purifier.base.scores import HeldOutScore
 from dmlp_jax.purifier.probes import Probe
 from dmlp_jax.purifier.rows.clean_set import CleanSet
+from dmlp_jax.purifier.rows.reviews import Reviews
 
 # Penalty of the projection on the class means, over their mean squared length.
 PROJECTION_PENALTY = 1e-3
@@ -47,6 +49,43 @@ def of_clean_rows(
         "clean_class_rows": jnp.sum(clean.targets, axis=0).astype(jnp.int32),
         **doubtful(probes[-1].held_out, clean.labels),
         **moved,
+    }
+
+
+def of_reviews(reviews: Reviews | None, random: jax.Array, given_matters: bool) -> dict[str, jax.Array]:
+    """How many clean rows can be counted, and of how many the given label is known, int32.
+
+    Args:
+        reviews: what the noisy source gave to the clean rows, or None.
+        random: 1 where a clean row was drawn at random, else 0, [m].
+        given_matters: whether the schedule makes use of given labels of clean rows.
+
+    Returns:
+        'random_rows' and 'given_random_rows', clean rows that were drawn at random, and those of them whose
+        given label is known; 'given_known', clean rows whose given label is known, where that matters.
+    """
+    known = jnp.zeros_like(random) if reviews is None else reviews.known
+    found = {"random_rows": random, "given_random_rows": random * known}
+    if given_matters:
+        found["given_known"] = known
+    return {name: jnp.sum(rows).astype(jnp.int32) for name, rows in found.items()}
+
+
+def of_noise(given_right: jax.Array, given: HeldOutScore) -> dict[str, jax.Array]:
+    """The share of wrong given labels by the model, and as reviewed rows show it.
+
+    Args:
+        given_right: mean label quality of the training rows, scalar.
+        given: the score of the given labels of clean rows.
+
+    Returns:
+        'noise_estimated' of the training rows; 'noise_counted' on clean rows that were drawn at random, and
+        'noise_counted_error', its standard error, negative where no row was.
+    """
+    return {
+        "noise_estimated": 1.0 - given_right,
+        "noise_counted": 1.0 - given.accuracy,
+        "noise_counted_error": given.standard_error,
     }
 
 

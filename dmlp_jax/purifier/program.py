@@ -90,11 +90,12 @@ def run(
             scaling.centre(x, jnp.zeros_like(train.mean), bound) for x in (features, val_features)
         )
         outcome = paper_schedule.run(rows, soft, weight, val_rows, clean.targets, config, start_key)
-        compare = False
+        compare = learned = False
     else:
         precomputed = race.precompute(gram, spectrum, total, clean, config)
         fit = default_schedule.fit(train, clean, probes[-1], precomputed, config)
-        if reviews is not None and config.selection and config.posterior:
+        learned = reviews is not None and config.selection and config.posterior
+        if reviews is not None and learned:
             outcome = reviewed_schedule.run(
                 train, clean, reviews, probes[0], fit, moment, precomputed, config
             )
@@ -110,6 +111,10 @@ def run(
     informed = found["informative"] if compare else None
     choice = choose.choose(outcome, train, clean, probes, reviews, counting, informed)
     choice = choice._replace(classifier=choice.classifier._replace(bound=bound))
+    found |= diagnostics.of_reviews(reviews, counting, not isinstance(config, PaperConfig))
+    if learned:
+        given = pytrees.at(choice.others, len(PROBES))
+        found |= diagnostics.of_noise(choice.given_right / total, given)
     return _result(inputs, choice, outcome, clean, total, count)._replace(diagnostics=found)
 
 

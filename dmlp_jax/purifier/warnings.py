@@ -15,6 +15,8 @@ SCALE = 8.0
 # Least number and share of doubtful clean rows that are told, and how far beyond chance.
 DOUBTFUL_ROWS = 3
 DOUBTFUL_SHARE = 0.02
+# Standard errors and points from which on the estimated noise is another than that of reviewed rows.
+NOISE_ERRORS, NOISE_POINTS = 3.0, 0.02
 # Most classes or rows that a sentence names.
 NAMED = 10
 
@@ -33,7 +35,10 @@ def sentences(diagnostics: Mapping[str, Any], class_names: Sequence[Any] | None 
         _elsewhere(values),
         _uninformative(values),
         _doubtful(values),
+        _other_noise(values),
+        _none_random(values),
         _few_clean_rows(values, class_names),
+        _given_unknown(values),
     )
     return tuple(text for text in found if text is not None)
 
@@ -105,6 +110,41 @@ def _doubtful(values: dict[str, np.ndarray]) -> str | None:
         f"{len(rows):,} of the {len(values['doubtful_clean_rows']):,} clean rows probably have wrong labels: "
         "classifiers that did not train on them are sure of another class. Check the clean rows "
         f"{_listed(rows)}, counted from 0, and correct or remove them."
+    )
+
+
+def _other_noise(values: dict[str, np.ndarray]) -> str | None:
+    if float(values.get("noise_counted_error", -1)) < 0:
+        return None
+    estimated, counted = float(values["noise_estimated"]), float(values["noise_counted"])
+    error = float(values["noise_counted_error"])
+    if abs(estimated - counted) <= max(NOISE_ERRORS * error, NOISE_POINTS):
+        return None
+    return (
+        f"By the purifier's estimate {100 * estimated:.1f} % of the given labels of the training rows are "
+        f"wrong, but on the reviewed rows {100 * counted:.1f} % ± {100 * error:.1f} % were. Perhaps some "
+        "reviewed rows were not drawn at random: say which with val_random. Or they come from another source "
+        "than the training rows, or their labels before review are in another order or corrected already."
+    )
+
+
+def _none_random(values: dict[str, np.ndarray]) -> str | None:
+    if values.get("random_rows", 1):
+        return None
+    return (
+        "None of the clean rows was drawn at random, so no accuracy is counted: mistakes among picked rows "
+        "do not show how frequent mistakes are. Review some rows that are drawn at random, and say which "
+        "they are with val_random."
+    )
+
+
+def _given_unknown(values: dict[str, np.ndarray]) -> str | None:
+    if values.get("given_known", 1):
+        return None
+    return (
+        "The accuracy of the purified labels is an assumption, since nothing says how far given labels can "
+        "be trusted: give the labels that the clean rows had before review (val_given_labels), which also "
+        "decide whether labels that people gave are corrected at all."
     )
 
 

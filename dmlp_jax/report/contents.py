@@ -10,12 +10,13 @@ from dmlp_jax.storage import files
 
 # Of both files, raised when arrays are renamed or change their meaning. Files without one are of version 1.
 FORMAT_VERSION = 1
+# Fields of `PurifyResult` in purified.npz.
+PER_ROW = ("labels", "probs", "confidence", "changed", "label_quality")
 
 
 def purified_arrays(result: PurifyResult) -> dict[str, np.ndarray]:
-    """The arrays of purified.npz: 'labels', 'probs', 'confidence', 'changed' and 'format_version'."""
-    names = ("labels", "probs", "confidence", "changed")
-    return {name: np.asarray(getattr(result, name)) for name in names} | _version()
+    """The arrays of purified.npz: 'format_version', and `PER_ROW` with an entry per row each."""
+    return {name: np.asarray(getattr(result, name)) for name in PER_ROW} | _version()
 
 
 def purifier_arrays(result: PurifyResult) -> dict[str, np.ndarray]:
@@ -55,6 +56,20 @@ def load(path: Path, required: tuple[str, ...] = ()) -> dict[str, np.ndarray]:
             "install the version of dmlp_jax that wrote it, or a later one"
         )
     return arrays
+
+
+def label_quality(purified: dict[str, np.ndarray], given: np.ndarray) -> np.ndarray:
+    """How likely the given labels [n] are right, see `PurifyResult.label_quality`.
+
+    Files of before it was kept have no 'label_quality'; it is the probability of the given label there.
+
+    Args:
+        purified: the arrays of purified.npz.
+        given: class indices [n].
+    """
+    if "label_quality" in purified:
+        return purified["label_quality"]
+    return purified["probs"][np.arange(len(given)), given]
 
 
 def _version() -> dict[str, np.ndarray]:

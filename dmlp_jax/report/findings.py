@@ -1,91 +1,40 @@
-"""Writes the sentences of the report: comparison with baselines, changes, calibration, the clean rows."""
+"""Writes sentences of the report: changes, calibration, the clean rows."""
 
-import math
 from typing import Any
 
-from dmlp_jax.report import intervals, names
-
-# A difference counts as significant beyond so many standard errors.
-_CERTAIN = 2.0
-
-
-def trust(result: dict[str, Any]) -> str:
-    """Whether purification beats the trivial baselines on held-out clean rows, with the standard error.
-
-    The standard error of the difference treats the two accuracies as independent. They come from the same
-    rows and are positively correlated, so it is too large rather than too small; a paired test is not
-    possible, since the result has no predictions row by row.
-
-    Args:
-        result: the contents of summary.json.
-    """
-    held_out, count = result["held_out"], result["rows"]["val"]
-    own = held_out["purified"]
-    if own is None and source(result) == "given":
-        return (
-            "The given labels were kept: on held-out clean rows the features tell the classes no better than "
-            "chance."
-        )
-    if own is None:
-        return (
-            f"The {result['preset']} preset holds no clean rows out, so its labels cannot be compared with "
-            "those of the trivial baselines on such rows."
-        )
-    name, best = best_probe(held_out)
-    rows = "held-out clean rows" if result.get("drawn") is None else "held-out rows that were drawn as clean"
-    replaced = source(result)
-    if replaced is not None:
-        kept = (
-            "the given labels were kept"
-            if replaced == "given"
-            else f"the labels here are those of the {_words(replaced)}"
-        )
-        return (
-            f"Purification did not beat the trivial baselines on {rows}: {kept}, which were better there "
-            f"({_share(own, count)} right). {_rows(count)}"
-        )
-    error = math.hypot(intervals.standard_error(own, count), intervals.standard_error(best, count))
-    gain = own - best
-    if gain > _CERTAIN * error:
-        words = f"Purification beats the trivial baselines on {rows}"
-    elif gain < -_CERTAIN * error:
-        words = f"Purification is worse than the best trivial baseline on {rows}"
-    else:
-        words = (
-            f"The difference between purification and the best trivial baseline is not significant on {rows}"
-        )
-    return (
-        f"{words}: {_share(own, count)} of the labels are right, against {_share(best, count)} with the "
-        f"best baseline ({_words(name)}), a difference of {100 * gain:+.1f} ± {100 * error:.1f} points. "
-        f"{_rows(count)}{_single_rows(result)}"
-    )
+from dmlp_jax.report import accuracies, intervals, names
+from dmlp_jax.report.accuracies import percent
 
 
 def changes(result: dict[str, Any]) -> str:
     """How many labels changed, and the label accuracy before and after where the true labels are known."""
-    changed = f"The purifier changed {result['changed']:.1%} of the {result['rows']['train']:,} labels."
+    changed = f"The purifier changed {percent(result['changed'])} of the {result['rows']['train']:,} labels."
     values = result["labels"]
     own = values["purified"]
     if own is None:
         return f"{changed} The true labels are unknown, so the table compares labels on held-out clean rows."
+    text = (
+        f"{changed} By the true labels {percent(own)} are right now, {percent(values['given'])} were before"
+    )
+    if accuracies.is_next_to_unchanged(result):
+        return f"{text}."
     name, best = best_probe(values)
     compared = "more than" if own > best else "as much as" if own == best else "less than"
-    return (
-        f"{changed} By the true labels {own:.1%} are right now, {values['given']:.1%} were before; that is "
-        f"{compared} with the best trivial baseline ({_words(name)}, {best:.1%})."
-    )
+    return f"{text}; that is {compared} with the best trivial baseline ({in_words(name)}, {percent(best)})."
 
 
 def calibration(result: dict[str, Any]) -> str | None:
     """The mean confidence beside the accuracy on held-out clean rows; None where either is unknown."""
-    own = result["held_out"]["purified"]
-    expected = result.get("scores", {}).get("purified", {}).get("estimated_accuracy")
-    if own is None or expected is None:
+    own = accuracies.value(result, "purified")
+    confidence = result.get("scores", {}).get("purified", {}).get("estimated_accuracy")
+    if own is None or confidence is None:
         return None
-    return (
-        f"The mean confidence of the purified labels is {expected:.1%}; the accuracy on held-out clean rows "
-        f"is {_share(own, result['rows']['val'])}."
-    )
+    text = f"The mean confidence of the purified labels is {percent(confidence)};"
+    if accuracies.is_expected(result, "purified"):
+        return (
+            f"{text} on held-out clean rows {percent(own)} are expected to be right, by the estimated noise."
+        )
+    return f"{text} the accuracy is {accuracies.claim(result, 'purified')}."
 
 
 def drawn(result: dict[str, Any]) -> str | None:
@@ -98,9 +47,9 @@ def drawn(result: dict[str, Any]) -> str | None:
     return (
         f"{those} were not checked by anyone: they were drawn from the noisy rows, preferring rows whose "
         "labels are likely right under the noise model that fits best, in which "
-        f"{result['drawn']['noise_rate']:.1%} of all labels were replaced at random. This model does not "
-        "cover noise that depends on the class or on the features, so such wrong labels are among the clean "
-        "rows too."
+        f"{percent(result['drawn']['noise_rate'])} of all labels were replaced at random. This model does "
+        "not cover noise that depends on the class or on the features, so such wrong labels are among the "
+        "clean rows too."
     )
 
 
@@ -113,16 +62,25 @@ def reviewed(result: dict[str, Any]) -> str | None:
         f"{review['clean']:,} of the {result['rows']['val']:,} clean rows come from reviews "
         f"({review['accepted']:,} accepted, {review['rejected']:,} rejected, {review['corrected']:,} "
         "corrected). "
-        "They were selected as suspicious, so the held-out scores are those of rows harder than average."
+        f"{_picked(review)}"
     )
     if review["changes"]:
         share = review["right"] / review["changes"]
         lower, upper = intervals.wilson(review["right"], review["changes"])
-        text += f" Of {review['changes']:,} changed labels that were reviewed {share:.1%} were right "
-        text += f"(95 % interval {lower:.1%} to {upper:.1%})."
+        text += f" Of {review['changes']:,} changed labels that were reviewed {percent(share)} were "
+        text += f"right (95 % interval {percent(float(lower))} to {percent(float(upper))})."
         if review["confidence"] is not None:
-            text += f" Their mean confidence was {review['confidence']:.1%}."
+            text += f" Their mean confidence was {percent(review['confidence'])}."
     return text
+
+
+def _picked(review: dict[str, Any]) -> str:
+    """Which reviewed rows count towards accuracies."""
+    random = review.get("random", 0)
+    if random == review["clean"]:
+        return "All of them were drawn at random, so they count towards accuracies."
+    text = "Rows that were picked as suspicious teach the purifier, but do not count towards accuracies"
+    return f"{text}; {random:,} were drawn at random and do." if random else f"{text}."
 
 
 def best_probe(values: dict[str, float | None]) -> tuple[str, float]:
@@ -172,21 +130,6 @@ def course(result: dict[str, Any], steps: int) -> str | None:
     return text
 
 
-def _single_rows(result: dict[str, Any]) -> str:
-    single = result.get("chosen", {}).get("single_row_classes", 0)
-    if not single:
-        return ""
-    classes = "1 class has" if single == 1 else f"{single:,} classes have"
-    return f" {classes} one clean row only, which is scored by classifiers trained without that class's row."
-
-
-def _words(name: str) -> str:
+def in_words(name: str) -> str:
+    """A source of labels in words."""
     return "given labels" if name == "given" else names.of_source(name)
-
-
-def _share(value: float, count: int) -> str:
-    return f"{value:.1%} ± {100 * intervals.standard_error(value, count):.1f}"
-
-
-def _rows(count: int) -> str:
-    return f"± is one standard error, from {count:,} clean rows."

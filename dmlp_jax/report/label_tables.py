@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from dmlp_jax.report import intervals, label_figures
+from dmlp_jax.report import accuracies, intervals, label_figures
 from dmlp_jax.report.names import of_source, printable
 
 
@@ -17,13 +17,11 @@ def sources(result: dict[str, Any]) -> list[dict[str, Any]]:
     names = [name for name in dict.fromkeys([*result["labels"], *result["test"]]) if name != "true"]
     names += ["true"] if "true" in result["test"] else []
     known = result["noise"]["measured_flip_rate"] is not None
-    count = result["rows"]["val"]
     return [
         {
             "name": of_source(name),
             "labels": 1.0 if name == "true" and known else result["labels"].get(name),
-            "held_out": (held_out := result["held_out"].get(name)),
-            "error": None if held_out is None else intervals.standard_error(held_out, count),
+            "held_out": accuracies.cell(result, name),
             **{key: result["test"].get(name, {}).get(key) for key in ("best", "last", "selected")},
         }
         for name in names

@@ -15,7 +15,16 @@ from markupsafe import Markup
 from ml_collections import ConfigDict
 
 from dmlp_jax.data.types import Problem
-from dmlp_jax.report import confidence_figures, feature_map, findings, label_figures, label_tables, review
+from dmlp_jax.report import (
+    confidence_figures,
+    contents,
+    feature_map,
+    findings,
+    headline,
+    label_figures,
+    label_tables,
+    review,
+)
 from dmlp_jax.report.names import encodable
 from dmlp_jax.storage import files
 
@@ -65,12 +74,15 @@ def write(
     if image_of is None and len(problem.train_inputs.shape) == 4:
         image_of = problem.train_inputs.__getitem__
     names = row_index.tolist() if row_names is None else list(map(encodable, row_names))
-    order = review.suspicious_rows(purified)
-    pictured = order[: min(config.report.gallery, review.GALLERY)]
-    pictured = pictured[purified["changed"][pictured]]
+    order = review.suspicious_rows(contents.label_quality(purified, problem.given_labels))
+    gallery = min(config.report.gallery, review.GALLERY, len(order))
+    order, random = review.with_random_rows(order, len(problem.given_labels))
+    pictured = np.append(np.arange(gallery), random[random >= gallery] if gallery else random[:0])
+    shown = review.suspects(problem, purified, order, pictured, names, image_of or (lambda row: None))
     script = Markup("\n".join(_part(name) for name in _SCRIPTS))
     page = _environment().get_template("template.html").render(
         result=result,
+        headline=headline.trust(result),
         verdict=findings,
         steps=len(purifier["history/changed"]),
         rows=label_tables.sources(result),
@@ -78,9 +90,11 @@ def write(
         figures=list(map(Markup, _figures(result, problem, purified, purifier, curves))),
         confidence_figures=list(map(Markup, _confidence_figures(problem, purified, purifier))),
         map=_map(features, purified, config),
-        suspects=review.suspects(problem, purified, pictured, names, image_of or (lambda row: None)),
+        suspects=shown[:gallery],
+        samples=shown[gallery:],
+        sampled=len(random),
         review=htmlsafe_json_dumps(
-            review.payload(problem, purified, order, row_index, None if row_names is None else names),
+            review.payload(problem, purified, order, random, row_index, None if row_names is None else names),
             separators=(",", ":"),
         ),
         listed=len(order),

@@ -38,7 +38,7 @@ def results(tmp_path, monkeypatch):
     features, given, val, _ = make_blobs(0)
     names = ("ant", "bee", "cat")
     rows = LabelledRows(features, given, *val, None, None, names, np.arange(300), None, 300, ())
-    result = SimpleNamespace(labels=given, probs=None, confidence=None, changed=None)
+    result = SimpleNamespace(labels=given, probs=None, confidence=None, changed=None, label_quality=None)
     settings = {"gallery": 0, "map": "none"}
     return out, lambda: outputs.write(out, rows, result, settings, {})
 

@@ -22,7 +22,8 @@ def test_leaves_four_files_and_nothing_else(done):
 
 def test_labels_are_repaired(done):
     stored = files.load_npz(done / "purified.npz")
-    names = ["changed", "class_names", "confidence", "format_version", "index", "labels", "probs"]
+    names = ["changed", "class_names", "confidence", "format_version", "index"]
+    names += ["label_quality", "labels", "probs"]
     assert sorted(stored) == names
     assert accuracy(stored["labels"], TRUE) > accuracy(GIVEN, TRUE) + 0.2
     np.testing.assert_array_equal(stored["changed"], stored["labels"] != GIVEN)
@@ -35,6 +36,8 @@ def test_issues_are_sorted_and_agree_with_the_labels(done):
     assert len(rows) == 300
     scores = [float(row["label_score"]) for row in rows]
     assert scores == sorted(scores)
+    quality = stored["label_quality"][[int(row["index"]) for row in rows]]
+    np.testing.assert_allclose(scores, quality, atol=1e-6)
     for row in rows:
         index = int(row["index"])
         assert row["given_label"] == str(GIVEN[index])
@@ -51,9 +54,12 @@ def test_warnings_are_printed_and_reported(folder, tmp_path, capsys):
     assert cli.main([*basic(folder)[:-1], str(tmp_path / "wrong.npy"), "--out", str(tmp_path / "out")]) == 0
     printed = capsys.readouterr().out
     assert "Warning: 3 of the 30 clean rows probably have wrong labels" in printed
-    (text,) = json.loads((tmp_path / "out" / "summary.json").read_text())["warnings"]
-    assert text in printed
-    assert text in (tmp_path / "out" / "report.html").read_text()
+    found = json.loads((tmp_path / "out" / "summary.json").read_text())["warnings"]
+    # The second one is about labels before review.
+    assert ["before review" in text for text in found] == [False, True]
+    for text in found:
+        assert text in printed
+        assert text in (tmp_path / "out" / "report.html").read_text()
 
 
 def test_summary_and_report_tell_the_same(done):
@@ -92,7 +98,9 @@ def test_without_clean_rows_some_are_drawn(folder, tmp_path, capsys):
     contents = json.loads((tmp_path / "summary.json").read_text())
     assert contents["drawn"]["noise_rate"] == pytest.approx(0.5, abs=0.15)
     assert contents["rows"]["val"] == len(drawn)
+    assert not any("before review" in text for text in contents["warnings"])
     for text in (capsys.readouterr().out, (tmp_path / "report.html").read_text()):
+        assert "Nothing here shows how good the purified labels are" in text
         assert "The clean rows were not checked by anyone" in text
     assert cli.main([*arguments, "--overwrite", "--seed", "1"]) == 0
     assert len(np.setdiff1d(files.load_npz(tmp_path / "purified.npz")["index"], stored["index"]))
@@ -109,7 +117,11 @@ def test_npz_with_names_and_truth(folder, done, tmp_path, capsys):
     assert contents["noise"]["measured_flip_rate"] == pytest.approx(np.mean(GIVEN != TRUE))
     out = capsys.readouterr().out
     assert "3 classes: ant, bee, cat" in out
-    assert f"{contents['labels']['purified']:.1%}" in out
+    assert f"{100 * contents['labels']['purified']:.1f} %" in out
+    assert re.search(r"\npurified +[\d.]+ % expected", out)
+    assert re.search(r"\ngiven +not counted", out)
+    assert re.search(r"\nnoisy_probe +[\d.]+ % ± [\d.]+ %", out)
+    assert "an assumption, not a count" in out
 
 
 def make_table(folder, path):
@@ -150,7 +162,7 @@ def test_table_with_clean_rows_ids_and_a_gallery(folder, tmp_path, capsys):
         assert row["id"] == f"{int(row['index']):03d}.png"
         assert row["given_label"] == frame["species"][int(row["index"])]
     page = (tmp_path / "out" / "report.html").read_text()
-    assert page.count('class="card') == min(200, int(stored["changed"].sum()))
+    assert page.count('class="card') == 200
     assert "data:image/png;base64," in page
     assert re.findall(r"confidence [\d.]+ %, row (\d{3}\.png)", page)
 
@@ -193,13 +205,18 @@ def test_streamed_features_give_the_same_labels(folder, done, tmp_path, monkeypa
 
 
 @pytest.mark.slow
-def test_given_labels_of_clean_rows_are_scored(folder, tmp_path):
+def test_given_labels_of_clean_rows_are_scored(folder, tmp_path, capsys):
     clean = np.loadtxt(folder / "clean.txt", dtype=int)
     arguments = [str(folder / "f.npy"), str(folder / "names.txt"), "--out", str(tmp_path)]
     arguments += ["--val-index", str(folder / "clean.txt"), "--val-labels", str(folder / "clean_true.txt")]
     assert cli.main(arguments) == 0
     contents = json.loads((tmp_path / "summary.json").read_text())
     assert contents["held_out"]["given"] == pytest.approx(np.mean(GIVEN[clean] == TRUE[clean]))
+    assert contents["counted"] == {"random_rows": 60, "given_random_rows": 60, "given_known": 60}
+    own = contents["scores"]["purified"]
+    claim = f"{100 * own['accuracy']:.1f} % ± {100 * own['standard_error']:.1f} % on 60 reviewed rows"
+    assert claim in (tmp_path / "report.html").read_text()
+    assert "expected" not in capsys.readouterr().out
 
 
 def test_what_is_known_of_the_clean_rows_is_handed_on(folder, tmp_path, capsys, monkeypatch):

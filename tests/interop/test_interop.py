@@ -14,10 +14,11 @@ NAMES = ("cat", "dog", "emu")
 
 
 def make(rows=60, seed=0):
-    """A result with probabilities only, and given labels."""
+    """A result with probabilities and label quality only, and given labels."""
     rng = np.random.default_rng(seed)
     probs = rng.dirichlet(np.full(3, 0.3), size=rows).astype(np.float32)
-    return SimpleNamespace(probs=probs), rng.integers(3, size=rows)
+    given = rng.integers(3, size=rows)
+    return SimpleNamespace(probs=probs, label_quality=rng.random(rows, np.float32)), given
 
 
 RESULT, LABELS = make()
@@ -37,7 +38,7 @@ def test_columns_are_those_of_cleanlab():
     assert sorted(found.index.tolist()) == list(range(60))
     for place, row in enumerate(found.index):
         probs = RESULT.probs[row]
-        assert found.label_score[place] == probs[LABELS[row]]
+        assert found.label_score[place] == RESULT.label_quality[row]
         assert found.confidence[place] == probs.max()
         assert found.given_label[place] == NAMES[LABELS[row]]
         assert found.predicted_label[place] == NAMES[probs.argmax()]
@@ -46,14 +47,14 @@ def test_columns_are_those_of_cleanlab():
 
 def test_without_names_indices_are_shown_and_distributions_count_by_their_largest_entry():
     soft = np.eye(3)[LABELS] * 0.8 + 0.2 / 3
-    found, other = interop.issues(RESULT, LABELS), interop.issues({"probs": RESULT.probs}, soft)
+    found, other = interop.issues(RESULT, LABELS), interop.issues(vars(RESULT), soft)
     assert found.given_label.dtype.kind == "i"
     for name, column in found.columns().items():
         np.testing.assert_array_equal(other.columns()[name], column)
 
 
 def test_rows_of_equal_score_stay_in_order():
-    result = SimpleNamespace(probs=np.full((5, 2), 0.5))
+    result = SimpleNamespace(probs=np.full((5, 2), 0.5), label_quality=np.full(5, 0.5))
     assert interop.issues(result, np.zeros(5, int)).index.tolist() == [0, 1, 2, 3, 4]
 
 
@@ -80,7 +81,7 @@ def test_frame_is_indexed_by_row():
     ]
     assert frame.index.name == "index"
     ordered = frame.sort_index()
-    np.testing.assert_allclose(ordered["label_score"], RESULT.probs[np.arange(60), LABELS])
+    np.testing.assert_allclose(ordered["label_score"], RESULT.label_quality)
     assert ordered["is_label_issue"].dtype == bool
 
 
@@ -105,11 +106,10 @@ def test_arguments_that_do_not_fit(labels, names, words):
         interop.issues(RESULT, labels, names)
 
 
-def test_label_score_is_cleanlabs_label_quality():
-    rank = pytest.importorskip("cleanlab.rank")
-    scores = rank.get_label_quality_scores(LABELS, RESULT.probs, method="self_confidence")
-    found = interop.issues(RESULT, LABELS)
-    np.testing.assert_allclose(found.label_score, scores[found.index], rtol=1e-6)
+def test_files_without_label_quality_are_ranked_by_probability():
+    found = interop.issues({"probs": RESULT.probs}, LABELS)
+    np.testing.assert_array_equal(found.label_score, RESULT.probs[found.index, LABELS[found.index]])
+    assert np.all(np.diff(found.label_score) >= 0)
 
 
 @pytest.fixture
@@ -147,7 +147,7 @@ def test_purified_labels_enter_a_datalab_beside_its_own_issues(lab, capsys):
     assert list(found.columns) == ["is_dmlp_issue", "dmlp_score"]
     wrong = RESULT.probs.argmax(axis=1) != LABELS
     np.testing.assert_array_equal(found["is_dmlp_issue"], wrong)
-    np.testing.assert_allclose(found["dmlp_score"], RESULT.probs[np.arange(60), LABELS])
+    np.testing.assert_allclose(found["dmlp_score"], RESULT.label_quality)
     assert lab.get_issues("label").equals(before)
     assert lab.get_info("dmlp")["predicted_label"] == [NAMES[label] for label in RESULT.probs.argmax(axis=1)]
     summary = lab.get_issue_summary("dmlp")
@@ -210,7 +210,7 @@ def test_purified_columns_are_added_and_replaced(dataset):
     predicted = RESULT.probs.argmax(axis=1)
     assert added["purified_label"][:] == predicted.tolist()
     np.testing.assert_allclose(added["purified_confidence"][:], RESULT.probs.max(axis=1))
-    np.testing.assert_allclose(added["label_score"][:], RESULT.probs[np.arange(60), LABELS])
+    np.testing.assert_allclose(added["label_score"][:], RESULT.label_quality)
     assert added["is_label_issue"][:] == (predicted != LABELS).tolist()
     np.testing.assert_array_equal(interop.dataset_arrays(added)[0], matrix)
     again = interop.add_purified_columns(added, make(seed=1)[0], LABELS, names)

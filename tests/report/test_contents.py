@@ -32,6 +32,14 @@ def test_files_of_before_versions_are_read(tmp_path):
     )
 
 
+def test_label_quality_of_before_versions_is_a_probability():
+    probs = np.array([[0.9, 0.1], [0.3, 0.7]])
+    found = contents.label_quality({"probs": probs}, np.array([1, 1]))
+    np.testing.assert_array_equal(found, [0.1, 0.7])
+    kept = {"probs": probs, "label_quality": np.array([0.2, 0.4])}
+    np.testing.assert_array_equal(contents.label_quality(kept, np.array([1, 1])), [0.2, 0.4])
+
+
 def test_files_of_a_later_version_are_refused_with_the_remedy(tmp_path):
     later = {"labels": np.arange(3), "format_version": np.asarray(contents.FORMAT_VERSION + 1)}
     files.save_npz(tmp_path / "purified.npz", later)

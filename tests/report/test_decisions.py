@@ -181,7 +181,7 @@ def test_decided_rows_join_the_clean_ones(tmp_path):
     assert found.row_numbers.tolist() == [6, 0, 4]
     assert found.labels.tolist() == [2, 0, 0]
     assert found.counts == {
-        "accepted": 1, "rejected": 1, "corrected": 1, "skipped": 0, "clean": 3,
+        "accepted": 1, "rejected": 1, "corrected": 1, "skipped": 0, "clean": 3, "random": 0,
         "changes": 3, "right": 1, "confidence": 0.75,
     }  # fmt: skip
 

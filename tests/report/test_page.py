@@ -61,6 +61,7 @@ PURIFIED = {
     "labels": np.array([1, 1, 2, 0, 0, 1]),
     "confidence": np.array([0.9, 0.8, 0.7, 0.6, 0.95, 0.5]),
     "changed": np.array([True, False, False, False, True, True]),
+    "label_quality": np.array([0.3, 0.8, 0.7, 0.6, 0.1, 0.4]),
 }
 PURIFIER = {
     "history/val_loss": np.linspace(1, 0.5, 5),
@@ -87,10 +88,10 @@ def plain(tmp_path_factory):
 
 def test_page_holds_the_table_the_figures_and_the_gallery(plain):
     assert plain.count("<svg") == 8
-    assert plain.count('class="card') == 3
+    assert plain.count('class="card') == 6
     assert "90.0 %" in plain
-    # Sorted by confidence: row 4 first.
-    assert re.findall(r"confidence [\d.]+ %, row (\d)", plain) == ["4", "0", "5"]
+    # Sorted by label quality: row 4 first, kept labels too.
+    assert re.findall(r"confidence [\d.]+ %, row (\d)", plain) == ["4", "0", "5", "3", "2", "1"]
     # Row 5 was changed wrongly, and the page says so.
     assert plain.count("wrong") >= 1
     assert "truth: bird" in plain
@@ -167,6 +168,7 @@ def test_hostile_names_are_text(tmp_path, images):
         purified = {
             "labels": (np.arange(24) + 1) % 12,
             "confidence": np.linspace(0.5, 0.9, 24),
+            "label_quality": np.linspace(0.5, 0.9, 24),
             "changed": np.ones(24, bool),
         }
         config = default_config()
@@ -225,16 +227,30 @@ def test_without_truth_and_test_set(tmp_path):
 
 
 def test_nothing_changed(tmp_path):
-    purified = {**PURIFIED, "changed": np.zeros(6, bool)}
-    assert "No label was changed" in write(tmp_path / "r.html", make_problem(), purified=purified)
+    problem = make_problem()
+    purified = {**PURIFIED, "changed": np.zeros(6, bool), "labels": problem.given_labels}
+    page = write(tmp_path / "r.html", problem, make_result(changed=0.0), purified=purified)
+    assert "No label was changed" in page
+    # The suspects are shown all the same.
+    assert re.findall(r"confidence [\d.]+ %, row (\d)", page)[:2] == ["4", "0"]
+    assert "&rarr; <span" not in page[page.index('<div id="gallery">') : page.index('<section id="review"')]
+
+
+def test_results_of_before_label_quality_are_ranked_by_probability(tmp_path):
+    problem = make_problem()
+    probs = np.full((6, 3), 0.1)
+    probs[np.arange(6), problem.given_labels] = [0.8, 0.2, 0.7, 0.6, 0.5, 0.4]
+    purified = {name: values for name, values in PURIFIED.items() if name != "label_quality"}
+    page = write(tmp_path / "r.html", problem, purified=purified | {"probs": probs})
+    assert re.findall(r"confidence [\d.]+ %, row (\d)", page)[:3] == ["1", "5", "4"]
 
 
 @pytest.mark.parametrize(("own", "words"), [(0.9, "more than"), (0.85, "as much as"), (0.8, "less than")])
 def test_verdict_compares_with_the_best_baseline(own, words):
     labels = {**make_result()["labels"], "purified": own}
-    sentence = findings.changes(make_result(labels=labels))
+    sentence = findings.changes(make_result(labels=labels, rows={"train": 60, "val": 3, "test": 4}))
     assert words in sentence
-    assert "probe trained on noisy labels and clean rows, 85.0%" in sentence
+    assert "probe trained on noisy labels and clean rows, 85.0 %" in sentence
 
 
 def test_verdict_without_truth_uses_held_out_rows():

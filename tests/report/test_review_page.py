@@ -39,6 +39,7 @@ def make_page(path, rows, classes=HOSTILE, side=None, row_names=None):
     # No two confidences are the same at the four digits that a page shows, as far as rows allow.
     confidence = rng.permutation(np.linspace(0.3, 0.9999, rows)).astype(np.float32)
     purified = {"labels": labels, "confidence": confidence, "changed": labels != given}
+    purified["label_quality"] = rng.permutation(np.linspace(0.0, 0.9999, rows)).astype(np.float32)
     noise = np.full((len(classes), len(classes)), 1 / len(classes))
     page.write(
         path, make_result(test={}), default_config(), problem, purified, PURIFIER | {"transition": noise}, {},
@@ -88,9 +89,8 @@ def export(tab):
 
 
 def suspicion(purified):
-    """Changed rows, the surest first."""
-    rows = np.flatnonzero(purified["changed"])
-    return rows[np.argsort(-purified["confidence"][rows], kind="stable")]
+    """All rows, those whose given label is the least likely to be right first."""
+    return np.argsort(purified["label_quality"], kind="stable")
 
 
 def test_decide_by_click_and_key_and_export(tmp_path, opened):
@@ -179,6 +179,8 @@ def test_filters_and_order(tmp_path, opened):
         tab.fill(f"#review-{name}", value)
         tab.dispatch_event(f"#review-{name}", "change")
 
+    assert count() == 400
+    tab.select_option("#review-show", "changed")
     assert count() == purified["changed"].sum()
     tab.select_option("#review-given", "2")
     tab.select_option("#review-purified", "0")
@@ -206,6 +208,23 @@ def test_filters_and_order(tmp_path, opened):
     tab.select_option("#review-order", "pair")
     first = np.lexsort((labels, given))[0]
     assert tab.inner_text("#review-detail-purified") == problem.class_names[labels[first]]
+
+
+def test_random_rows_count_as_such_once_all_are_decided(tmp_path, opened):
+    make_page(tmp_path / "report.html", 400)
+    tab = opened(tmp_path / "report.html")
+    tab.click("#review-accept")
+    tab.select_option("#review-show", "random")
+    assert tab.inner_text("#review-place") == "1 of 20"
+    before = re.match(r"(\d) of 20 decided", tab.inner_text("#review-random"))
+    for _ in range(19):
+        tab.keyboard.press("r")
+    assert {record["picked"] for record in export(tab)[1]} == {"suspicious"}
+    tab.keyboard.press("s")
+    assert tab.inner_text("#review-random") == "20 of 20 decided."
+    picked = [record["picked"] for record in export(tab)[1]]
+    assert picked.count("random") == 20
+    assert picked.count("suspicious") == 1 - int(before[1])
 
 
 def test_keys_decide_on_nothing_that_is_out_of_view_or_typed(tmp_path, opened):

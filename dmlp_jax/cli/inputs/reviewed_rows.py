@@ -21,8 +21,8 @@ class Reviewed(NamedTuple):
         row_numbers: number of each decided row in the file [k].
         labels: decided class indices of these rows [k], int32.
         counts: 'accepted', 'rejected', 'corrected', 'skipped' (by the last file), 'clean' (all but the
-            skipped), and of the changed labels that were reviewed: 'changes', 'right', and their mean
-            'confidence' (None if no file has it).
+            skipped), 'random' (those of them that were drawn at random), and of the changed labels that were
+            reviewed: 'changes', 'right', and their mean 'confidence' (None if no file has it).
     """
 
     rows: LabelledRows
@@ -80,9 +80,9 @@ def _move(rows: LabelledRows, found: Decisions) -> LabelledRows:
 
 
 def _counts(read: list[tuple[Decisions, np.ndarray]]) -> dict[str, Any]:
-    kinds, labels, predicted, confidence = (
+    kinds, labels, predicted, confidence, random = (
         np.concatenate([getattr(found, name) for found, _ in read])
-        for name in ("kinds", "labels", "predicted", "confidence")
+        for name in ("kinds", "labels", "predicted", "confidence", "random")
     )
     changes = predicted != np.concatenate([given for _, given in read])
     known = changes & np.isfinite(confidence)
@@ -92,6 +92,7 @@ def _counts(read: list[tuple[Decisions, np.ndarray]]) -> dict[str, Any]:
         "corrected": int(np.sum(kinds == "correct")),
         "skipped": read[-1][0].skipped,
         "clean": len(labels),
+        "random": int(random.sum()),
         "changes": int(changes.sum()),
         "right": int(np.sum(changes & (labels == predicted))),
         "confidence": float(confidence[known].mean()) if known.any() else None,

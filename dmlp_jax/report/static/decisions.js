@@ -101,9 +101,16 @@ class Decisions {
     this.byRow = merged;
   }
 
+  /** How many of the rows that were drawn at random are decided, skipped ones among them. */
+  decidedAtRandom(data) {
+    return data.random.filter((entry) => this.byRow.has(data.index[entry])).length;
+  }
+
   /** decisions.csv as `dmlp-purify --apply` reads it, in the order of the list. */
   csv(data) {
     const lines = ["index,given_label,predicted_label,decision,confidence,label,run,picked"];
+    // Some of the random rows are no random sample: the reviewer chose them.
+    const sampled = new Set(this.decidedAtRandom(data) === data.random.length ? data.random : []);
     data.index.forEach((row, entry) => {
       const decision = this.byRow.get(row);
       if (!decision) return;
@@ -115,8 +122,7 @@ class Decisions {
         (data.confidence[entry] / 10000).toFixed(4),
         decision.label === null ? "" : data.classes[decision.label],
         data.run,
-        // Every row of this page is listed for being suspicious.
-        "suspicious",
+        sampled.has(entry) ? "random" : "suspicious",
       ];
       lines.push(fields.map(quoted).join(","));
     });

@@ -10,8 +10,8 @@ const ORDERS = {
 /**
  * Entries that pass the filters, in order.
  *
- * filters: given and purified (class or null), low and high (confidence, units of 0.0001), show ("changed",
- * "all", "open" or "decided") and order (a key of ORDERS).
+ * filters: given and purified (class or null), low and high (confidence, units of 0.0001), show ("all",
+ * "changed", "open", "decided" or "random") and order (a key of ORDERS).
  */
 function chosenEntries(data, decisions, filters) {
   const entries = [];
@@ -28,6 +28,7 @@ function chosenEntries(data, decisions, filters) {
 
 function isShown(data, decisions, entry, show) {
   if (show === "all") return true;
+  if (show === "random") return data.random.includes(entry);
   const decided = decisions.get(data.index[entry]) !== undefined;
   if (show === "decided") return decided;
   const changed = data.given[entry] !== data.purified[entry];

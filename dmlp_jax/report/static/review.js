@@ -171,7 +171,9 @@ class Review {
       this.fillPicture(byId("picture"), entry);
       byId("name").textContent = this.nameOf(entry);
       this.fillLabels(byId("detail-given"), byId("detail-purified"), entry);
-      const sure = `confidence ${(this.data.confidence[entry] / 100).toFixed(1)} %`;
+      const sure =
+        `confidence ${(this.data.confidence[entry] / 100).toFixed(1)} %, ` +
+        `score of the given label ${(this.data.quality[entry] / 10000).toFixed(3)}`;
       const known = this.data.true ? `; truth: ${this.data.classes[this.data.true[entry]]}` : "";
       byId("sure").textContent = sure + known;
       this.fillDecision(byId("detail-decision"), entry);
@@ -182,6 +184,8 @@ class Review {
     byId("progress").value = settled;
     byId("progress-text").textContent =
       `${settled.toLocaleString("en")} decided, ${this.data.changed.toLocaleString("en")} changed labels listed`;
+    byId("random").textContent =
+      `${this.decisions.decidedAtRandom(this.data)} of ${this.data.random.length} decided.`;
     byId("undo").disabled = this.decisions.past.length === 0;
   }
 }
