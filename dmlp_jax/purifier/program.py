@@ -159,6 +159,7 @@ def _result(
         chosen={
             "source": choice.source,
             **outcome.chosen,
+            "reviewed_rounds": jnp.int32(outcome.reviewed_rounds),
             "single_row_classes": _single_row_classes(clean),
         },
         diagnostics={},

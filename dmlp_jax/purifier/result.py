@@ -49,6 +49,7 @@ class Outcome(NamedTuple):
         held_out: scores on held-out clean rows; None where every clean row was trained on.
         history: arrays [steps], see `PurifyResult.history`.
         chosen: 'candidate', 'step' and 'refits', int32, see `PurifyResult.chosen`.
+        reviewed_rounds: rounds that learned from reviewed rows, see `PurifyResult.chosen`.
         margin: standard errors by which the given labels must be better to be returned.
     """
 
@@ -58,6 +59,7 @@ class Outcome(NamedTuple):
     held_out: HeldOut | None
     history: dict[str, jax.Array]
     chosen: dict[str, jax.Array]
+    reviewed_rounds: int = 0
     margin: float = 0.0
 
 
@@ -79,14 +81,15 @@ class PurifyResult(NamedTuple):
             that has left the given class; in the paper preset the share of changed labels). The default
             preset adds 'held_out_loss', 'held_out_accuracy' and 'expected_score' of the chosen candidate, see
             `posterior/race.py`. With `keep_label_history` there is 'labels' [steps, n], too.
-        scores: by name ('given', 'purified' and the trivial baselines) a dict of scalars: 'cross_entropy'
-            and 'accuracy' on held-out clean rows, NaN where they cannot be known (inside a caller's `jax.jit`
-            with `jax_debug_nans` -1), and 'estimated_accuracy'
-            of the training labels ('given' and 'purified' only), by the model's own probabilities. 'purified'
-            is the score of `labels`, wherever they come from. Without `val_given_labels` it is an expectation
-            over the given labels that the estimated noise would draw for the clean rows. Its predictions are
-            corrected for class shares of the clean rows that clearly differ from those of the training rows,
-            see `posterior/label_shift.py`.
+        scores: by name ('given', 'purified' and the trivial baselines) a dict of scalars: 'cross_entropy',
+            'accuracy' and its 'standard_error' on held-out clean rows, NaN where they cannot be known (inside
+            a caller's `jax.jit` with `jax_debug_nans` -1), and 'estimated_accuracy' of the training labels
+            ('given' and 'purified' only), by the model's own probabilities. 'purified' is the score of
+            `labels`, wherever they come from. With `val_given_labels` it is a count over the clean rows that
+            were drawn at random, by weights that make classes as frequent as among the training rows. Without
+            it is an expectation over the given labels that the estimated noise would draw for the clean rows.
+            Predictions are corrected for class shares of the clean rows that clearly differ from those of the
+            training rows, see `posterior/label_shift.py`.
         reliability: of `confidence` on held-out clean rows. Labels are binned by confidence, in bins of equal
             width; 'rows', 'confidence' and 'right' are sums over each bin, [15]. Divided by 'rows' they are
             mean confidence and accuracy of a bin. An expectation like the score of 'purified'; zeros in the
@@ -96,9 +99,10 @@ class PurifyResult(NamedTuple):
             `source`. The rest describes the purifier's own labels, even where a baseline replaced them:
             'candidate' and 'step', from 1 (in the paper preset candidate 0 at the last step), and 'refits',
             how many times the classifier was averaged with linear discriminant analysis after that step, see
-            `posterior/lda.py`. 'single_row_classes' is how many classes have one clean row only. Their
-            held-out scores come from classifiers that saw no clean row of that class: with many such classes
-            the scores, and the choices by them, are too low.
+            `posterior/lda.py`; 'reviewed_rounds', how many rounds then learned from the given labels of clean
+            rows, see `reviewed/schedule.py`. 'single_row_classes' is how many classes have one clean row
+            only. Their held-out scores come from classifiers that saw no clean row of that class: with many
+            such classes the scores, and the choices by them, are too low.
         diagnostics: numbers about the arguments, from which `warnings` are made; see `diagnostics.py`.
     """
 

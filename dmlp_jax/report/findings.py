@@ -106,7 +106,7 @@ def step(result: dict[str, Any]) -> int | None:
 
 
 def course(result: dict[str, Any], steps: int) -> str | None:
-    """Which of the purifier's steps the labels come from, and how often it was averaged with LDA afterwards.
+    """Which of the purifier's steps the labels come from, and what came after it.
 
     Args:
         result: the contents of summary.json.
@@ -118,14 +118,20 @@ def course(result: dict[str, Any], steps: int) -> str | None:
     taken = step(result)
     if taken is None:
         return None
-    text = f"The labels are those of step {taken} of {steps}."
-    refits = result["chosen"].get("refits", 0)
+    refits, reviewed = (result["chosen"].get(name, 0) for name in ("refits", "reviewed_rounds"))
+    start = "The labels are those" if not reviewed else "The classifier is that"
+    text = f"{start} of step {taken} of {steps}."
     if refits:
         times = "once" if refits == 1 else f"{refits} times"
         text += (
             f" Then the classifier was averaged {times} with a linear discriminant analysis of the labels "
             "that it predicts, which improved the score on held-out clean rows; the curves over the steps "
             "do not include this."
+        )
+    if reviewed:
+        text += (
+            f" {reviewed} more rounds then learned from the reviewed rows what a given label is worth beside "
+            "the classifier; the curves do not include these rounds."
         )
     return text
 

@@ -13,6 +13,9 @@ def test_step_that_labels_are_from_is_told():
     sentence = findings.course(make_result(chosen={"step": 23, "refits": 0}), 60)
     assert "step 23 of 60" in sentence
     assert "averaged" not in sentence
+    learned = findings.course(make_result(chosen={"step": 23, "reviewed_rounds": 4}), 60)
+    assert learned.startswith("The classifier is that of step 23")
+    assert "4 more rounds" in learned
     for refits, words in ((1, "averaged once with"), (3, "averaged 3 times with")):
         assert words in findings.course(make_result(chosen={"step": 23, "refits": refits}), 60)
 

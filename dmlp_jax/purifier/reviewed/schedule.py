@@ -142,6 +142,7 @@ def run(
         held_out=_held_out(last, clean),
         history=fit.history,
         chosen=fit.chosen,
+        reviewed_rounds=ROUNDS,
         margin=1.0,
     )
 
