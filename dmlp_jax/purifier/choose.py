@@ -131,7 +131,7 @@ def best_source(
     is_given = jnp.arange(len(others)) >= len(PROBES)
     better = jnp.where(
         is_given,
-        scores.clearly_better(others, hits, margin, weight),
+        scores.clearly_better(others, hits, margin, weight, added=1.0),
         scores.clearly_better(others, hits, weight=weight),
     )
     value = jnp.where(better, scores.weighted_mean(others, weight), -2.0)
@@ -191,4 +191,5 @@ def _label(
     guesses = jnp.argmax(logits, axis=-1).T.astype(jnp.int32)
     counts = transition.soft_counts(probs, chunk.given, chunk.weight)
     confidence, given_right = (jnp.dot(chunk.weight, row) for row in (jnp.max(probs, axis=-1), quality))
+    quality = jnp.clip(quality, 0.0, 1.0)  # rounding
     return (probs, guesses, quality), (counts, confidence, given_right)

@@ -58,6 +58,14 @@ def test_after_reviewed_rounds_given_labels_must_be_better_by_a_standard_error(b
     assert int(choose.best_source(hits, wide, weight, margin=1.0)) == option
 
 
+def test_a_single_row_does_not_bring_the_given_labels_back():
+    given = np.array(HALF)
+    given[np.flatnonzero(given == 0)[0]] = 1
+    others = jnp.asarray(np.stack([WRONG, WRONG, WRONG, given]))
+    assert int(choose.best_source(jnp.asarray(HALF), others, margin=1.0)) == 0
+    assert int(choose.best_source(jnp.asarray(HALF), others)) == 4
+
+
 @pytest.mark.slow
 def test_given_labels_that_are_known_to_be_right_are_kept():
     """A classifier on weak features would change some; the clean rows' given labels say not to."""

@@ -14,7 +14,7 @@ from dmlp_jax.purifier.base import ridge
 from dmlp_jax.purifier.base.ridge import HIGHEST
 
 # Lengths tried of a Newton step; the best is taken.
-LENGTHS = (1.0, 0.5, 0.25, 0.0625)
+LENGTHS = (1.0, 0.5, 0.25, 0.0625, 0.004)
 
 
 def fit(

@@ -134,7 +134,11 @@ def expected_score(
 
 
 def clearly_better(
-    others: jax.Array, hits: jax.Array, standard_errors: float = 3.0, weight: jax.Array | None = None
+    others: jax.Array,
+    hits: jax.Array,
+    standard_errors: float = 3.0,
+    weight: jax.Array | None = None,
+    added: float = 0.0,
 ) -> jax.Array:
     """Whether others are more accurate by more than some standard errors, bool [...].
 
@@ -145,6 +149,7 @@ def clearly_better(
         hits: whether the default is right, or the probability of that, [m].
         standard_errors: required number of standard errors.
         weight: of the rows, [m], see `counted`; 1 by default.
+        added: rows that differ, added to the standard error only: with 1, a single row decides nothing.
     """
     weight = jnp.ones(hits.shape[0]) if weight is None else weight
     gains = others - hits
@@ -153,4 +158,5 @@ def clearly_better(
     mean = jnp.sum(share * gains, axis=-1)
     variance = jnp.sum(share * (gains - mean[..., None]) ** 2, axis=-1)
     variance += jnp.sum(share * hits * (1.0 - hits))
-    return mean > standard_errors * jnp.sqrt(variance * jnp.sum(share**2))
+    per_row = jnp.sum(share**2)
+    return mean > standard_errors * jnp.sqrt((variance + added * per_row) * per_row)

@@ -98,8 +98,8 @@ def posterior(
     """Labels of rows [b, ...].
 
     The leave-one-out score of ridge regression is (s - h t) / (1 - h) with the row's target t and leverage h.
-    The target is the row's label of the round before. It is not kept: the model's own label for the row is
-    taken in its place, which makes the same labels to three digits.
+    The target is the row's label of the round before. It is not kept, so that memory does not grow with the
+    rows: the model's own label for the row is taken in its place.
 
     Args:
         model: leaves [k, ...].
