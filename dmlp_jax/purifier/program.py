@@ -14,7 +14,7 @@ from dmlp_jax.purifier.paper import schedule as paper_schedule
 from dmlp_jax.purifier.posterior import race, transition
 from dmlp_jax.purifier.posterior import schedule as default_schedule
 from dmlp_jax.purifier.probes import PROBES
-from dmlp_jax.purifier.result import Outcome, PurifyResult
+from dmlp_jax.purifier.result import SOURCES, Outcome, PurifyResult
 from dmlp_jax.purifier.reviewed import schedule as reviewed_schedule
 from dmlp_jax.purifier.rows import chunks, clean_set, outliers, scaling
 from dmlp_jax.purifier.rows import reviews as reviews_lib
@@ -139,7 +139,13 @@ def _result(
     probs, guesses, given = choice.probs[:count], choice.guesses[:count], inputs.labels
     labels = jnp.argmax(probs, axis=-1).astype(jnp.int32)
     scores = {name: pytrees.at(choice.others, i)._asdict() for i, name in enumerate((*PROBES, "given"))}
-    scores["purified"] = choice.score._asdict() | {"estimated_accuracy": choice.confidence / total}
+    confidence, right = jnp.max(probs, axis=-1), choice.confidence
+    if outcome.reviewed_rounds:
+        # Given labels that are kept are not certain: reviewed rows tell how likely each is right.
+        kept = choice.source == SOURCES.index("given")
+        confidence = jnp.where(kept, choice.quality[:count], confidence)
+        right = jnp.where(kept, choice.given_right, right)
+    scores["purified"] = choice.score._asdict() | {"estimated_accuracy": right / total}
     scores["given"] |= {"estimated_accuracy": jnp.trace(choice.counts) / total}
     history = {
         name: values[:, :count] if name == "labels" else values for name, values in outcome.history.items()
@@ -147,7 +153,7 @@ def _result(
     return PurifyResult(
         labels=labels,
         probs=probs,
-        confidence=jnp.max(probs, axis=-1),
+        confidence=confidence,
         label_quality=choice.quality[:count],
         changed=labels != (given if given.ndim == 1 else jnp.argmax(given, axis=-1)),
         classifier=choice.classifier,

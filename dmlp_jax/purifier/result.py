@@ -69,7 +69,8 @@ class PurifyResult(NamedTuple):
     Attributes:
         labels: hard labels [n], int32: purified, or those of a trivial baseline that is better, see `source`.
         probs: the same as distributions [n, c], float32, rows on the simplex.
-        confidence: probability of each label [n], in [0, 1].
+        confidence: probability that each label is right [n], in [0, 1]. Of given labels that are returned
+            it is `label_quality` with `val_given_labels`, and 1 without.
         changed: whether a label differs from the given one [n], bool.
         label_quality: how likely the given label is right [n], in [0, 1]: low where it is suspicious. Made
             of a prediction that has not seen the given label and of what a given label is worth, whether or

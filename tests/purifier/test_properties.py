@@ -113,8 +113,11 @@ def check_result(arguments):
     assert labels.shape == confidence.shape == np.asarray(found.changed).shape == (rows,)
     assert labels.dtype.kind == "i"
     assert ((labels >= 0) & (labels < classes)).all()
-    np.testing.assert_allclose(confidence, probs[np.arange(rows), labels], atol=1e-6)
-    np.testing.assert_allclose(confidence, probs.max(axis=1), atol=1e-6)
+    np.testing.assert_allclose(probs[np.arange(rows), labels], probs.max(axis=1), atol=1e-6)
+    # Given labels that are kept have the confidence that reviewed rows give them.
+    kept = found.source == "given" and int(found.chosen["reviewed_rounds"]) > 0
+    expected = np.asarray(found.label_quality) if kept else probs.max(axis=1)
+    np.testing.assert_allclose(confidence, expected, atol=1e-6)
     given_labels = arguments["labels"]
     if given_labels.ndim == 1:
         np.testing.assert_array_equal(found.changed, labels != given_labels)
