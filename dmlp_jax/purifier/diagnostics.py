@@ -17,7 +17,7 @@ from dmlp_jax.purifier.rows.reviews import Reviews
 
 # Penalty of the projection on the class means, over their mean squared length.
 PROJECTION_PENALTY = 1e-3
-# Standard errors beyond which an offset of the clean rows is none of chance.
+# Standard errors beyond which an offset of the clean rows, or a share of hits, is none of chance.
 STANDARD_ERRORS = 5.0
 # Gains in log-likelihood that features of noise hardly exceed: of the noisy probe with one of six settings,
 # of probes with up to 36. Gaussian clusters one deviation apart, at 50 % noise, gain 4.6 with 8 rows.
@@ -29,7 +29,12 @@ DOUBTFUL = 0.75
 
 
 def of_clean_rows(
-    gram: jax.Array, moment: jax.Array, total: jax.Array, clean: CleanSet, probes: tuple[Probe, ...]
+    gram: jax.Array,
+    moment: jax.Array,
+    total: jax.Array,
+    clean: CleanSet,
+    probes: tuple[Probe, ...],
+    reviews: Reviews | None = None,
 ) -> dict[str, jax.Array]:
     """What the clean rows tell about themselves; see `PurifyResult.diagnostics`.
 
@@ -39,6 +44,7 @@ def of_clean_rows(
         total: sum of the row weights.
         clean: the clean rows.
         probes: the trivial baselines, in the order of `PROBES`.
+        reviews: what the noisy source gave to the clean rows, or None.
     """
     moved = offset(gram, moment, total, clean)
     elsewhere = (moved["offset_share"] > warnings.OFFSET_SHARE) & (
@@ -46,8 +52,9 @@ def of_clean_rows(
     )
     return {
         "informative": informative(probes, clean, elsewhere),
+        "elsewhere": elsewhere,
         "clean_class_rows": jnp.sum(clean.targets, axis=0).astype(jnp.int32),
-        **doubtful(probes[-1].held_out, clean.labels),
+        **doubtful(probes[-1].held_out, clean.labels, reviews),
         **moved,
     }
 
@@ -112,6 +119,21 @@ def informative(probes: tuple[Probe, ...], clean: CleanSet, elsewhere: jax.Array
     return connected | ((jnp.maximum(gains[0], gains[2]) > CHANCE_OF_MANY) & ~elsewhere)
 
 
+def beyond_majority(logits: jax.Array, clean: CleanSet) -> jax.Array:
+    """Whether held-out predictions [m, c] hit far more often than the largest class would, scalar bool.
+
+    Where the given labels say next to nothing, the probes gain little, but the rounds may still learn.
+
+    Args:
+        logits: of clean rows, from classifiers that did not train on them.
+        clean: the clean rows.
+    """
+    count = clean.targets.shape[0]
+    hits = jnp.mean((jnp.argmax(logits, axis=1) == clean.labels).astype(jnp.float32))
+    largest = jnp.max(jnp.mean(clean.targets, axis=0))
+    return hits - largest > STANDARD_ERRORS * jnp.sqrt(largest * (1.0 - largest) / count)
+
+
 def length(features: jax.Array) -> jax.Array:
     """Root mean square length of features [m, d] less their own mean, a scalar."""
     centred = features - jnp.mean(features, axis=0)
@@ -160,16 +182,18 @@ def offset(gram: jax.Array, moment: jax.Array, total: jax.Array, clean: CleanSet
     }
 
 
-def doubtful(logits: jax.Array, labels: jax.Array) -> dict[str, jax.Array]:
+def doubtful(logits: jax.Array, labels: jax.Array, reviews: Reviews | None = None) -> dict[str, jax.Array]:
     """Clean rows whose held-out prediction is as sure of another class as others are of the right one.
 
     The margin of a row is the logit of its class less the largest other one. A wrong label mirrors it. Where
     classes overlap, some rows of right labels have such a margin too; the upper half of the margins, which no
-    wrong label reaches, says how many.
+    wrong label reaches, says how many. Where the classifier is sure of the very label that the source had
+    given, it repeats a mistake that it learned from that source: no doubt of the review.
 
     Args:
         logits: held-out [m, c].
         labels: class indices [m].
+        reviews: what the noisy source gave to the clean rows, or None.
 
     Returns:
         'doubtful_clean_rows', bool [m], and 'doubtful_by_chance', how many a normal distribution would have.
@@ -181,7 +205,11 @@ def doubtful(logits: jax.Array, labels: jax.Array) -> dict[str, jax.Array]:
     # A margin of nothing doubts nothing, and expects every row to.
     spread = jnp.maximum(upper - middle, jnp.finfo(margins.dtype).tiny)
     away = jnp.where(middle > 0, (1.0 + DOUBTFUL) * middle / spread, 0.0)
+    found = (margins < -DOUBTFUL * middle) & (middle > 0)
+    if reviews is not None:
+        repeated = jnp.take_along_axis(reviews.given, jnp.argmax(logits, axis=1)[:, None], axis=1)[:, 0]
+        found &= repeated == 0
     return {
-        "doubtful_clean_rows": (margins < -DOUBTFUL * middle) & (middle > 0),
+        "doubtful_clean_rows": found,
         "doubtful_by_chance": labels.shape[0] * jax.scipy.stats.norm.cdf(-jnp.minimum(away, 30.0)),
     }

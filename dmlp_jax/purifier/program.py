@@ -106,8 +106,11 @@ def run(
         **train.diagnostics,
         "outlier_clean_rows": outlier_clean_rows,
         "clean_length": diagnostics.length(val_features),
-        **diagnostics.of_clean_rows(gram, moment, total, clean, probes),
+        **diagnostics.of_clean_rows(gram, moment, total, clean, probes, reviews),
     }
+    if compare:
+        above = diagnostics.beyond_majority(fit.fitted.held_out, clean) & ~found["elsewhere"]
+        found["informative"] = found["informative"] | above
     informed = found["informative"] if compare else None
     choice = choose.choose(outcome, train, clean, probes, reviews, counting, informed)
     choice = choice._replace(classifier=choice.classifier._replace(bound=bound))

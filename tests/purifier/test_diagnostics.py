@@ -10,7 +10,7 @@ from sklearn.datasets import load_digits, load_wine
 
 from dmlp_jax.purifier import diagnostics, probes, warnings
 from dmlp_jax.purifier.base import ridge
-from dmlp_jax.purifier.rows import chunks, clean_set, scaling
+from dmlp_jax.purifier.rows import chunks, clean_set, reviews, scaling
 
 
 @partial(jax.jit, static_argnums=4)
@@ -162,3 +162,17 @@ def test_lengths_of_rows(fault):
     found = numbers(features, jnp.asarray(given), val_features.astype(np.float32), jnp.asarray(val_labels), 3)
     lengths = [found["train_length"], found["clean_length"]]
     np.testing.assert_allclose(lengths, expected, rtol=5e-3 if fault == "train" else 1e-5)
+
+
+def test_a_mistake_that_the_classifier_learned_from_the_noisy_source_is_no_doubt_of_the_review():
+    labels = jnp.zeros(60, jnp.int32)
+    logits = jnp.tile(jnp.asarray([3.0, 0.0, 0.0]), (60, 1)) + 0.1 * jax.random.normal(
+        jax.random.key(0), (60, 3)
+    )
+    logits = logits.at[:8].set(jnp.asarray([0.0, 4.0, 0.0]))
+    found = diagnostics.doubtful(logits, labels)["doubtful_clean_rows"]
+    assert int(found[:8].sum()) == int(found.sum()) == 8
+    given = jnp.zeros(60, jnp.int32).at[:5].set(1)
+    known = reviews.make(given, None, 3)
+    found = diagnostics.doubtful(logits, labels, known)["doubtful_clean_rows"]
+    np.testing.assert_array_equal(np.flatnonzero(found), [5, 6, 7])
