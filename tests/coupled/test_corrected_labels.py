@@ -96,7 +96,7 @@ def test_networks_learn_from_corrected_labels_in_the_same_workdir(own, capsys):
     assert found["corrected"] == {"l2r-given": accuracy}
     assert found["labels"]["given"] == 1 - found["noise"]["measured_flip_rate"] != accuracy
     (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("corrected_l2r")]
-    assert f"{accuracy:.1%}" in line
+    assert f"{100 * accuracy:.1f} %" in line
     config.retrain.update(method="naive", labels="corrected_l2r,true")
     found = pipeline.run(config, workdir)
     assert set(found["test"]) == {"corrected_l2r", "true"}
