@@ -29,7 +29,7 @@ from scipy.optimize import minimize
 from dmlp_jax.purifier import checks
 from dmlp_jax.purifier.base import errors, forked, ridge
 from dmlp_jax.purifier.base.ridge import matmul
-from dmlp_jax.purifier.rows import chunks, disk
+from dmlp_jax.purifier.rows import chunks, disk, loading
 from dmlp_jax.purifier.rows.chunks import Chunk
 from dmlp_jax.purifier.rows.disk import Reader
 
@@ -173,7 +173,7 @@ def _left_out(
     deviation. A row's leave-one-out residual is 1 / (1 - h) times its residual, with the leverage
     h = weight x^T (F^T F + penalty I)^-1 x.
     """
-    train = chunks.load(features, given, weight, num_classes, num_classes)
+    train = loading.load(features, given, weight, num_classes, num_classes)
     counts = jnp.zeros(num_classes).at[given].add(weight)
     shares = jnp.maximum(counts / jnp.sum(weight), jnp.finfo(jnp.float32).tiny)
     (gram, moment, total), centre = chunks.sum_over(

@@ -16,7 +16,7 @@ from dmlp_jax.purifier.posterior import schedule as default_schedule
 from dmlp_jax.purifier.probes import PROBES
 from dmlp_jax.purifier.result import SOURCES, Outcome, PurifyResult
 from dmlp_jax.purifier.reviewed import schedule as reviewed_schedule
-from dmlp_jax.purifier.rows import chunks, clean_set, outliers, scaling
+from dmlp_jax.purifier.rows import chunks, clean_set, loading, outliers, scaling
 from dmlp_jax.purifier.rows import reviews as reviews_lib
 from dmlp_jax.purifier.rows.clean_set import CleanSet
 from dmlp_jax.purifier.rows.disk import Reader
@@ -65,7 +65,7 @@ def run(
     val_features = inputs.val_features.astype(jnp.float32)
     fold_key, start_key = jax.random.split(inputs.key)
 
-    train = chunks.load(
+    train = loading.load(
         features, given, weight, num_classes, entries_per_row(config, num_classes), axis, val_features
     )
     val_features, outlier_clean_rows = outliers.mend(val_features, train.mean, train.bound)

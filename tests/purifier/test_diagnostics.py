@@ -10,13 +10,13 @@ from sklearn.datasets import load_digits, load_wine
 
 from dmlp_jax.purifier import diagnostics, probes, warnings
 from dmlp_jax.purifier.base import ridge
-from dmlp_jax.purifier.rows import chunks, clean_set, reviews, scaling
+from dmlp_jax.purifier.rows import chunks, clean_set, loading, reviews, scaling
 
 
 @partial(jax.jit, static_argnums=4)
 def numbers(features, given, val_features, val_labels, classes):
     """The diagnostics, without the rest of the program."""
-    train = chunks.load(features, given, jnp.ones(len(features)), classes, 6 * classes, clean=val_features)
+    train = loading.load(features, given, jnp.ones(len(features)), classes, 6 * classes, clean=val_features)
     rows = scaling.center_and_normalize(val_features, train.mean)
     clean = clean_set.make(rows, val_labels, classes, 5, jax.random.key(0))
     gram, moment, total = chunks.sum_over(chunks.moments, train)

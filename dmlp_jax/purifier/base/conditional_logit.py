@@ -47,10 +47,11 @@ def fit(
         return fit_to_rows + 0.5 * jnp.sum(precision * (theta - mean) ** 2)
 
     def step(_, theta):
-        probs = weight[:, None] * jnp.exp(log_probs(theta))
-        centre = jnp.einsum("mc,mcp->mp", jnp.exp(log_probs(theta)), features, precision=HIGHEST)
+        probs = jnp.exp(log_probs(theta))
+        centre = jnp.einsum("mc,mcp->mp", probs, features, precision=HIGHEST)
         spread = features - centre[:, None]
-        hessian = jnp.einsum("mc,mcp,mcq->pq", probs, spread, spread, precision=HIGHEST)
+        weighted = weight[:, None] * probs
+        hessian = jnp.einsum("mc,mcp,mcq->pq", weighted, spread, spread, precision=HIGHEST)
         gradient = jax.grad(loss)(theta)
         move = ridge.solve(hessian + jnp.diag(precision), jnp.float32(0), gradient[:, None])[:, 0]
         tried = theta - jnp.asarray((*LENGTHS, 0.0), theta.dtype)[:, None] * move

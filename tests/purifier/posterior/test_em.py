@@ -11,7 +11,7 @@ from dmlp_jax.purifier.base import temperature as calibration
 from dmlp_jax.purifier.base.temperature import TemperatureEvidence
 from dmlp_jax.purifier.posterior import label_shift, race, temperature_evidence, transition
 from dmlp_jax.purifier.probes import Probe
-from dmlp_jax.purifier.rows import chunks
+from dmlp_jax.purifier.rows import chunks, loading
 from dmlp_jax.purifier.rows import clean_set as clean_lib
 
 slow = pytest.mark.slow
@@ -129,7 +129,7 @@ def test_rounds_are_a_plain_loop(steps):
     features = rng.normal(size=(N + M, D)) + 2.0 * np.eye(C, D)[true]
     given = np.where(rng.random(N) < 0.4, rng.integers(C, size=N), true[:N])
     ones = jnp.ones(N)
-    train = chunks.load(jnp.asarray(features[:N], jnp.float32), jnp.asarray(given), ones, C, (FOLDS + 1) * C)
+    train = loading.load(jnp.asarray(features[:N], jnp.float32), jnp.asarray(given), ones, C, (FOLDS + 1) * C)
     standard = np.asarray(train.features, np.float64).reshape(N, D + 1)
     val = np.concatenate([rng.normal(size=(M, D)) + 2.0 * np.eye(C, D)[true[N:]], np.ones((M, 1))], axis=1)
     clean = clean_lib.make(jnp.asarray(val, jnp.float32), jnp.asarray(true[N:]), C, FOLDS, jax.random.key(0))

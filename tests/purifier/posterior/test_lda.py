@@ -13,7 +13,7 @@ from dmlp_jax.purifier.base.temperature import TemperatureEvidence
 from dmlp_jax.purifier.posterior import lda
 from dmlp_jax.purifier.posterior.e_step import LabelModel
 from dmlp_jax.purifier.posterior.state import FittedModel, Precomputed
-from dmlp_jax.purifier.rows import chunks
+from dmlp_jax.purifier.rows import chunks, loading
 from dmlp_jax.purifier.rows import clean_set as clean_lib
 from dmlp_jax.purifier.rows.clean_set import CleanSet
 from tests.conftest import FIXED, make_blobs
@@ -123,7 +123,7 @@ def test_clean_rows_of_weight_two_count_twice(monkeypatch):
     rng = np.random.default_rng(0)
     count, width, classes, folds = 60, 5, 3, 2
     features = np.concatenate([rng.normal(size=(count, width)), np.ones((count, 1))], axis=1)
-    train = chunks.load(
+    train = loading.load(
         jnp.asarray(features[:40, :-1], jnp.float32), jnp.arange(40) % classes, jnp.ones(40), classes, 6
     )
     gram, _, total = chunks.sum_over(chunks.moments, train)

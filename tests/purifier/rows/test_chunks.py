@@ -5,7 +5,7 @@ import pytest
 import scipy.sparse
 
 from dmlp_jax.purifier.rows import chunks as rows
-from dmlp_jax.purifier.rows import scaling
+from dmlp_jax.purifier.rows import loading, scaling
 from dmlp_jax.purifier.rows.disk import Reader, is_on_disk, limited_chunk_rows
 
 N, D, C = 37, 6, 3
@@ -45,7 +45,7 @@ def check(train, arrays):
 def test_chunks_in_memory(arrays, entries, chunks, monkeypatch):
     monkeypatch.setattr(rows, "CHUNK_ENTRIES_CPU", entries)
     monkeypatch.setattr(rows, "LEAST_ROWS", 1)
-    train = rows.load(*map(jnp.asarray, arrays), C, entries_per_row=6)
+    train = loading.load(*map(jnp.asarray, arrays), C, entries_per_row=6)
     assert train.weight.shape[0] == chunks
     check(train, arrays)
 
@@ -71,7 +71,7 @@ def test_chunks_from_disk(arrays, size, dtype, tmp_path):
     np.save(tmp_path / "features.npy", features)
     size = limited_chunk_rows(features.shape, size)
     reader = Reader(features.shape, size, features.dtype, np.load(tmp_path / "features.npy", mmap_mode="r"))
-    train = rows.load(reader, jnp.asarray(given), jnp.asarray(weight), C, 6)
+    train = loading.load(reader, jnp.asarray(given), jnp.asarray(weight), C, 6)
     assert train.features is None
     check(train, arrays)
 
@@ -79,7 +79,7 @@ def test_chunks_from_disk(arrays, size, dtype, tmp_path):
 def test_distributions_are_kept(arrays):
     features, given, weight = arrays
     soft = 0.5 * np.eye(C, dtype=np.float32)[given] + 0.5 / C
-    train = rows.load(jnp.asarray(features), jnp.asarray(soft), jnp.asarray(weight), C, 6)
+    train = loading.load(jnp.asarray(features), jnp.asarray(soft), jnp.asarray(weight), C, 6)
     np.testing.assert_allclose(rows.map_over(lambda chunk: chunk.given, train)[:N], soft)
 
 
@@ -89,7 +89,7 @@ def test_padding_of_distributions_is_a_distribution(arrays, monkeypatch):
     monkeypatch.setattr(rows, "LEAST_ROWS", 1)
     features, given, weight = arrays
     soft = np.eye(C, dtype=np.float32)[given]
-    train = rows.load(jnp.asarray(features), jnp.asarray(soft), jnp.asarray(weight), C, 6)
+    train = loading.load(jnp.asarray(features), jnp.asarray(soft), jnp.asarray(weight), C, 6)
     padded = rows.map_over(lambda chunk: chunk.given, train)
     assert len(padded) > N
     np.testing.assert_allclose(padded.sum(axis=1), 1, rtol=1e-6)

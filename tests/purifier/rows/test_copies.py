@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dmlp_jax.purifier.rows import chunks, copies
+from dmlp_jax.purifier.rows import chunks, copies, loading
 from dmlp_jax.purifier.rows.disk import Reader
 
 N, D, C = 60, 5, 3
@@ -39,7 +39,7 @@ def by_hand(features, clean, weight):
 
 def load(features, clean, weight, **options):
     given = jnp.zeros(len(weight), jnp.int32)
-    return chunks.load(features, given, jnp.asarray(weight), C, 6, clean=jnp.asarray(clean), **options)
+    return loading.load(features, given, jnp.asarray(weight), C, 6, clean=jnp.asarray(clean), **options)
 
 
 @pytest.mark.parametrize("chunk", [1000, 60, 1])

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dmlp_jax.purifier.rows import chunks, outliers, scaling
+from dmlp_jax.purifier.rows import chunks, loading, outliers, scaling
 from dmlp_jax.purifier.rows.disk import Reader
 
 N, D, C = 200, 6, 3
@@ -25,7 +25,7 @@ def load(features, weight=None):
 
 def _load(features, weight):
     clean = jnp.asarray(rows(1, 20))
-    return chunks.load(features, jnp.zeros(N, jnp.int32), weight, C, 6, clean=clean)
+    return loading.load(features, jnp.zeros(N, jnp.int32), weight, C, 6, clean=clean)
 
 
 compiled = jax.jit(_load)
@@ -164,7 +164,7 @@ def test_the_pass_over_rows_in_memory_takes_no_copy_of_them(monkeypatch):
 
     def standardise(features, clean):
         weight = jnp.ones(shape[0])
-        return chunks.load(features, jnp.zeros(shape[0], jnp.int32), weight, C, 6, clean=clean).features
+        return loading.load(features, jnp.zeros(shape[0], jnp.int32), weight, C, 6, clean=clean).features
 
     shapes = [jax.ShapeDtypeStruct((rows, shape[1]), jnp.float32) for rows in (shape[0], 100)]
     used = jax.jit(standardise).lower(*shapes).compile().memory_analysis()
