@@ -93,6 +93,7 @@ def default_config() -> ConfigDict:
         "race_steps",
         "num_folds",
         "refits",
+        "kernel_points",
         "eac_period",
         "ipc_batch_size",
         "eac_batch_size",

@@ -26,8 +26,8 @@ The default algorithm (`PurifyConfig()`), by the names of its functions:
             update(classifiers, ...)                      # m_step.py: Nesterov step towards Q; the next T
     refine(fitted, ...)                                   # lda.py: averages with LDA where that helps
     with `val_given_labels`, `reviewed.schedule.run`, four times:
-        solve(F^T Q)                                      # ridge regression on the labels (Eq. 4)
-        fit six numbers to reviewed rows                  # conditional_logit.py (the outer loss, Eq. 6)
+        solve(F^T Q)                                      # kernel ridge regression on the labels (Eq. 4)
+        fit seven numbers to reviewed rows                # conditional_logit.py (the outer loss, Eq. 6)
         posterior(model, rows)                            # label_model.py: Q, the labels
     else: separate_classifier_errors(fitted, clean)       # S of the classifier, T' of the labels
     choose(outcome, probes, ...)                          # purified, a probe's or the given labels

@@ -5,7 +5,7 @@ The files:
     ridge.py         Eq. 4-5: ridge regression in closed form
     nesterov.py      preconditioned Nesterov steps of softmax regression
     temperature.py   the temperature that calibrates held-out predictions
-    conditional_logit.py  a few numbers that weigh evidence for classes, by Newton's method
+    conditional_logit.py  a few numbers that weigh evidence for classes, with a lapse rate
     scores.py        held-out cross-entropy and accuracy, expected scores, the significance test
     reliability.py   accuracy by bins of confidence
     roots.py         bisection and Newton's method inside traced programs

@@ -1,11 +1,15 @@
-"""Fits a conditional logit model (McFadden 1974) by Newton's method.
+"""Fits a conditional logit model (McFadden 1974) with a lapse rate.
 
-    p(y | row) ~ exp(features[row, y] . theta + offset[row, y])
+    p(y | row) = (1 - e) softmax_y(features[row, y] . theta + offset[row, y]) + e / c
 
 A few numbers theta weigh evidence for the classes; each piece of evidence is an array over rows and classes.
-With a Gaussian prior the loss is strictly convex, so the fit exists whatever the rows are. Where they say
-nothing it is the mean of the prior.
+The lapse rate e is the share of rows about which the evidence says nothing. Without it a few such rows would
+make theta small and every prediction unsure. Expectation maximisation tells lapses from other rows, and each
+of its steps takes one Newton step on theta. With a Gaussian prior on theta and a beta prior on e the fit
+exists whatever the rows are; where they say nothing it is the mean of the priors.
 """
+
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +21,18 @@ from dmlp_jax.purifier.base.ridge import HIGHEST
 LENGTHS = (1.0, 0.5, 0.25, 0.0625, 0.004)
 
 
+class ConditionalLogit(NamedTuple):
+    """The fitted model.
+
+    Attributes:
+        theta: weights of the evidence, [p].
+        lapse: the lapse rate e, scalar in [0, 1).
+    """
+
+    theta: jax.Array
+    lapse: jax.Array
+
+
 def fit(
     features: jax.Array,
     targets: jax.Array,
@@ -24,38 +40,57 @@ def fit(
     offset: jax.Array,
     mean: jax.Array,
     deviation: jax.Array,
+    lapse: float = 0.0,
+    lapse_rows: float = 1.0,
     steps: int = 10,
-) -> jax.Array:
-    """The theta [p] of the greatest posterior density.
+) -> ConditionalLogit:
+    """The parameters of (locally) the greatest posterior density; without lapses the greatest of all.
 
     Args:
         features: evidence [m, c, p].
         targets: distributions [m, c].
         weight: of the rows, [m], not negative.
         offset: added to the logits, [m, c].
-        mean: of the prior, [p].
+        mean: of the prior on theta, [p].
         deviation: its standard deviations, [p].
-        steps: Newton steps.
+        lapse: mean of the prior on the lapse rate; 0 fixes it there.
+        lapse_rows: number of rows that this prior is worth.
+        steps: expectation steps, each with one Newton step.
     """
     precision = 1.0 / deviation**2
 
     def log_probs(theta):
         return jax.nn.log_softmax(jnp.matmul(features, theta, precision=HIGHEST) + offset)
 
-    def loss(theta):
-        fit_to_rows = -jnp.sum(weight * jnp.sum(targets * log_probs(theta), axis=-1))
-        return fit_to_rows + 0.5 * jnp.sum(precision * (theta - mean) ** 2)
-
-    def step(_, theta):
+    def step(_, state):
+        theta, rate = state
         probs = jnp.exp(log_probs(theta))
+        likelihood = jnp.sum(targets * probs, axis=-1)
+        # The probability that the row is no lapse.
+        told = (1.0 - rate) * likelihood
+        told /= told + rate / targets.shape[1] + jnp.finfo(told.dtype).tiny
+        told = jnp.where(rate > 0, told, 1.0)
+        lapses = jnp.dot(weight, 1.0 - told, precision=HIGHEST) + lapse * lapse_rows
+        told_weight = weight * told
+
+        def loss(theta):
+            fit_to_rows = -jnp.sum(told_weight * jnp.sum(targets * log_probs(theta), axis=-1))
+            return fit_to_rows + 0.5 * jnp.sum(precision * (theta - mean) ** 2)
+
         centre = jnp.einsum("mc,mcp->mp", probs, features, precision=HIGHEST)
         spread = features - centre[:, None]
-        weighted = weight[:, None] * probs
+        weighted = told_weight[:, None] * probs
         hessian = jnp.einsum("mc,mcp,mcq->pq", weighted, spread, spread, precision=HIGHEST)
         gradient = jax.grad(loss)(theta)
         move = ridge.solve(hessian + jnp.diag(precision), jnp.float32(0), gradient[:, None])[:, 0]
         tried = theta - jnp.asarray((*LENGTHS, 0.0), theta.dtype)[:, None] * move
         losses = jax.lax.map(loss, tried)
-        return tried[jnp.argmin(jnp.where(jnp.isfinite(losses), losses, jnp.inf))]
+        best = tried[jnp.argmin(jnp.where(jnp.isfinite(losses), losses, jnp.inf))]
+        return best, lapses / (jnp.sum(weight) + lapse_rows)
 
-    return jax.lax.fori_loop(0, steps, step, mean)
+    return ConditionalLogit(*jax.lax.fori_loop(0, steps, step, (mean, jnp.float32(lapse))))
+
+
+def with_lapses(probs: jax.Array, lapse: jax.Array, axis: int = -1) -> jax.Array:
+    """(1 - e) probs + e / c of distributions over the c classes along `axis`."""
+    return (1.0 - lapse) * probs + lapse / probs.shape[axis]

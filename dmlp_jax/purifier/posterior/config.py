@@ -23,6 +23,8 @@ class PurifyConfig:
         num_folds: folds of the clean set for held-out selection, at least 2. Static.
         refits: most times that the classifier is averaged with linear discriminant analysis of its labels
             after the rounds, see `posterior/lda.py`; 0 leaves it out. Static.
+        kernel_points: training rows that each row is compared with by the kernel of the rounds on reviewed
+            rows, see `reviewed/kernel.py`; 0 makes their ridge regression linear. Static.
         ipc: take the paper's meta step on the labels (Eq. 6-7) in every round. It adds little here, for half
             as much time again. Static.
         posterior: False writes the classifier's prediction instead of the posterior. Static.
@@ -44,6 +46,7 @@ class PurifyConfig:
     race_steps: int = static(16)
     num_folds: int = static(3)
     refits: int = static(4)
+    kernel_points: int = static(1000)
     ipc: bool = static(False)
     posterior: bool = static(True)
     selection: bool = static(True)
@@ -104,7 +107,9 @@ def check(config: PurifyConfig) -> None:
     Raises:
         InputError: a setting is impossible; the message names it and its possible values.
     """
-    settings.check_whole_numbers(config, {"steps": 1, "race_steps": 1, "num_folds": 2, "refits": 0})
+    settings.check_whole_numbers(
+        config, {"steps": 1, "race_steps": 1, "num_folds": 2, "refits": 0, "kernel_points": 0}
+    )
     if not isinstance(config.weight_decay, tuple) or not config.weight_decay:
         raise InputError(
             f"config.weight_decay must be a tuple with an entry per candidate, got {config.weight_decay!r}"

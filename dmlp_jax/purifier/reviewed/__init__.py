@@ -9,5 +9,6 @@ The files:
     schedule.py      the rounds, and the outcome
     label_model.py   p(true class | features, given label): evidence and its weights
     evidence.py      the noise rate and the pattern of mistakes, from counts
+    kernel.py        kernel features of ridge regression
     class_maps.py    linear discriminant analysis of ridge scores
 """

@@ -1,13 +1,14 @@
 """Defines the label model: p(true class | features, given label) as weighted evidence.
 
-    log Q(y) = sum_j w_j log P_j(y) + b pattern[y, g] + a log_odds [y = g] + const
+    log R(y) = sum_j w_j log P_j(y) + b pattern[y, g] + a log_odds [y = g] + const
+    Q(y) = (1 - e) R(y) + e / c
 
 P_j are four predictions that have not seen the row's own given label g: ridge regression on the labels of the
-round before (Eq. 4), its discriminant analysis (`class_maps.py`), the probe of the clean rows alone, and the
-classifier of the default rounds. `pattern` and `log_odds` are what g says, see `evidence.py`. The six numbers
-w, b, a are fitted to reviewed rows (`schedule.py`). With sum w = b = a = 1 this is Bayes' rule for mistakes
-that do not depend on the features, given the true class. People's mistakes do depend on them: then g says
-less than that, and the fit finds a below 1.
+round before (Eq. 4, `kernel.py`), its discriminant analysis (`class_maps.py`), the probe of the clean rows
+alone, and the classifier of the default rounds. `pattern` and `log_odds` are what g says, see `evidence.py`.
+The numbers w, b, a and the lapse rate e are fitted to reviewed rows (`schedule.py`). With sum w = b = a = 1
+this is Bayes' rule for mistakes that do not depend on the features, given the true class. People's mistakes
+do depend on them: then g says less than that, and the fit finds a below 1.
 """
 
 from typing import NamedTuple
@@ -15,12 +16,15 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from dmlp_jax.purifier.base.conditional_logit import ConditionalLogit, with_lapses
 from dmlp_jax.purifier.base.ridge import HIGHEST
 from dmlp_jax.purifier.posterior import e_step
 from dmlp_jax.purifier.posterior.e_step import LabelModel
 from dmlp_jax.purifier.reviewed import class_maps
+from dmlp_jax.purifier.reviewed import kernel as kernel_lib
 from dmlp_jax.purifier.reviewed.class_maps import ClassMaps, ScoreSums
 from dmlp_jax.purifier.reviewed.evidence import NoiseEvidence
+from dmlp_jax.purifier.reviewed.kernel import Kernel
 from dmlp_jax.purifier.rows.chunks import Chunk
 
 # Predictions of the model; `coefficients` holds a weight for each, then b, then a.
@@ -45,11 +49,11 @@ class ReviewedModel(NamedTuple):
     """The label model of k classifiers, one without each fold of the clean rows and one with all.
 
     Attributes:
-        ridge: weights of ridge regression on the labels less 1 / c, [k, d, c].
+        ridge: weights of ridge regression on the labels less 1 / c, for k(x), [k, p + 1, c].
         leverage: mean leverage of a training row of weight 1 in it, [k].
         maps: its discriminant analysis.
         scales: inverse temperatures that calibrate the four predictions, [4].
-        coefficients: w, b and a, [6].
+        combination: w, b and a, [6], and the lapse rate.
         evidence: of a given label.
     """
 
@@ -57,7 +61,7 @@ class ReviewedModel(NamedTuple):
     leverage: jax.Array
     maps: ClassMaps
     scales: jax.Array
-    coefficients: jax.Array
+    combination: ConditionalLogit
     evidence: NoiseEvidence
 
 
@@ -65,7 +69,7 @@ class Sums(NamedTuple):
     """Sums over rows for the next round, of k classifiers.
 
     Attributes:
-        moment: F^T (Q - 1 / c), [k, d, c].
+        moment: sum of k(x) (Q - 1 / c)^T, [k, p + 1, c].
         scores: for the class maps.
         counts: soft counts of true against given labels, by the last classifier, [c, c].
     """
@@ -81,10 +85,12 @@ class Posterior(NamedTuple):
     Attributes:
         labels: Q, [k, c, b].
         scores: leave-one-out scores of ridge regression, [k, c, b].
+        similarities: k(x), [b, p + 1].
     """
 
     labels: jax.Array
     scores: jax.Array
+    similarities: jax.Array
 
 
 def combine(predictions: jax.Array, coefficients: jax.Array) -> jax.Array:
@@ -93,7 +99,11 @@ def combine(predictions: jax.Array, coefficients: jax.Array) -> jax.Array:
 
 
 def posterior(
-    model: ReviewedModel, fixed: FixedClassifiers, chunk: Chunk, on_given: jax.Array | bool = False
+    model: ReviewedModel,
+    fixed: FixedClassifiers,
+    kernel: Kernel | None,
+    chunk: Chunk,
+    on_given: jax.Array | bool = False,
 ) -> Posterior:
     """Labels of rows [b, ...].
 
@@ -104,16 +114,18 @@ def posterior(
     Args:
         model: leaves [k, ...].
         fixed: likewise.
+        kernel: of ridge regression, or None where it is linear.
         chunk: the rows.
         on_given: whether ridge regression was trained on the given labels, as in the first round.
     """
-    project = jnp.einsum("kdc,bd->kcb", jnp.concatenate([model.ridge, fixed.probe]), chunk.features,
-                         precision=HIGHEST)  # fmt: skip
-    raw, probe = project[: len(model.ridge)], project[len(model.ridge) :]
+    coefficients = model.combination.theta
+    similar = kernel_lib.similarities(kernel, chunk.features)
+    raw = jnp.einsum("kpc,bp->kcb", model.ridge, similar, precision=HIGHEST)
+    probe = jnp.einsum("kdc,bd->kcb", fixed.probe, chunk.features, precision=HIGHEST)
     default = e_step.leave_one_out_probs(fixed.default, chunk).logits
     of_given = (
-        model.coefficients[PREDICTORS] * jnp.matmul(model.evidence.pattern, chunk.given.T, precision=HIGHEST)
-        + model.coefficients[PREDICTORS + 1] * model.evidence.log_odds * chunk.given.T
+        coefficients[PREDICTORS] * jnp.matmul(model.evidence.pattern, chunk.given.T, precision=HIGHEST)
+        + coefficients[PREDICTORS + 1] * model.evidence.log_odds * chunk.given.T
     )
     others = [_log_probs(model.scales[2] * probe), _log_probs(model.scales[3] * default)]
 
@@ -121,11 +133,12 @@ def posterior(
         mapped = jnp.einsum("ksy,ksb->kyb", model.maps.weights, scores, precision=HIGHEST)
         mapped += model.maps.bias[:, :, None]
         own = [_log_probs(model.scales[0] * scores), _log_probs(model.scales[1] * mapped)]
-        return jax.nn.softmax(combine(jnp.stack(own + others), model.coefficients) + of_given, axis=1)
+        probs = jax.nn.softmax(combine(jnp.stack(own + others), coefficients) + of_given, axis=1)
+        return with_lapses(probs, model.combination.lapse, axis=1)
 
     target = jnp.where(on_given, chunk.given.T, labels_of(raw))
     alone = leave_one_out(raw, target, model.leverage, chunk.weight)
-    return Posterior(labels_of(alone), alone)
+    return Posterior(labels_of(alone), alone, similar)
 
 
 def leave_one_out(scores: jax.Array, target: jax.Array, leverage: jax.Array, weight: jax.Array) -> jax.Array:
@@ -145,28 +158,32 @@ def sums(found: Posterior, chunk: Chunk) -> Sums:
     """The sums of a round over rows [b, ...] whose labels are `found`."""
     centred = chunk.weight * (found.labels - 1.0 / found.labels.shape[1])
     return Sums(
-        jnp.einsum("kcb,bd->kdc", centred, chunk.features, precision=HIGHEST),
+        jnp.einsum("kcb,bp->kpc", centred, found.similarities, precision=HIGHEST),
         class_maps.score_sums(found.labels, found.scores, chunk.weight),
         jnp.einsum("yb,bg->yg", chunk.weight * found.labels[-1], chunk.given, precision=HIGHEST),
     )
 
 
-def first_sums(ridge: jax.Array, leverage: jax.Array, fixed: FixedClassifiers, chunk: Chunk) -> Sums:
+def first_sums(
+    ridge: jax.Array, leverage: jax.Array, fixed: FixedClassifiers, kernel: Kernel | None, chunk: Chunk
+) -> Sums:
     """The sums before the first round: scores of ridge regression on the given labels.
 
     Counts are those of the default classifier's leave-one-out predictions against the given labels.
 
     Args:
-        ridge: weights [k, d, c].
+        ridge: weights [k, p + 1, c].
         leverage: see `ReviewedModel`.
         fixed: the other classifiers.
+        kernel: see `posterior`.
         chunk: the rows.
     """
-    raw = jnp.einsum("kdc,bd->kcb", ridge, chunk.features, precision=HIGHEST)
+    similar = kernel_lib.similarities(kernel, chunk.features)
+    raw = jnp.einsum("kpc,bp->kcb", ridge, similar, precision=HIGHEST)
     given = jnp.broadcast_to(chunk.given.T, raw.shape)
     alone = leave_one_out(raw, given, leverage, chunk.weight)
     probs = e_step.leave_one_out_probs(fixed.default, chunk).leave_one_out[-1]
-    found = sums(Posterior(given, alone), chunk)
+    found = sums(Posterior(given, alone, similar), chunk)
     counts = jnp.einsum("yb,bg->yg", chunk.weight * probs, chunk.given, precision=HIGHEST)
     return found._replace(counts=counts)
 

@@ -1,10 +1,10 @@
 """Runs the rounds that learn from reviewed rows, after the default rounds.
 
-In every round the six numbers of the label model (`label_model.py`) are fitted to reviewed rows, by the
+In every round the seven numbers of the label model (`label_model.py`) are fitted to reviewed rows, by the
 evidence of classifiers that did not train on them. The label model then labels the training rows, and ridge
 regression learns from these labels in the next round. This is the paper's bilevel problem with outer
 variables that a few dozen rows can determine: ridge regression is the inner problem (Eq. 4), the outer loss
-is that of the clean rows (Eq. 6), and six numbers take the place of n x c labels.
+is that of the clean rows (Eq. 6), and seven numbers take the place of n x c labels.
 
 The rounds are the gain: better labels make a better ridge regression, and reviewed rows keep it from drifting
 towards the noisy source. After four rounds labels hardly change.
@@ -25,6 +25,8 @@ from dmlp_jax.purifier.posterior.state import Precomputed
 from dmlp_jax.purifier.probes import Probe
 from dmlp_jax.purifier.result import HeldOut, Outcome
 from dmlp_jax.purifier.reviewed import class_maps, evidence, label_model
+from dmlp_jax.purifier.reviewed import kernel as kernel_lib
+from dmlp_jax.purifier.reviewed.kernel import Kernel
 from dmlp_jax.purifier.reviewed.label_model import PREDICTORS, FixedClassifiers, ReviewedModel, Sums
 from dmlp_jax.purifier.rows import chunks, clean_set
 from dmlp_jax.purifier.rows.chunks import Chunk, Training
@@ -33,12 +35,16 @@ from dmlp_jax.purifier.rows.reviews import Reviews
 from dmlp_jax.purifier.rows.scaling import linear_classifier
 
 ROUNDS = 4
-# L2 strength of ridge regression, in mean eigenvalues of the Gram matrix. Labels hardly depend on it.
-PENALTY = 0.3
-# Prior of the six numbers: mean and standard deviation of a prediction's weight, of b and of a.
+# L2 strength of ridge regression, in mean eigenvalues of the Gram matrix, on kernel features and on linear
+# ones. Labels hardly depend on it.
+KERNEL_PENALTY = 0.05
+LINEAR_PENALTY = 0.3
+# Prior of the weights: mean and standard deviation of that of a prediction, of b and of a.
 PREDICTION = (0.85 / PREDICTORS, 0.4)
 PATTERN = (0.5, 0.5)
 LOG_ODDS = (0.7, 0.35)
+# Prior of the lapse rate: its mean, and the number of reviewed rows that it is worth.
+LAPSE = (0.02, 20.0)
 # Weight of picked rows beside random ones in the calibration of predictions: they count where all are picked.
 PICKED = 1e-3
 # Standard deviation of the prior on an inverse temperature: none.
@@ -49,9 +55,11 @@ class _Ridge(NamedTuple):
     """Ridge regression of every fold as far as it does not depend on labels.
 
     Attributes:
-        inverses: (F^T F + val_weight F_v^T F_v + penalty I)^-1, [k + 1, d, d].
+        inverses: (F^T F + val_weight F_v^T F_v + penalty I)^-1 for the kernel features F of training rows and
+            F_v of clean rows, as a quadratic form of k(x), [k + 1, p + 1, p + 1].
         leverage: mean leverage of a training row, [k + 1].
-        clean_moment: val_weight F_v^T (Y_v - 1 / c) of the clean rows that each trains on, [k + 1, d, c].
+        clean_moment: val_weight times the sum of k(x) (y - 1 / c)^T over the clean rows that each trains on,
+            [k + 1, p + 1, c].
     """
 
     inverses: jax.Array
@@ -79,7 +87,7 @@ def run(
     reviews: Reviews,
     probe: Probe,
     fit: Fit,
-    moment: jax.Array,
+    count: int,
     precomputed: Precomputed,
     config: PurifyConfig,
 ) -> Outcome:
@@ -91,35 +99,45 @@ def run(
         reviews: what the noisy source gave to the clean rows.
         probe: the probe of the clean rows alone.
         fit: the result of the default rounds.
-        moment: F^T Y of the given labels, [d, c].
+        count: number of training rows on this device, without padding.
         precomputed: see `race.precompute`.
         config: the settings.
     """
-    solver = _solver(clean, precomputed, config)
+    kernel = kernel_lib.make(train, count, config.kernel_points)
+    mapped = kernel_lib.clean_rows(kernel, clean)
+
+    def of_given(chunk):
+        similar = kernel_lib.similarities(kernel, chunk.features)
+        weighted = chunk.weight[:, None] * similar
+        return matmul(weighted.T, similar), matmul(weighted.T, chunk.given - 1.0 / chunk.given.shape[1])
+
+    gram, centred = chunks.sum_over(of_given, train)
+    solver = _solver(kernel, gram, mapped, precomputed.total, config)
     fixed = FixedClassifiers(probe.weights, fit.fitted.model)
     default = fit.fitted.held_out - label_shift.log_ratio(clean.targets, fit.fitted.class_shares)
     others = jnp.stack([probe.held_out, default])
-    centred = moment - precomputed.gram[:, -1:] / moment.shape[1]
     weights = _solve(solver, jnp.broadcast_to(centred, solver.clean_moment.shape))
 
     def first(_):
         return chunks.sum_over(
-            lambda chunk: label_model.first_sums(weights, solver.leverage, fixed, chunk), train
+            lambda chunk: label_model.first_sums(weights, solver.leverage, fixed, kernel, chunk), train
         )
 
     def following(state):
         found, on_given = state
         return chunks.sum_over(
-            lambda chunk: label_model.sums(label_model.posterior(found.model, fixed, chunk, on_given), chunk),
+            lambda chunk: label_model.sums(
+                label_model.posterior(found.model, fixed, kernel, chunk, on_given), chunk
+            ),
             train,
         )
 
     def body(state, step):
         sums = jax.lax.cond(step == 0, first, following, (state, step == 1))
         trained = jnp.where(step == 0, weights, _solve(solver, sums.moment))
-        return _fit(trained, sums, others, solver, clean, reviews), None
+        return _fit(trained, sums, others, solver, mapped, reviews), None
 
-    shapes = jax.eval_shape(lambda: _fit(weights, first(None), others, solver, clean, reviews))
+    shapes = jax.eval_shape(lambda: _fit(weights, first(None), others, solver, mapped, reviews))
     empty = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
     last = jax.lax.scan(body, empty, jnp.arange(ROUNDS))[0]
     model = last.model
@@ -131,7 +149,7 @@ def run(
     own_fixed = jax.tree.map(lambda leaf: leaf[-1:], fixed)
 
     def write(chunk: Chunk, _: None) -> tuple[jax.Array, jax.Array]:
-        labels = label_model.posterior(own, own_fixed, chunk).labels[0].T
+        labels = label_model.posterior(own, own_fixed, kernel, chunk).labels[0].T
         return labels, jnp.sum(labels * chunk.given, axis=1)
 
     head = pytrees.last(fit.fitted.model)
@@ -147,23 +165,42 @@ def run(
     )
 
 
-def _solver(clean: CleanSet, precomputed: Precomputed, config: PurifyConfig) -> _Ridge:
-    gram = precomputed.gram
-    penalty = PENALTY * ridge.mean_eigenvalue(gram)
+def _solver(
+    kernel: Kernel | None, gram: jax.Array, clean: CleanSet, total: jax.Array, config: PurifyConfig
+) -> _Ridge:
+    """Prepares ridge regression.
+
+    Args:
+        kernel: its kernel, or None.
+        gram: sum of k(x) k(x)^T over the training rows, [p + 1, p + 1].
+        clean: the clean rows, mapped by the kernel.
+        total: sum of the training rows' weights.
+        config: the settings.
+    """
+    share = LINEAR_PENALTY if kernel is None else KERNEL_PENALTY
+    whitening = kernel_lib.whitening(kernel, gram, share)
+
+    def inner(matrix):
+        return matrix if whitening is None else matmul(whitening.T, matmul(matrix, whitening))
+
+    def outer(matrix):
+        return matrix if whitening is None else matmul(whitening, matmul(matrix, whitening.T))
+
+    of_rows = inner(gram)
+    penalty = share * jnp.trace(of_rows) / kernel_lib.dimension(kernel, clean)
 
     def of_fold(mask):
-        inverse = ridge.inverse(gram + config.val_weight * ridge.gram(clean.features, mask), penalty)
-        return inverse, jnp.sum(inverse * gram) / precomputed.total
+        of_clean = config.val_weight * inner(ridge.gram(clean.features, mask))
+        inverse = ridge.inverse(of_rows + of_clean, penalty)
+        return outer(inverse), jnp.sum(inverse * of_rows) / total
 
     inverses, leverage = jax.lax.map(of_fold, clean.masks)
-    centred = (
-        clean_set.moment(clean) - matmul(clean.masks, clean.features)[:, :, None] / clean.targets.shape[1]
-    )
-    return _Ridge(inverses, leverage, config.val_weight * centred)
+    offset = matmul(clean.masks, clean.features)[:, :, None] / clean.targets.shape[1]
+    return _Ridge(inverses, leverage, config.val_weight * (clean_set.moment(clean) - offset))
 
 
 def _solve(solver: _Ridge, moment: jax.Array) -> jax.Array:
-    """Weights [k + 1, d, c] of ridge regression (Eq. 4) on labels with F^T (Q - 1 / c) = moment."""
+    """Weights [k + 1, p + 1, c] of ridge regression (Eq. 4); `moment` is the sum of k(x) (Q - 1 / c)^T."""
     return matmul(solver.inverses, moment + solver.clean_moment)
 
 
@@ -173,19 +210,19 @@ def _fit(
     """Fits the label model to reviewed rows, given ridge regression and sums of the labels it was trained on.
 
     Args:
-        weights: of ridge regression, [k + 1, d, c].
+        weights: of ridge regression, [k + 1, p + 1, c].
         sums: over the training rows.
         others: held-out logits of the clean rows by the other classifiers, [2, m, c].
         solver: see `_Ridge`.
-        clean: the clean rows.
+        clean: the clean rows, mapped by the kernel.
         reviews: what they were given.
     """
     maps = class_maps.fit(sums.scores)
     shift = evidence.class_share_shift(sums.counts, reviews, clean)
     found = evidence.noise_evidence(sums.counts, reviews, clean, shift)
-    # The constant column comes last.
-    mapped = matmul(weights, maps.weights).at[:, -1].add(maps.bias)
-    held_out = jnp.stack([clean_set.held_out(own[:-1], clean) for own in (weights, mapped)])
+    # The constant comes last.
+    analysed = matmul(weights, maps.weights).at[:, -1].add(maps.bias)
+    held_out = jnp.stack([clean_set.held_out(own[:-1], clean) for own in (weights, analysed)])
     predictions = jnp.concatenate([held_out, others])
     offset = reviews.random[:, None] * shift
     scales = _inverse_temperatures(predictions, offset, clean, reviews)
@@ -196,10 +233,13 @@ def _fit(
     )
     features = jnp.stack([*predictions, *of_given], axis=-1)
     mean, deviation = jnp.asarray([PREDICTION] * PREDICTORS + [PATTERN, LOG_ODDS], jnp.float32).T
-    coefficients = conditional_logit.fit(features, clean.targets, reviews.known, offset, mean, deviation)
-    model = ReviewedModel(weights, solver.leverage, maps, scales, coefficients, found)
+    combination = conditional_logit.fit(
+        features, clean.targets, reviews.known, offset, mean, deviation, *LAPSE, steps=20
+    )
+    model = ReviewedModel(weights, solver.leverage, maps, scales, combination, found)
     counting = reviews.random * jnp.exp(-matmul(clean.targets, shift[:, None])[:, 0])
-    return _Round(model, matmul(features, coefficients[:, None])[:, :, 0] + offset, counting)
+    probs = jax.nn.softmax(matmul(features, combination.theta[:, None])[:, :, 0] + offset)
+    return _Round(model, jnp.log(conditional_logit.with_lapses(probs, combination.lapse)), counting)
 
 
 def _inverse_temperatures(
@@ -215,7 +255,7 @@ def _inverse_temperatures(
         scaled = conditional_logit.fit(
             (logits / unit)[:, :, None], targets, weight, offset, jnp.ones(1), jnp.full(1, WIDE)
         )
-        return jnp.maximum(scaled[0], 0.01) / unit
+        return jnp.maximum(scaled.theta[0], 0.01) / unit
 
     return jax.lax.map(of_one, predictions)
 

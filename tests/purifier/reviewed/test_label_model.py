@@ -5,6 +5,7 @@ import pytest
 from scipy.linalg import hadamard
 from scipy.special import log_softmax, softmax
 
+from dmlp_jax.purifier.base.conditional_logit import ConditionalLogit
 from dmlp_jax.purifier.posterior import e_step
 from dmlp_jax.purifier.posterior.e_step import LabelModel
 from dmlp_jax.purifier.reviewed import label_model
@@ -16,9 +17,12 @@ from dmlp_jax.purifier.rows.chunks import Chunk
 K, N, D, C = 2, 64, 5, 3
 PENALTY = 3.0
 
-posterior = jax.jit(label_model.posterior)
-sums = jax.jit(lambda *args: label_model.sums(label_model.posterior(*args), args[2]))
-first_sums = jax.jit(label_model.first_sums)
+# Ridge regression is linear here, without a kernel: `kernel.similarities` gives the features themselves.
+posterior = jax.jit(lambda model, fixed, *args: label_model.posterior(model, fixed, None, *args))
+sums = jax.jit(lambda model, fixed, *args: label_model.sums(posterior(model, fixed, *args), args[0]))
+first_sums = jax.jit(
+    lambda ridge, leverage, fixed, chunk: label_model.first_sums(ridge, leverage, fixed, None, chunk)
+)
 
 
 def as_float32(tree):
@@ -48,7 +52,7 @@ def problem():
         np.full(K, leverage),
         ClassMaps(3 * rng.normal(size=(K, C, C)), rng.normal(size=(K, C))),
         rng.uniform(1, 3, 4),
-        np.r_[rng.uniform(0.1, 0.5, 4), 0.4, 0.7],
+        ConditionalLogit(np.r_[rng.uniform(0.1, 0.5, 4), 0.4, 0.7], np.array(0.06)),
         NoiseEvidence(rng.normal(size=(C, C)), np.array(1.5)),
     )
     default = LabelModel(
@@ -66,7 +70,8 @@ def by_hand(model, fixed, chunk, k, target=None):
     """Labels and leave-one-out scores [N, C] in float64; by default the target is the model's own label."""
     raw = chunk.features @ model.ridge[k]
     default = e_step.leave_one_out_probs(as_float32(fixed.default), as_float32(chunk)).logits[k].T
-    weights, (b, a) = model.coefficients[:4], model.coefficients[4:]
+    (theta, lapse) = model.combination
+    weights, (b, a) = theta[:4], theta[4:]
     of_given = np.log(
         np.exp(b * (chunk.given @ model.evidence.pattern.T) + a * model.evidence.log_odds * chunk.given)
     )
@@ -78,7 +83,7 @@ def by_hand(model, fixed, chunk, k, target=None):
             weight * log_softmax(scale * logits, axis=1)
             for weight, scale, logits in zip(weights, model.scales, predictions, strict=True)
         )
-        return softmax(logits, axis=1)
+        return (1 - lapse) * softmax(logits, axis=1) + lapse / C
 
     target = labels_of(raw) if target is None else target
     share = model.leverage[k] * chunk.weight[:, None]
@@ -105,9 +110,8 @@ def test_bayes_rule_is_the_case_of_weights_that_sum_to_one(problem):
     flat = np.where(np.eye(C) > 0, 1 - rate, rate / (C - 1))
     noise = NoiseEvidence(np.log(matrix / flat), np.log((1 - rate) * (C - 1) / rate))
     probe = np.stack([rng.normal(size=(D, C))] * K)
-    model = model._replace(
-        scales=np.ones(4), coefficients=np.array([0, 0, 1, 0, 1, 1.0]), evidence=as_float32(noise)
-    )
+    combination = ConditionalLogit(np.array([0, 0, 1, 0, 1, 1.0]), np.array(0.0))
+    model = model._replace(scales=np.ones(4), combination=combination, evidence=as_float32(noise))
     found = posterior(as_float32(model), as_float32(fixed._replace(probe=probe)), as_float32(chunk), False)
     joint = softmax(chunk.features @ probe[0], axis=1) * (chunk.given @ matrix.T)
     np.testing.assert_allclose(found.labels[0].T, joint / joint.sum(axis=1, keepdims=True), atol=1e-5)

@@ -1,0 +1,126 @@
+"""Maps rows to the features of a kernel, so that ridge regression follows class borders that are not flat.
+
+    k(x, z) = (exp(cos(x, z)) - 1) / (e - 1)
+
+On rows of one length, as standardised rows are, this is a Gaussian kernel less a constant: all powers of the
+cosine are in it, the first one with the most weight. Without the constant it keeps its precision in float32.
+The map is Nystroem's (Williams and Seeger 2001), with p training rows l_j as its points:
+
+    phi(x) = U^T k(x),    k(x)_j = k(x, l_j),    K_LL = V S V^T,    U = V S^(-1/2)
+
+Ridge regression on phi is kernel ridge regression with functions spanned by the points. Sums over the
+training rows are taken of k(x), which costs one product with the points, and mapped by U afterwards.
+
+Without a kernel (`None`) the functions below leave the rows as they are: ridge regression is linear then.
+"""
+
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from dmlp_jax.purifier.base.ridge import matmul
+from dmlp_jax.purifier.rows import chunks
+from dmlp_jax.purifier.rows.chunks import Training
+from dmlp_jax.purifier.rows.clean_set import CleanSet
+
+# Fractions of its multiples fill [0, 1) evenly.
+GOLDEN = 0.618034
+# Least ratio of the penalty to the rounding errors that U makes larger; directions with less are dropped.
+PRECISION = 10.0
+
+
+class Kernel(NamedTuple):
+    """The points of the kernel.
+
+    Attributes:
+        points: standardised rows without the constant column, over their squared length, [p, d].
+        used: 1 for points, 0 for places without one, [p].
+        among: K_LL, [p, p].
+    """
+
+    points: jax.Array
+    used: jax.Array
+    among: jax.Array
+
+
+def make(train: Training, count: int | jax.Array, most: int) -> Kernel | None:
+    """Takes points from all over the training rows, in their order.
+
+    Args:
+        train: the training rows.
+        count: their number on this device, n, without padding.
+        most: most points; half of the rows are taken where that is less. 0 gives None.
+    """
+    if not most:
+        return None
+    devices = 1 if train.axis is None else jax.lax.axis_size(train.axis)
+    places = max(1, min(most // devices, train.weight.size // 2))
+    first = 0 if train.axis is None else places * jax.lax.axis_index(train.axis)
+    number = jnp.clip(count // 2, 1, places)
+    order = jnp.arange(places)
+    # One row of each of `number` equal parts of the rows, not always the first: rows may come in periods.
+    rows = ((order + jnp.mod(order * GOLDEN, 1.0)) / number * count).astype(jnp.int32)
+    rows = jnp.where(order < number, rows, train.weight.size)
+    # The place of each row among the points; rows that are no point come after all places.
+    place = jnp.full(train.weight.size, places * devices, jnp.int32)
+    place = place.at[rows].set(first + order, mode="drop")
+
+    def pick(chunk, place):
+        found = jax.ops.segment_sum(chunk.features[:, :-1], place, places * devices + 1)[:-1]
+        return None, (found, jax.ops.segment_sum(jnp.ones(place.shape), place, places * devices + 1)[:-1])
+
+    points, used = chunks.visit(pick, train, place)[1]
+    squared_length = jnp.maximum(jnp.max(jnp.sum(points**2, axis=1)), jnp.finfo(jnp.float32).tiny)
+    scaled = points / squared_length
+    return Kernel(scaled, used, used[:, None] * _of_cosine(matmul(points, scaled.T)) * used)
+
+
+def similarities(kernel: Kernel | None, rows: jax.Array) -> jax.Array:
+    """k(x) and the constant, [b, p + 1], of standardised rows [b, d + 1]."""
+    if kernel is None:
+        return rows
+    found = kernel.used * _of_cosine(matmul(rows[:, :-1], kernel.points.T))
+    return jnp.concatenate([found, rows[:, -1:]], axis=1)
+
+
+def clean_rows(kernel: Kernel | None, clean: CleanSet) -> CleanSet:
+    """The clean rows with k(x) in place of their features."""
+    if kernel is None:
+        return clean
+    mapped = jax.lax.map(lambda rows: similarities(kernel, rows), clean.chunks.features)
+    return clean._replace(
+        features=similarities(kernel, clean.features), chunks=clean.chunks._replace(features=mapped)
+    )
+
+
+def dimension(kernel: Kernel | None, clean: CleanSet) -> jax.Array | int:
+    """Number of features that `similarities` gives, the constant included."""
+    return clean.features.shape[1] if kernel is None else jnp.sum(kernel.used) + 1.0
+
+
+def whitening(kernel: Kernel | None, gram: jax.Array, penalty: float) -> jax.Array | None:
+    """U, with 1 for the constant, [p + 1, p + 1]; None without a kernel.
+
+    Directions of the points in which rounding errors would come near the penalty are left out: their columns
+    are 0.
+
+    Args:
+        kernel: the points.
+        gram: sum of k(x) k(x)^T over the training rows, [p + 1, p + 1].
+        penalty: of ridge regression on phi, in training rows per point.
+    """
+    if kernel is None:
+        return None
+    values, vectors = jnp.linalg.eigh(kernel.among)
+    # The last entry of the Gram matrix is the sum of the weights.
+    tolerated = penalty * gram[-1, -1] / jnp.maximum(jnp.sum(kernel.used), 1.0)
+    rounding = jnp.finfo(gram.dtype).eps * jnp.linalg.norm(gram)
+    kept = values * tolerated > PRECISION * rounding
+    columns = vectors * jnp.where(kept, 1.0 / jnp.sqrt(jnp.where(kept, values, 1.0)), 0.0)
+    return jnp.pad(columns, (0, 1)).at[-1, -1].set(1.0)
+
+
+def _of_cosine(cosine: jax.Array) -> jax.Array:
+    return jnp.expm1(cosine) / (math.e - 1.0)
