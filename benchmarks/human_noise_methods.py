@@ -146,10 +146,11 @@ def logistic_clean(problem: Problem) -> Outcome:
     return by_probe(problem.data, probes.logistic_clean(problem.data, problem.seed))
 
 
-def purify(problem: Problem, known: bool = False) -> Outcome:
-    """The purifier by its defaults; `known` if it is told what the clean rows were given."""
+def purify(problem: Problem, known: bool = False, **settings: int) -> Outcome:
+    """The purifier; `known` if it is told what the clean rows were given; `settings` of `PurifyConfig`."""
     import jax
 
+    from dmlp_jax import PurifyConfig
     from dmlp_jax import purify as run
 
     data = problem.data
@@ -159,6 +160,7 @@ def purify(problem: Problem, known: bool = False) -> Outcome:
         data.given,
         (data.val_features, data.val_true),
         num_classes=data.num_classes,
+        config=PurifyConfig(**settings),
         **val_given,
     )
     result = jax.tree.map(np.asarray, result)
@@ -173,6 +175,11 @@ def purify(problem: Problem, known: bool = False) -> Outcome:
 def purify_known(problem: Problem) -> Outcome:
     """The purifier with the given labels of the clean rows."""
     return purify(problem, known=True)
+
+
+def purify_linear(problem: Problem) -> Outcome:
+    """The same with linear ridge regression in place of its kernel."""
+    return purify(problem, known=True, kernel_points=0)
 
 
 class Method(NamedTuple):
@@ -203,6 +210,7 @@ METHODS = {
     "logistic_clean": Method("logistic regression on clean rows", logistic_clean),
     "purify": Method("purify", purify),
     "purify_known": Method("purify, given labels of clean rows known", purify_known),
+    "purify_linear": Method("purify, known, without the kernel", purify_linear),
     "purify_picked": Method("purify, known, suspects reviewed", purify_known, _picked),
     "purify_half_picked": Method(
         "purify, known, half of the reviewed rows suspects", purify_known, _half_picked
