@@ -12,7 +12,8 @@ Files and folders:
     diagnostics.py  numbers about the arguments      warnings.py      sentences made of them
     posterior/      the default schedule             paper/      the paper's own, Eq. 4-9
     reviewed/       after the default schedule: what a given label is worth, learned from reviewed rows
-    rows/           how rows are scaled, cut into chunks, read from disk, split into folds
+    rows/           how rows are scaled, cut into chunks, read from disk, split into folds,
+                    rotated into their span
     base/           numerics that both schedules use
 
 The default algorithm (`PurifyConfig()`), by the names of its functions:

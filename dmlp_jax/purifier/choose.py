@@ -95,9 +95,10 @@ def choose(
     )
     # All classifiers take rows of the same scaling. Given labels have none, so the purifier's is returned.
     head = outcome.classifier
-    kernel = jax.lax.select_n(source, head.kernel, *weights[:, :-1], head.kernel)
-    bias = jax.lax.select_n(source, head.bias, *weights[:, -1], head.bias)
-    classifier = head._replace(kernel=kernel, bias=bias)
+    if informative is not None:
+        kernel = jax.lax.select_n(source, head.kernel, *weights[:, :-1], head.kernel)
+        bias = jax.lax.select_n(source, head.bias, *weights[:, -1], head.bias)
+        head = head._replace(kernel=kernel, bias=bias)
     return Choice(
         probs=probs,
         guesses=guesses,
@@ -105,7 +106,7 @@ def choose(
         counts=counts,
         confidence=confidence,
         given_right=given_right,
-        classifier=classifier,
+        classifier=head,
         score=score,
         others=others.score,
         reliability=bins,

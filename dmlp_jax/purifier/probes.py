@@ -8,16 +8,17 @@ L2 strength and weight of the clean rows are chosen by the cross-entropy on held
 temperature: label noise shrinks ridge predictions towards the class prior.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from dmlp_jax.purifier.base import nesterov, ridge, scores
+from dmlp_jax.purifier.base import few_rows, nesterov, ridge, scores
 from dmlp_jax.purifier.base.pytrees import at
 from dmlp_jax.purifier.base.scores import HeldOutScore
 from dmlp_jax.purifier.base.temperature import fit_temperature
-from dmlp_jax.purifier.rows import clean_set
+from dmlp_jax.purifier.rows import clean_set, span
 from dmlp_jax.purifier.rows.clean_set import CleanSet
 
 # The default schedule starts from the last one.
@@ -61,8 +62,16 @@ def val_only_probe(clean: CleanSet, steps: int = 20) -> Probe:
         clean: the clean rows.
         steps: preconditioned Nesterov steps at each strength.
     """
+    if len(clean.labels) < clean.features.shape[1] - 1:
+        rows, basis = span.rotate(clean.features)
+        found = val_only_probe(clean_set.with_features(clean, rows), steps)
+        kernel, bias = found.weights[:, :-1], found.weights[:, -1:]
+        return found._replace(
+            weights=jnp.concatenate([span.widen(kernel, basis), bias], axis=1),
+            response=jnp.zeros(clean.features.shape[1], jnp.float32),
+        )
     gram = ridge.gram(clean.features)
-    unit = ridge.mean_eigenvalue(gram)
+    unit = ridge.mean_eigenvalue(gram, clean.width)
     share = jnp.mean(clean.masks, axis=1)[:, None, None]
     momentum = jnp.asarray(nesterov.nesterov_momentum(steps))
 
@@ -98,33 +107,63 @@ def ridge_probes(
         total: sum of the row weights.
         clean: the clean rows.
     """
+    unit = ridge.mean_eigenvalue(gram, clean.width)
+    shares = jnp.asarray((0.0, *VAL_SHARES), jnp.float32)
+    penalties = jnp.asarray(RIDGE_PENALTIES, jnp.float32)
+    few = clean.features.shape[0] < gram.shape[0]
+    prepare, fit = (_few_clean_rows if few else _many_clean_rows)(gram, moment, total, clean)
+    folds = len(clean.masks) - 1
+
+    def of_penalty(penalty):
+        prepared = prepare(penalty * unit)
+        return jax.lax.map(lambda share: _held_out(fit(prepared, share, folds), clean), shares)
+
+    def probe(setting):
+        share, penalty = shares[setting // len(penalties)], penalties[setting % len(penalties)]
+        # Clean rows are taken to be like training rows: they make the Gram matrix 1 + share times as large.
+        response = 1.0 / ((1.0 + share) * spectrum + penalty * unit)
+        weights = fit(prepare(penalty * unit), share, folds + 1)
+        return _probe(weights, at(found, setting), response, clean)
+
+    # One setting for each pair of a share and a penalty, those of share 0 first.
+    found = jax.tree.map(lambda leaf: leaf.T.reshape(-1), jax.lax.map(of_penalty, penalties))
+    alone = jnp.arange(len(shares) * len(penalties)) < len(penalties)
+    chosen = jax.lax.map(probe, jnp.stack([_best(found.score, alone), _best(found.score, ~alone)]))
+    return at(chosen, 0), at(chosen, 1)
+
+
+# What a ridge regression needs for one penalty, and the weights [members, d, c] of the first members from it
+# and a share of `VAL_SHARES`.
+_Solver = tuple[Callable[[jax.Array], Any], Callable[[Any, jax.Array, int], jax.Array]]
+
+
+def _many_clean_rows(gram: jax.Array, moment: jax.Array, total: jax.Array, clean: CleanSet) -> _Solver:
+    """Solves by Gram matrices [d, d], one for each share and fold; arguments as in `ridge_probes`."""
     gram_val = jax.vmap(ridge.gram, in_axes=(None, 0))(clean.features, clean.masks)
     moment_val = clean_set.moment(clean)
     count_val = jnp.sum(clean.masks, axis=1)
-    unit = ridge.mean_eigenvalue(gram)
-    grid = [(penalty, share) for share in (0.0, *VAL_SHARES) for penalty in RIDGE_PENALTIES]
-    penalties, shares = jnp.asarray(grid, jnp.float32).T
 
-    def fit(setting, members):
-        penalty, share = penalties[setting], shares[setting]
-
+    def fit(penalty, share, members):
         def of_member(gram_val, moment_val, count_val):
             val_weight = share * total / count_val
-            total_gram, total_moment = gram + val_weight * gram_val, moment + val_weight * moment_val
-            return ridge.solve(total_gram, penalty * unit, total_moment)
+            return ridge.solve(gram + val_weight * gram_val, penalty, moment + val_weight * moment_val)
 
         return jax.vmap(of_member)(gram_val[:members], moment_val[:members], count_val[:members])
 
-    def probe(setting):
-        # Clean rows are taken to be like training rows: they make the Gram matrix 1 + share times as large.
-        response = 1.0 / ((1.0 + shares[setting]) * spectrum + penalties[setting] * unit)
-        return _probe(fit(setting, len(clean.masks)), at(found, setting), response, clean)
+    return lambda penalty: penalty, fit
 
-    folds = len(clean.masks) - 1
-    found = jax.lax.map(lambda setting: _held_out(fit(setting, folds), clean), jnp.arange(len(grid)))
-    alone = shares == 0
-    chosen = jax.lax.map(probe, jnp.stack([_best(found.score, alone), _best(found.score, ~alone)]))
-    return at(chosen, 0), at(chosen, 1)
+
+def _few_clean_rows(gram: jax.Array, moment: jax.Array, total: jax.Array, clean: CleanSet) -> _Solver:
+    """The same where the clean rows are fewer than the columns: shares and folds take systems of m rows."""
+
+    def fit(solved, share, members):
+        def of_member(mask):
+            weight = share * total / jnp.sum(mask) * mask
+            return few_rows.add(solved, clean.features, clean.targets, weight)
+
+        return jax.vmap(of_member)(clean.masks[:members])
+
+    return lambda penalty: few_rows.solve(gram, penalty, moment, clean.features), fit
 
 
 class _HeldOutFit(NamedTuple):

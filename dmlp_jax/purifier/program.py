@@ -16,7 +16,7 @@ from dmlp_jax.purifier.posterior import schedule as default_schedule
 from dmlp_jax.purifier.probes import PROBES
 from dmlp_jax.purifier.result import SOURCES, Outcome, PurifyResult
 from dmlp_jax.purifier.reviewed import schedule as reviewed_schedule
-from dmlp_jax.purifier.rows import chunks, clean_set, loading, outliers, scaling
+from dmlp_jax.purifier.rows import chunks, clean_set, loading, outliers, scaling, span
 from dmlp_jax.purifier.rows import reviews as reviews_lib
 from dmlp_jax.purifier.rows.clean_set import CleanSet
 from dmlp_jax.purifier.rows.disk import Reader
@@ -70,7 +70,9 @@ def run(
     )
     val_features, outlier_clean_rows = outliers.mend(val_features, train.mean, train.bound)
     val_rows = scaling.center_and_normalize(val_features, train.mean)
-    clean = clean_set.make(val_rows, inputs.val_labels, num_classes, config.num_folds, fold_key)
+    width = val_rows.shape[1]
+    train, val_rows, basis = span.narrow(train, val_rows)
+    clean = clean_set.make(val_rows, inputs.val_labels, num_classes, config.num_folds, fold_key, width)
     gram, moment, total = chunks.sum_over(chunks.moments, train)
     spectrum = ridge.spectrum(gram)
     probes = probes_lib.fit_probes(gram, spectrum, moment, total, clean)
@@ -111,7 +113,10 @@ def run(
         found["informative"] = found["informative"] | above
     informed = found["informative"] if compare else None
     choice = choose.choose(outcome, train, clean, probes, reviews, counting, informed)
-    choice = choice._replace(classifier=choice.classifier._replace(bound=bound))
+    head = choice.classifier._replace(bound=bound)
+    if not isinstance(config, PaperConfig):
+        head = head._replace(kernel=span.widen(head.kernel, basis))
+    choice = choice._replace(classifier=head)
     found |= diagnostics.of_reviews(reviews, counting, not isinstance(config, PaperConfig))
     if learned:
         given = pytrees.at(choice.others, len(PROBES))

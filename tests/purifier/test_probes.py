@@ -11,9 +11,15 @@ from dmlp_jax.purifier.rows import clean_set as clean_lib
 from dmlp_jax.purifier.rows import scaling
 
 
-@pytest.fixture(scope="module")
-def prepared(blobs):
+@pytest.fixture(scope="module", params=[0, 24], ids=["narrow", "wide"])
+def prepared(blobs, request):
+    """Standardised rows; in the wide case the 30 clean rows are fewer than the columns."""
     features, given, (val_features, val_labels), _ = blobs
+    rng = np.random.default_rng(0)
+    features, val_features = (
+        np.c_[x, rng.normal(size=(len(x), request.param))].astype(np.float32)
+        for x in (features, val_features)
+    )
     weight = jnp.ones(len(features))
     mean = jnp.mean(jnp.asarray(features), axis=0)
     rows = scaling.center_and_normalize(jnp.asarray(features), mean)

@@ -3,6 +3,7 @@
 The files:
 
     ridge.py         Eq. 4-5: ridge regression in closed form
+    few_rows.py      a few weighted rows added to a ridge regression
     nesterov.py      preconditioned Nesterov steps of softmax regression
     temperature.py   the temperature that calibrates held-out predictions
     conditional_logit.py  a few numbers that weigh evidence for classes, with a lapse rate

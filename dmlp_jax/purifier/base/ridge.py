@@ -25,9 +25,14 @@ def gram(features: jax.Array, weight: jax.Array | None = None) -> jax.Array:
     return matmul(features.T, weighted)
 
 
-def mean_eigenvalue(gram_matrix: jax.Array) -> jax.Array:
-    """Trace / d of a Gram matrix [d, d]: the unit in which penalties are independent of the data's scale."""
-    return jnp.trace(gram_matrix) / gram_matrix.shape[-1]
+def mean_eigenvalue(gram_matrix: jax.Array, width: jax.Array | int | None = None) -> jax.Array:
+    """Trace / d of a Gram matrix [d, d]: the unit in which penalties are independent of the data's scale.
+
+    Args:
+        gram_matrix: [d, d].
+        width: another d: the number of columns before `rows/span.py` left out those without any variation.
+    """
+    return jnp.trace(gram_matrix) / (gram_matrix.shape[-1] if width is None else width)
 
 
 @jax.custom_batching.sequential_vmap

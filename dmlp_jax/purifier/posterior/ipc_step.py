@@ -36,7 +36,7 @@ class IpcStep(NamedTuple):
 
 def prepare(gram: jax.Array, clean: CleanSet, config: PurifyConfig) -> IpcStep:
     """`IpcStep` for the Gram matrix of the training rows, [d, d]."""
-    inverse = ridge.inverse(gram, config.ridge_penalty * ridge.mean_eigenvalue(gram))
+    inverse = ridge.inverse(gram, config.ridge_penalty * ridge.mean_eigenvalue(gram, clean.width))
     return IpcStep(inverse, 1.0 / ipc.curvature(gram, inverse, clean.features))
 
 

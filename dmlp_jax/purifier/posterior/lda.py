@@ -63,7 +63,7 @@ def scatter(precomputed: Precomputed, clean: CleanSet, val_weight: jax.Array | f
         val_weight: see `PurifyConfig`.
     """
     gram = (precomputed.gram + val_weight * precomputed.gram_val)[:-1, :-1]
-    inverse = ridge.inverse(gram, PENALTY * ridge.mean_eigenvalue(gram))
+    inverse = ridge.inverse(gram, PENALTY * ridge.mean_eigenvalue(gram, clean.width - 1))
     total = precomputed.total + val_weight * clean.labels.shape[0]
     return Scatter(inverse, total, jnp.sum(inverse * gram))
 

@@ -73,7 +73,7 @@ def run(
         index, and its history, arrays [steps].
     """
     strengths = config.weight_decay if config.selection else config.weight_decay[:1]
-    decays = jnp.stack([jnp.asarray(decay, jnp.float32) for decay in strengths]) * clean.features.shape[1]
+    decays = jnp.stack([jnp.asarray(decay, jnp.float32) for decay in strengths]) * clean.width
     bound = partial(nesterov.preconditioner, precomputed.gram, precomputed.gram_val, config.val_weight)
     penalties = Penalty(decays, jax.vmap(bound)(decays))
     first = _start(train, start, precomputed, config)

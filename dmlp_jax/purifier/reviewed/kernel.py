@@ -97,7 +97,7 @@ def clean_rows(kernel: Kernel | None, clean: CleanSet) -> CleanSet:
 
 def dimension(kernel: Kernel | None, clean: CleanSet) -> jax.Array | int:
     """Number of features that `similarities` gives, the constant included."""
-    return clean.features.shape[1] if kernel is None else jnp.sum(kernel.used) + 1.0
+    return clean.width if kernel is None else jnp.sum(kernel.used) + 1.0
 
 
 def whitening(kernel: Kernel | None, gram: jax.Array, penalty: float) -> jax.Array | None:

@@ -9,5 +9,6 @@ The files:
     outliers.py    values far beyond all others, which count as missing
     disk.py        features on disk, read chunk by chunk from inside a compiled program
     clean_set.py   clean rows in folds, and held-out predictions for them
+    span.py        rows of more columns than rows, rotated into their span
     reviews.py     what the noisy source gave to the clean rows, and how these were picked
 """

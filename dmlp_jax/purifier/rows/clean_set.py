@@ -38,6 +38,7 @@ class CleanSet(NamedTuple):
         targets: the same one-hot, [m, c].
         masks: row weights [k + 1, m], see `train_masks`.
         chunks: the same rows in chunks.
+        width: number of columns in which penalties are measured, scalar: d, or that before `span.py`.
     """
 
     features: jax.Array
@@ -45,6 +46,7 @@ class CleanSet(NamedTuple):
     targets: jax.Array
     masks: jax.Array
     chunks: CleanChunk
+    width: jax.Array
 
 
 class CleanPredictions(NamedTuple):
@@ -67,6 +69,7 @@ def make(
     num_classes: int,
     num_folds: int,
     key: jax.Array,
+    width: int | None = None,
 ) -> CleanSet:
     """Splits the clean rows into folds.
 
@@ -76,6 +79,7 @@ def make(
         num_classes: c.
         num_folds: k.
         key: PRNG key of the split.
+        width: see `CleanSet`; d by default.
     """
     folds = stratified_folds(key, labels, num_folds)
     masks = train_masks(folds, num_folds)
@@ -84,7 +88,14 @@ def make(
     labels = labels.astype(jnp.int32)
     targets = jax.nn.one_hot(labels, num_classes, dtype=features.dtype)
     chunks = CleanChunk(*(into_chunks(values, size) for values in (features, labels, folds, masks.T)))
-    return CleanSet(features, labels, targets, masks, chunks)
+    width = features.shape[1] if width is None else width
+    return CleanSet(features, labels, targets, masks, chunks, jnp.float32(width))
+
+
+def with_features(clean: CleanSet, features: jax.Array) -> CleanSet:
+    """The same rows with other features [m, d]."""
+    chunked = into_chunks(features, clean.chunks.labels.shape[1])
+    return clean._replace(features=features, chunks=clean.chunks._replace(features=chunked))
 
 
 def held_out(weights: jax.Array, clean: CleanSet) -> jax.Array:
