@@ -34,17 +34,24 @@ def run(arguments: argparse.Namespace) -> None:
         UserError: an error of the user, such as a missing file.
     """
     # Imported late, so that --help and errors in arguments do not wait for jax.
-    import jax
-    import numpy as np
-
-    from dmlp_jax.cli import outputs
-    from dmlp_jax.cli.inputs import labelled_rows, reviewed_rows
-    from dmlp_jax.purifier import InputError, PurifyConfig, purify
+    from dmlp_jax.cli import compiling, outputs
     from dmlp_jax.report import feature_map
-    from dmlp_jax.runtime.timing import stopwatch
 
     outputs.check_folder(arguments.out, arguments.overwrite)
     feature_map.check(arguments.map)
+    with compiling.set_up(arguments.compile_cache, not arguments.no_compile_cache):
+        _run(arguments)
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    import jax
+    import numpy as np
+
+    from dmlp_jax.cli import compiling, outputs
+    from dmlp_jax.cli.inputs import labelled_rows, reviewed_rows
+    from dmlp_jax.purifier import InputError, PurifyConfig, purify
+    from dmlp_jax.runtime.timing import stopwatch
+
     rows = labelled_rows.load(_sources(arguments), _draw(arguments))
     reviewed = None
     if arguments.apply:
@@ -53,6 +60,8 @@ def run(arguments: argparse.Namespace) -> None:
     image_of = _image_of(arguments, rows)
     print(_describe(rows), flush=True)
     config = PurifyConfig.paper() if arguments.preset == "paper" else PurifyConfig()
+    if isinstance(rows.features, np.memmap):
+        compiling.announce(None)  # Such a program calls back into Python, so it is never kept.
     try:
         with stopwatch() as seconds:
             result = purify(

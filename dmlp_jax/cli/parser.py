@@ -107,6 +107,14 @@ def make_parser() -> argparse.ArgumentParser:
     add = settings.add_argument
     add("--preset", choices=("default", "paper"), default="default", help="purifier, default: %(default)s")
     add("--seed", type=_seed, default=0, help="for the clean rows' folds and draw, default: %(default)s")
+    cache = settings.add_mutually_exclusive_group()
+    cache.add_argument(
+        "--compile-cache",
+        metavar="FOLDER",
+        help="folder that keeps compiled programs for later runs; by default that of the environment "
+        "variable JAX_COMPILATION_CACHE_DIR, else one in your cache folder",
+    )
+    cache.add_argument("--no-compile-cache", action="store_true", help="keep no compiled programs")
     add("--num-classes", metavar="C", type=int, help="labels are class indices 0 to C - 1, each of them")
     add("--version", action="version", version=f"dmlp_jax {metadata.version('dmlp_jax')}")
     return parser

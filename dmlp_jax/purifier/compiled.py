@@ -1,6 +1,8 @@
 """Compiles `purify` for features in memory or on disk, and caches the programs by shapes and types."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import lru_cache, partial
 from typing import Any
 
@@ -14,9 +16,32 @@ from dmlp_jax.purifier.result import PurifyResult
 from dmlp_jax.purifier.rows import chunks, disk
 from dmlp_jax.purifier.rows.disk import Reader
 
+# Takes a function, its arguments and the number of classes, the only thing besides them that shapes the
+# program. Returns a function of these arguments.
+Compiler = Callable[[Callable[..., PurifyResult], tuple[Any, Inputs], int], Callable[..., PurifyResult]]
+_compiler: ContextVar[Compiler | None] = ContextVar("compiler", default=None)
+
+
+@contextmanager
+def compiling_with(compiler: Compiler) -> Iterator[None]:
+    """Inside the block, programs for features in the memory of one device are made by `compiler`.
+
+    Commands, whose process makes one call, keep programs on disk in this way. Everywhere else they are made
+    by `jax.jit`.
+    """
+    token = _compiler.set(compiler)
+    try:
+        yield
+    finally:
+        _compiler.reset(token)
+
 
 def in_memory(features: jax.Array, inputs: Inputs, num_classes: int) -> PurifyResult:
     """Runs `program.run`, compiled, on features [n, d] in the memory of one device."""
+    compiler = _compiler.get()
+    if compiler is not None and not checks.is_traced((features, inputs)):
+        function = partial(program.run, num_classes=num_classes)
+        return compiler(function, (features, inputs), num_classes)(features, inputs)
     return _program(num_classes, *_kinds((features, inputs)))(features, inputs)
 
 

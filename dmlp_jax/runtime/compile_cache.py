@@ -50,6 +50,17 @@ def kept_in(folder: str) -> Iterator[None]:
         _set(before)
 
 
+@contextmanager
+def off() -> Iterator[None]:
+    """Inside the block, JAX neither reads compiled programs from a folder nor writes any."""
+    before = {"jax_compilation_cache_dir": jax.config.values["jax_compilation_cache_dir"]}
+    try:
+        _set({"jax_compilation_cache_dir": None})
+        yield
+    finally:
+        _set(before)
+
+
 def _set(values: dict[str, object]) -> None:
     for name, value in values.items():
         jax.config.update(name, value)

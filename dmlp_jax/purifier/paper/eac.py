@@ -5,9 +5,13 @@ schedule maps it over its classifiers by `jax.vmap`. The default schedule takes 
 instead (`base/nesterov.py`).
 """
 
+from typing import TYPE_CHECKING
+
 import jax
 import jax.numpy as jnp
-import optax
+
+if TYPE_CHECKING:
+    import optax
 
 
 def classifier_loss(
@@ -31,17 +35,19 @@ def classifier_loss(
     return total / jnp.maximum(jnp.sum(row_weight), 1.0)
 
 
-def adam() -> optax.GradientTransformation:
+def adam() -> "optax.GradientTransformation":
     """Adam without a learning rate (beta_1 .5 as in the authors' script); the schedule scales its steps."""
+    import optax  # Only this preset needs it, and it takes a while to load.
+
     return optax.scale_by_adam(b1=0.5, b2=0.999)
 
 
 def adam_step(
     weights: jax.Array,
-    optimizer_state: optax.OptState,
+    optimizer_state: "optax.OptState",
     gradient: jax.Array,
     learning_rate: jax.Array | float,
-) -> tuple[jax.Array, optax.OptState]:
+) -> "tuple[jax.Array, optax.OptState]":
     """One Adam step down `gradient` from `weights`, both of one shape. Returns weights and Adam's state."""
     direction, optimizer_state = adam().update(gradient, optimizer_state)
     return weights - learning_rate * direction, optimizer_state

@@ -5,15 +5,17 @@ classifiers are class-major, [c, rows] and [c, d + 1], so that the two products 
 """
 
 from functools import partial
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from dmlp_jax.purifier.base.ridge import HIGHEST, matmul
 from dmlp_jax.purifier.paper import eac, ipc
 from dmlp_jax.purifier.paper.config import PaperConfig
+
+if TYPE_CHECKING:
+    import optax
 
 
 class Batch(NamedTuple):
@@ -43,10 +45,10 @@ class State(NamedTuple):
     """
 
     labels: jax.Array
-    label_optimizer: optax.OptState
+    label_optimizer: "optax.OptState"
     moments: jax.Array
     weights: jax.Array
-    classifier_optimizer: optax.OptState
+    classifier_optimizer: "optax.OptState"
 
 
 def run_epoch(
@@ -138,8 +140,10 @@ def write(state: State, batches: Batch, config: PaperConfig) -> State:
     return state._replace(labels=labels, moments=moments(labels, batches))
 
 
-def label_optimizer(config: PaperConfig) -> optax.GradientTransformation:
+def label_optimizer(config: PaperConfig) -> "optax.GradientTransformation":
     """Plain gradient steps or the script's Adam, without the learning rate, which may be traced."""
+    import optax  # Only this preset needs it, and it takes a while to load.
+
     if config.label_optimizer == "adam":
         return optax.chain(optax.add_decayed_weights(3e-4), optax.scale_by_adam(b1=0.5, b2=0.999))
     return optax.identity()
