@@ -4,13 +4,14 @@ import jax
 from jax.typing import ArrayLike
 
 from dmlp_jax.purifier import arguments, checks, compiled, sharded
-from dmlp_jax.purifier.base import forked
+from dmlp_jax.purifier.base import forked, lapack
 from dmlp_jax.purifier.base.errors import InputError
 from dmlp_jax.purifier.config import Config, PurifyConfig
 from dmlp_jax.purifier.result import PurifyResult, reveal
 from dmlp_jax.purifier.rows import disk
 
 
+@lapack.with_one_thread
 def purify(
     features: ArrayLike,
     labels: ArrayLike,
