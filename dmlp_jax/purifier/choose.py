@@ -71,7 +71,8 @@ def choose(
     """
     held_out = outcome.held_out
     weight = weight if held_out is None else held_out.weight
-    others = _baselines(probes, reviews, weight, clean)
+    trust = None if held_out is None else held_out.given_confidence
+    others = _baselines(probes, reviews, weight, clean, trust)
     if held_out is None:
         source = jnp.int32(0)
         score, bins = scores.unknown_score(), reliability.unknown()
@@ -140,11 +141,22 @@ def best_source(
 
 
 def _baselines(
-    probes: tuple[Probe, ...], reviews: Reviews | None, weight: jax.Array, clean: CleanSet
+    probes: tuple[Probe, ...],
+    reviews: Reviews | None,
+    weight: jax.Array,
+    clean: CleanSet,
+    trust: jax.Array | None,
 ) -> HeldOut:
     """Scores the probes on clean rows that they did not train on, and the given labels.
 
     Given labels that are not known there score `UNKNOWN`, and hit nothing.
+
+    Args:
+        probes: in the order of `PROBES`.
+        reviews: what the clean rows were given, or None.
+        weight: of the clean rows in counts, [m].
+        clean: the clean rows.
+        trust: see `HeldOut.given_confidence`.
 
     Returns:
         The scores, leaves [k, ...], k the number of baselines.
@@ -161,7 +173,8 @@ def _baselines(
         kept = jnp.sum(reviews.given * clean.targets, axis=1)
         counting = reviews.known * weight
         score = HeldOutScore(jnp.float32(scores.UNKNOWN), *scores.counted(kept, counting))
-        of_given = kept > 0, score, reliability.binned(jnp.ones_like(kept), kept, counting)
+        trust = jnp.ones_like(kept) if trust is None else trust
+        of_given = kept > 0, score, reliability.binned(trust, kept, counting)
     hits, of_all, bins = jax.tree.map(
         lambda a, b: jnp.concatenate([a, b[None]]), (hits, of_probes, bins), of_given
     )

@@ -28,6 +28,8 @@ class HeldOut(NamedTuple):
         reliability: see `PurifyResult.reliability`.
         stride: step between the clean rows that `hits` covers, a Python int.
         weight: of every clean row in counts, [m]; see `scores.counted`.
+        given_confidence: probability that the given label of each clean row is right, [m]; None where given
+            labels that are returned have confidence 1.
     """
 
     hits: jax.Array
@@ -35,6 +37,7 @@ class HeldOut(NamedTuple):
     reliability: dict[str, jax.Array]
     stride: int
     weight: jax.Array
+    given_confidence: jax.Array | None = None
 
 
 class Outcome(NamedTuple):

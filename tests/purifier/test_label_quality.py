@@ -49,6 +49,11 @@ def test_rows_are_ranked_where_no_label_is_changed(reviewed):
     found = purify(noise, swapped, (noise[:30] + 1, val[1]), config=SHORT, **known)
     assert found.source == "given"
     assert_probabilities(found.label_quality, 300)
+    # Reviewed rows are binned by the same confidence that the training rows get; without reviews it is 1.
+    rows, confidence = (float(np.sum(found.reliability[name])) for name in ("rows", "confidence"))
+    assert rows == (30 if reviewed else 0)
+    if reviewed:
+        assert np.mean(found.confidence) - 0.1 < confidence / rows < 0.999
 
 
 def test_with_reviews_quality_is_the_share_of_right_labels():

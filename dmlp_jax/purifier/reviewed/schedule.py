@@ -72,7 +72,7 @@ class _Round(NamedTuple):
 
     Attributes:
         model: leaves [k + 1, ...] where classifiers differ by fold.
-        logits: held-out logits of the clean rows, their given labels seen, [m, c].
+        logits: held-out log-probabilities of the clean rows, their given labels seen, [m, c].
         counting: weight of each clean row in counts, [m]; 0 for rows that were picked.
     """
 
@@ -157,7 +157,7 @@ def run(
         write=write,
         rows=None,
         classifier=linear_classifier(head.weights / head.temperature, train.mean),
-        held_out=_held_out(last, clean),
+        held_out=_held_out(last, clean, reviews),
         history=fit.history,
         chosen=fit.chosen,
         reviewed_rounds=ROUNDS,
@@ -260,8 +260,9 @@ def _inverse_temperatures(
     return jax.lax.map(of_one, predictions)
 
 
-def _held_out(last: _Round, clean: CleanSet) -> HeldOut:
+def _held_out(last: _Round, clean: CleanSet, reviews: Reviews) -> HeldOut:
     hits = jnp.argmax(last.logits, axis=-1) == clean.labels
     bins = reliability.of_predictions(last.logits, clean.targets, last.counting)
     score = scores.score(last.logits, clean.targets, jnp.float32(1), last.counting)
-    return HeldOut(hits, score, bins, 1, last.counting)
+    trust = jnp.sum(jnp.exp(last.logits) * reviews.given, axis=1)
+    return HeldOut(hits, score, bins, 1, last.counting, trust)
