@@ -23,7 +23,8 @@ def default_config() -> ConfigDict:
     config.stages = ",".join(STAGES)  # the stages to run, comma-separated
     config.num_devices = 0  # local devices to use, 0 for all of them
     config.log_seconds = 2.0  # print at most one progress line per this many seconds
-    config.compile_cache = ""  # folder of JAX's persistent compilation cache; '': JAX's own setting
+    # Folder of compiled programs. '': JAX_COMPILATION_CACHE_DIR, else the user's cache folder; 'none': none.
+    config.compile_cache = ""
     config.tensorboard = False  # also write TensorBoard files (extra 'tensorboard')
 
     config.data = data = ConfigDict()

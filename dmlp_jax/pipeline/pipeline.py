@@ -13,7 +13,7 @@ from dmlp_jax.data import datasets
 from dmlp_jax.pipeline import check_settings, label_sources, stages
 from dmlp_jax.pipeline.run import Run
 from dmlp_jax.pipeline.workdir import Workdir
-from dmlp_jax.runtime import compile_cache, hosts
+from dmlp_jax.runtime import cache_folder, compile_cache, hosts
 from dmlp_jax.storage import files
 from dmlp_jax.training.metrics import MetricsLog
 from dmlp_jax.training.progress import format_seconds
@@ -39,7 +39,7 @@ def run(
     """
     names, config = check_settings.check(config)
     workdir = Workdir(root)
-    with compile_cache.kept_in(config.compile_cache), contextlib.ExitStack() as held:
+    with compile_cache.kept_in(cache_folder.of_setting(config.compile_cache)), contextlib.ExitStack() as held:
         hosts.only_main(lambda: held.enter_context(workdir.lock()))
         try:
             result = _run(config, workdir, names, workdir.watched(stop))

@@ -72,6 +72,18 @@ def find(given: str | None = None) -> Path | None:
     return folder
 
 
+def of_setting(setting: str) -> str:
+    """What `compile_cache.kept_in` takes for `compile_cache` of a configuration.
+
+    Args:
+        setting: a folder or address; 'none' for none besides what JAX's own variable says; '' for that, or
+            where it is not set, the user's cache folder.
+    """
+    if setting == "none" or (not setting and os.environ.get(VARIABLE)):
+        return ""
+    return setting or str(find() or "")
+
+
 def trim(folder: Path, most_bytes: int) -> None:
     """Deletes the files of a folder that were used longest ago until `most_bytes` are left.
 

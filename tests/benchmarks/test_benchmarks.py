@@ -34,6 +34,7 @@ CALLS = [
     "retrain.py --rows=128 --epochs=1 --methods=naive,dividemix --name=x",
     "retrain_boost.py --features=features.npz --rows=200 --val=50 --seeds=1 --rates=0.5 --methods=naive "
     "--sources=given,purified --name=x",
+    "startup.py --cases=300x8,290x8 --repeats=1 --name=x",
 ]
 # What makes features has no table; semi_digits.py has no form of less than minutes; real_mistakes.py has a
 # test of its own below; compare_checkouts.py needs two checkouts; the others are modules.

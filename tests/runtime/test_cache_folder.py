@@ -70,6 +70,14 @@ def test_a_user_without_a_home_keeps_nothing(home, monkeypatch):
     assert cache_folder.find() is None
 
 
+def test_a_configuration_says_where(home, monkeypatch):
+    assert cache_folder.of_setting("none") == ""
+    assert cache_folder.of_setting("gs://bucket/folder") == "gs://bucket/folder"
+    assert cache_folder.of_setting("") == str(cache_folder.find())
+    monkeypatch.setenv(cache_folder.VARIABLE, str(home / "theirs"))
+    assert cache_folder.of_setting("") == ""
+
+
 def test_what_was_used_longest_ago_goes_first(tmp_path):
     (tmp_path / "a").mkdir()
     for age, name in enumerate(("new", "a/middle", "a/old")):
