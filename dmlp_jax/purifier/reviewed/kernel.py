@@ -123,4 +123,4 @@ def whitening(kernel: Kernel | None, gram: jax.Array, penalty: float) -> jax.Arr
 
 
 def _of_cosine(cosine: jax.Array) -> jax.Array:
-    return jnp.expm1(cosine) / (math.e - 1.0)
+    return (jnp.exp(cosine) - 1.0) / (math.e - 1.0)
