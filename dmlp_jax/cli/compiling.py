@@ -8,6 +8,7 @@ from typing import Any
 
 from dmlp_jax import purifier
 from dmlp_jax.purifier import compiled
+from dmlp_jax.purifier.base import lapack
 from dmlp_jax.runtime import cache_folder, compile_cache, programs
 
 # Rows times classes up to which a quick compilation saves more time than the slower program takes. Per pass
@@ -20,6 +21,8 @@ OPTIONS = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": F
 @contextlib.contextmanager
 def set_up(cache: str | None, keep: bool) -> Iterator[None]:
     """Inside the block, `purify` and all else that JAX compiles use the cache of compiled programs.
+
+    LAPACK takes one thread there, also for the report: see `purifier/base/lapack.py`.
 
     Args:
         cache: the folder that the user named; by default see `cache_folder.find`.
@@ -34,6 +37,7 @@ def set_up(cache: str | None, keep: bool) -> Iterator[None]:
     with (
         compile_cache.kept_in(str(folder) if own else "") if keep else compile_cache.off(),
         compiled.compiling_with(_compiler(folder)),
+        lapack.one_thread(),
     ):
         yield
 
