@@ -64,6 +64,7 @@ def _run(arguments: argparse.Namespace) -> None:
         compiling.announce(None)  # Such a program calls back into Python, so it is never kept.
     try:
         with stopwatch() as seconds:
+            outputs.load_early()
             result = purify(
                 rows.features,
                 rows.labels,

@@ -1,9 +1,11 @@
 """Writes the results of `dmlp-purify`: purified.npz, purifier.npz, issues.csv, report.html, summary.json."""
 
 import contextlib
+import importlib
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from dmlp_jax.errors import UserError
 from dmlp_jax.interop import issues
 from dmlp_jax.pipeline import label_sources, provenance, summary
 from dmlp_jax.purifier import PurifyResult, warnings
-from dmlp_jax.report import accuracies, findings, headline, page
+from dmlp_jax.report import accuracies, findings, headline
 from dmlp_jax.report.contents import purified_arrays, purifier_arrays
 from dmlp_jax.storage import addresses, files
 
@@ -26,6 +28,17 @@ from dmlp_jax.storage import addresses, files
 NAMES = ("purified.npz", "purifier.npz", "issues.csv", "report.html", "summary.json")
 # Prefix of the temporary folder inside OUT, from which complete files are moved into place.
 _PREFIX = ".dmlp-purify."
+
+
+def load_early() -> threading.Thread:
+    """Loads what draws the report, Matplotlib above all, while something else waits for results.
+
+    Returns:
+        The thread that does so, which need not be waited for.
+    """
+    thread = threading.Thread(target=importlib.import_module, args=("dmlp_jax.report.page",))
+    thread.start()
+    return thread
 
 
 def check_folder(folder: Path, overwrite: bool) -> None:
@@ -95,6 +108,8 @@ def write(
     if reviewed is not None:
         contents["review"] = reviewed.counts
         decided |= {"reviewed_index": reviewed.row_numbers, "reviewed_labels": reviewed.labels}
+    from dmlp_jax.report import page
+
     purified = purified_arrays(result)
     arrays = purifier_arrays(result)
     with _replacing(folder) as new:

@@ -11,6 +11,7 @@ import pytest
 from dmlp_jax.cli import outputs
 from dmlp_jax.cli.inputs.labelled_rows import LabelledRows
 from dmlp_jax.errors import UserError
+from dmlp_jax.report import page
 from dmlp_jax.storage import files
 from tests.conftest import make_blobs
 from tests.faults.test_disk import failing
@@ -32,7 +33,7 @@ def results(tmp_path, monkeypatch):
     monkeypatch.setattr(outputs, "issues", lambda *_, **__: SimpleNamespace(csv=lambda: "new issues.csv"))
     monkeypatch.setattr(outputs, "summarize", lambda *_: {})
     monkeypatch.setattr(outputs, "purifier_arrays", lambda _: {})
-    monkeypatch.setattr(outputs.page, "write", save)
+    monkeypatch.setattr(page, "write", save)
     monkeypatch.setattr(files, "save_npz", save)
     monkeypatch.setattr(files, "save_json", save)
     features, given, val, _ = make_blobs(0)
@@ -54,11 +55,18 @@ def test_new_results_replace_all_earlier_ones(results):
 
 
 @pytest.mark.parametrize(
-    "name", ["files.save_npz", "files.save_text", "page.write", "files.save_json", "files.writing"]
+    "name",
+    [
+        "cli.outputs.files.save_npz",
+        "cli.outputs.files.save_text",
+        "report.page.write",
+        "cli.outputs.files.save_json",
+        "cli.outputs.files.writing",
+    ],
 )
 def test_earlier_results_outlive_a_full_disk(results, monkeypatch, name):
     out, write = results
-    monkeypatch.setattr(f"dmlp_jax.cli.outputs.{name}", failing(errno.ENOSPC))
+    monkeypatch.setattr(f"dmlp_jax.{name}", failing(errno.ENOSPC))
     with pytest.raises(OSError, match="No space left"):
         write()
     assert contents_of(out) == {name: f"earlier {name}" for name in FILES}
