@@ -6,10 +6,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from dmlp_jax import purifier
 from dmlp_jax.purifier import compiled
 from dmlp_jax.purifier.base import lapack
 from dmlp_jax.runtime import cache_folder, compile_cache, programs
+from dmlp_jax.storage import addresses
 
 # Rows times classes up to which a quick compilation saves more time than the slower program takes. Per pass
 # over 10,000 rows of 10 classes the program takes about twice as long, all others of its parts likewise.
@@ -31,6 +34,9 @@ def set_up(cache: str | None, keep: bool) -> Iterator[None]:
     Raises:
         UserError: the folder that was named cannot be written to.
     """
+    if cache is not None:
+        addresses.refuse_address(Path(cache), "--compile-cache")
+    keep = keep and jax.config.values["jax_enable_compilation_cache"]
     folder = cache_folder.find(cache) if keep else None
     # JAX follows its own variable by itself, with the user's own thresholds.
     own = folder is not None and (cache is not None or not os.environ.get(cache_folder.VARIABLE))

@@ -63,11 +63,22 @@ def test_nothing_is_kept_where_nothing_shall_or_can_be(folder, tmp_path, user):
 
 def test_a_named_folder_that_cannot_be_written_to_is_an_error(folder, tmp_path, user):
     (tmp_path / "file").write_text("")
-    named = ["--compile-cache", str(tmp_path / "file" / "x")]
-    process = run([*basic(folder), "--out", str(tmp_path / "a"), *named], env=user)
-    errors = process.communicate(timeout=300)[1]
-    assert process.returncode == 2
-    assert errors.startswith("error: --compile-cache: cannot write to")
+    for named, message in ((tmp_path / "file" / "x", "cannot write to"), ("gs://bucket/x", "gs://bucket/x")):
+        process = run([*basic(folder), "--out", str(tmp_path / "a"), "--compile-cache", str(named)], env=user)
+        errors = process.communicate(timeout=300)[1]
+        assert process.returncode == 2
+        assert errors.startswith("error: --compile-cache")
+        assert message in errors
+
+
+def test_damaged_files_are_no_error(folder, tmp_path, user):
+    purified(folder, tmp_path / "a", user)
+    files = [path for path in kept_in(tmp_path / "home")[0].parent.iterdir() if path.is_file()]
+    for path in files:
+        path.write_bytes(path.read_bytes()[:50])
+    assert "compiling ..." in purified(folder, tmp_path / "b", user)
+    one, other = (np.load(tmp_path / name / "purified.npz")["probs"] for name in "ab")
+    assert np.array_equal(one, other)
 
 
 def test_quick_compilation_is_for_small_data(monkeypatch):
