@@ -46,8 +46,8 @@ def in_memory(features: jax.Array, inputs: Inputs, num_classes: int) -> PurifyRe
 
 
 def from_disk(features: Any, inputs: Inputs, num_classes: int) -> PurifyResult:
-    """Runs `program.run`, compiled, on features [n, d] in a file."""
-    shape = tuple(features.shape)
+    """Runs `program.run`, compiled, on features [n, d] in a file; rows of 0 where there are more labels."""
+    shape = (inputs.labels.shape[0], features.shape[1])
     size = disk.limited_chunk_rows(
         shape, chunks.chunk_rows(shape[0], program.entries_per_row(inputs.config, num_classes))
     )

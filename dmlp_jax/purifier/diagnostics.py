@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from dmlp_jax.purifier import warnings
-from dmlp_jax.purifier.base import ridge
+from dmlp_jax.purifier.base import masked, ridge, scores
 from dmlp_jax.purifier.base.ridge import matmul
 from dmlp_jax.purifier.base.scores import HeldOutScore
 from dmlp_jax.purifier.probes import Probe
@@ -54,7 +54,7 @@ def of_clean_rows(
         "informative": informative(probes, clean, elsewhere),
         "elsewhere": elsewhere,
         "clean_class_rows": jnp.sum(clean.targets, axis=0).astype(jnp.int32),
-        **doubtful(probes[-1].held_out, clean.labels, reviews),
+        **doubtful(probes[-1].held_out, clean.labels, clean.real, reviews),
         **moved,
     }
 
@@ -110,8 +110,8 @@ def informative(probes: tuple[Probe, ...], clean: CleanSet, elsewhere: jax.Array
         clean: the clean rows.
         elsewhere: whether the clean rows do not look like the training rows.
     """
-    count = clean.targets.shape[0]
-    shares = jnp.mean(clean.targets, axis=0)
+    count = clean.number
+    shares = jnp.sum(clean.targets, axis=0) / count
     entropy = -jnp.sum(shares * jnp.log(jnp.maximum(shares, jnp.finfo(shares.dtype).tiny)))
     gains = count * (entropy - jnp.stack([probe.score.cross_entropy for probe in probes]))
     demanded = jnp.where(elsewhere, 2.0 * CHANCE, CHANCE)
@@ -128,16 +128,15 @@ def beyond_majority(logits: jax.Array, clean: CleanSet) -> jax.Array:
         logits: of clean rows, from classifiers that did not train on them.
         clean: the clean rows.
     """
-    count = clean.targets.shape[0]
-    hits = jnp.mean((jnp.argmax(logits, axis=1) == clean.labels).astype(jnp.float32))
-    largest = jnp.max(jnp.mean(clean.targets, axis=0))
-    return hits - largest > STANDARD_ERRORS * jnp.sqrt(largest * (1.0 - largest) / count)
+    hits = scores.accuracy(logits, clean.targets)
+    largest = jnp.max(jnp.sum(clean.targets, axis=0)) / clean.number
+    return hits - largest > STANDARD_ERRORS * jnp.sqrt(largest * (1.0 - largest) / clean.number)
 
 
-def length(features: jax.Array) -> jax.Array:
-    """Root mean square length of features [m, d] less their own mean, a scalar."""
-    centred = features - jnp.mean(features, axis=0)
-    return jnp.sqrt(jnp.sum(centred**2) / max(features.shape[0] - 1, 1))
+def length(features: jax.Array, real: jax.Array) -> jax.Array:
+    """Root mean square length of features [m, d] less their own mean, a scalar; `real` as in `masked.py`."""
+    centred = real[:, None] * (features - masked.mean(features.T, real))
+    return jnp.sqrt(jnp.sum(centred**2) / jnp.maximum(jnp.sum(real) - 1.0, 1.0))
 
 
 def offset(gram: jax.Array, moment: jax.Array, total: jax.Array, clean: CleanSet) -> dict[str, jax.Array]:
@@ -157,8 +156,8 @@ def offset(gram: jax.Array, moment: jax.Array, total: jax.Array, clean: CleanSet
     covariance = gram / jnp.maximum(total, tiny) - mean[:, None] * mean
     shares = moment[-1] / jnp.maximum(total, tiny)
     of_given = moment / jnp.maximum(moment[-1], tiny) - mean[:, None]
-    count = clean.targets.shape[0]
-    clean_mean = jnp.mean(clean.features, axis=0)
+    count = clean.number
+    clean_mean = masked.mean(clean.features.T, clean.real)
     rows = jnp.sum(clean.targets, axis=0)
     of_clean = matmul(clean.features.T, clean.targets) / jnp.maximum(rows, 1.0) - clean_mean[:, None]
     basis = jnp.concatenate([of_given * jnp.sqrt(shares), of_clean * jnp.sqrt(rows / count)], axis=1)
@@ -171,7 +170,7 @@ def offset(gram: jax.Array, moment: jax.Array, total: jax.Array, clean: CleanSet
     across = moved - matmul(basis, solved[:, :1])
     squared = jnp.sum(across**2)
     sampling = jnp.maximum(jnp.trace(covariance) - jnp.trace(solved[:, 1:]), 0.0) / count
-    whole = jnp.mean(jnp.sum(clean.features[:, :-1] ** 2, axis=1))
+    whole = masked.mean(jnp.sum(clean.features[:, :-1] ** 2, axis=1), clean.real)
     dims = jnp.trace(covariance) ** 2 / jnp.maximum(jnp.sum(covariance**2), tiny)
     # The ratio is near a chi-squared number over its degrees of freedom: Wilson and Hilferty's quantile.
     spread = 2.0 / (9.0 * jnp.maximum(dims, 1.0))
@@ -182,7 +181,9 @@ def offset(gram: jax.Array, moment: jax.Array, total: jax.Array, clean: CleanSet
     }
 
 
-def doubtful(logits: jax.Array, labels: jax.Array, reviews: Reviews | None = None) -> dict[str, jax.Array]:
+def doubtful(
+    logits: jax.Array, labels: jax.Array, real: jax.Array, reviews: Reviews | None = None
+) -> dict[str, jax.Array]:
     """Clean rows whose held-out prediction is as sure of another class as others are of the right one.
 
     The margin of a row is the logit of its class less the largest other one. A wrong label mirrors it. Where
@@ -193,6 +194,7 @@ def doubtful(logits: jax.Array, labels: jax.Array, reviews: Reviews | None = Non
     Args:
         logits: held-out [m, c].
         labels: class indices [m].
+        real: 1 for a row, 0 for padding, [m].
         reviews: what the noisy source gave to the clean rows, or None.
 
     Returns:
@@ -201,15 +203,15 @@ def doubtful(logits: jax.Array, labels: jax.Array, reviews: Reviews | None = Non
     own = jnp.arange(logits.shape[1]) == labels[:, None]
     others = jnp.max(jnp.where(own, -jnp.inf, logits), axis=1)
     margins = jnp.sum(jnp.where(own, logits, 0.0), axis=1) - others
-    middle, upper = jnp.quantile(margins, jnp.asarray([0.5, 0.84], margins.dtype))
+    middle, upper = masked.quantiles(margins, real, (0.5, 0.84))
     # A margin of nothing doubts nothing, and expects every row to.
     spread = jnp.maximum(upper - middle, jnp.finfo(margins.dtype).tiny)
     away = jnp.where(middle > 0, (1.0 + DOUBTFUL) * middle / spread, 0.0)
-    found = (margins < -DOUBTFUL * middle) & (middle > 0)
+    found = (margins < -DOUBTFUL * middle) & (middle > 0) & (real > 0)
     if reviews is not None:
         repeated = jnp.take_along_axis(reviews.given, jnp.argmax(logits, axis=1)[:, None], axis=1)[:, 0]
         found &= repeated == 0
     return {
         "doubtful_clean_rows": found,
-        "doubtful_by_chance": labels.shape[0] * jax.scipy.stats.norm.cdf(-jnp.minimum(away, 30.0)),
+        "doubtful_by_chance": jnp.sum(real) * jax.scipy.stats.norm.cdf(-jnp.minimum(away, 30.0)),
     }

@@ -72,7 +72,7 @@ def val_only_probe(clean: CleanSet, steps: int = 20) -> Probe:
         )
     gram = ridge.gram(clean.features)
     unit = ridge.mean_eigenvalue(gram, clean.width)
-    share = jnp.mean(clean.masks, axis=1)[:, None, None]
+    share = (jnp.sum(clean.masks, axis=1) / clean.number)[:, None, None]
     momentum = jnp.asarray(nesterov.nesterov_momentum(steps))
 
     def fit(weights, penalty):

@@ -29,7 +29,7 @@ class Inputs(NamedTuple):
         labels: class indices [n] or distributions [n, c].
         sample_weight: row weights [n], or None.
         val_features: features of the clean rows, [m, d].
-        val_labels: their class indices [m].
+        val_labels: their class indices [m]; -1 for padding, see `padding.py`.
         val_given_labels: class indices [m] that the noisy source gave them, -1 where unknown, or None.
         val_random: whether each clean row was drawn at random [m], bool; None where all were.
         config: the settings, numbers in float32.
@@ -62,13 +62,14 @@ def run(
     given = inputs.labels.astype(jnp.float32 if inputs.labels.ndim == 2 else jnp.int32)
     if not isinstance(features, Reader):
         features = features.astype(jnp.float32)
+    real = inputs.val_labels >= 0
     val_features = inputs.val_features.astype(jnp.float32)
     fold_key, start_key = jax.random.split(inputs.key)
 
     train = loading.load(
-        features, given, weight, num_classes, entries_per_row(config, num_classes), axis, val_features
+        features, given, weight, num_classes, entries_per_row(config, num_classes), axis, val_features, real
     )
-    val_features, outlier_clean_rows = outliers.mend(val_features, train.mean, train.bound)
+    val_features, outlier_clean_rows = outliers.mend(val_features, train.mean, train.bound, real)
     val_rows = scaling.center_and_normalize(val_features, train.mean)
     width = val_rows.shape[1]
     train, val_rows, basis = span.narrow(train, val_rows)
@@ -77,11 +78,11 @@ def run(
     spectrum = ridge.spectrum(gram)
     probes = probes_lib.fit_probes(gram, spectrum, moment, total, clean)
     bound = train.bound
-    reviews, counting = None, jnp.ones(inputs.val_labels.shape, jnp.float32)
+    reviews, counting = None, clean.real
     if inputs.val_random is not None:
-        counting = inputs.val_random.astype(jnp.float32)
+        counting = counting * inputs.val_random
     if inputs.val_given_labels is not None:
-        reviews = reviews_lib.make(inputs.val_given_labels, inputs.val_random, num_classes)
+        reviews = reviews_lib.make(inputs.val_given_labels, counting, num_classes)
     if isinstance(config, PaperConfig):
         assert not isinstance(features, Reader)  # `purify` refuses it
         soft = given if given.ndim == 2 else jax.nn.one_hot(given, num_classes, dtype=jnp.float32)
@@ -98,14 +99,14 @@ def run(
         fit = default_schedule.fit(train, clean, probes[-1], precomputed, config)
         learned = reviews is not None and config.selection and config.posterior
         if reviews is not None and learned:
-            outcome = reviewed_schedule.run(train, clean, reviews, probes[0], fit, count, precomputed, config)
+            outcome = reviewed_schedule.run(train, clean, reviews, probes[0], fit, precomputed, config)
         else:
             outcome = default_schedule.outcome(fit, train, clean, reviews, counting, config)
         compare = config.selection
     found = {
         **train.diagnostics,
         "outlier_clean_rows": outlier_clean_rows,
-        "clean_length": diagnostics.length(val_features),
+        "clean_length": diagnostics.length(val_features, clean.real),
         **diagnostics.of_clean_rows(gram, moment, total, clean, probes, reviews),
     }
     if compare:

@@ -3,7 +3,7 @@
 import jax
 from jax.typing import ArrayLike
 
-from dmlp_jax.purifier import arguments, checks, compiled, sharded
+from dmlp_jax.purifier import arguments, checks, compiled, padding, sharded
 from dmlp_jax.purifier.base import forked, lapack
 from dmlp_jax.purifier.base.errors import InputError
 from dmlp_jax.purifier.config import Config, PurifyConfig
@@ -65,7 +65,7 @@ def purify(
         features, labels, val, num_classes, val_given_labels, val_random, sample_weight, config, key
     )
     if disk.is_on_disk(matrix):
-        return reveal(compiled.from_disk(matrix, inputs, num_classes))
+        return reveal(padding.around(compiled.from_disk, matrix, inputs, num_classes))
     placement = sharded.placement(matrix)
     if placement is not None:
         if checks.is_traced(inputs):
@@ -74,4 +74,4 @@ def purify(
                 "for the devices as it is"
             )
         return reveal(sharded.run(placement, matrix, inputs, num_classes))
-    return reveal(compiled.in_memory(matrix, inputs, num_classes))
+    return reveal(padding.around(compiled.in_memory, matrix, inputs, num_classes))

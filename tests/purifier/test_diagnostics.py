@@ -21,7 +21,7 @@ def numbers(features, given, val_features, val_labels, classes):
     clean = clean_set.make(rows, val_labels, classes, 5, jax.random.key(0))
     gram, moment, total = chunks.sum_over(chunks.moments, train)
     fitted = probes.fit_probes(gram, ridge.spectrum(gram), moment, total, clean)
-    lengths = {"clean_length": diagnostics.length(val_features)}
+    lengths = {"clean_length": diagnostics.length(val_features, clean.real)}
     return train.diagnostics | lengths | diagnostics.of_clean_rows(gram, moment, total, clean, fitted)
 
 
@@ -170,9 +170,9 @@ def test_a_mistake_that_the_classifier_learned_from_the_noisy_source_is_no_doubt
         jax.random.key(0), (60, 3)
     )
     logits = logits.at[:8].set(jnp.asarray([0.0, 4.0, 0.0]))
-    found = diagnostics.doubtful(logits, labels)["doubtful_clean_rows"]
+    found = diagnostics.doubtful(logits, labels, jnp.ones(len(labels)))["doubtful_clean_rows"]
     assert int(found[:8].sum()) == int(found.sum()) == 8
     given = jnp.zeros(60, jnp.int32).at[:5].set(1)
     known = reviews.make(given, None, 3)
-    found = diagnostics.doubtful(logits, labels, known)["doubtful_clean_rows"]
+    found = diagnostics.doubtful(logits, labels, jnp.ones(len(labels)), known)["doubtful_clean_rows"]
     np.testing.assert_array_equal(np.flatnonzero(found), [5, 6, 7])

@@ -8,6 +8,7 @@ The files:
     temperature.py   the temperature that calibrates held-out predictions
     conditional_logit.py  a few numbers that weigh evidence for classes, with a lapse rate
     scores.py        held-out cross-entropy and accuracy, expected scores, the significance test
+    masked.py        means over rows of which some are padding
     reliability.py   accuracy by bins of confidence
     roots.py         bisection and Newton's method inside traced programs
     pytrees.py       helpers for trees of arrays

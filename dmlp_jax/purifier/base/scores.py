@@ -9,6 +9,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from dmlp_jax.purifier.base import masked
 from dmlp_jax.purifier.base.ridge import matmul
 from dmlp_jax.purifier.base.temperature import fit_temperature, smoothed
 
@@ -42,11 +43,6 @@ def cross_entropies(logits: jax.Array, targets: jax.Array) -> jax.Array:
     return -jnp.sum(targets * jax.nn.log_softmax(logits), axis=-1)
 
 
-def cross_entropy(logits: jax.Array, targets: jax.Array) -> jax.Array:
-    """Mean of `cross_entropies`, a scalar."""
-    return jnp.mean(cross_entropies(logits, targets))
-
-
 def score(
     logits: jax.Array,
     targets: jax.Array,
@@ -60,10 +56,11 @@ def score(
 
     Args:
         logits: [m, c].
-        targets: one-hot [m, c].
+        targets: one-hot [m, c]; 0 for padding.
         temperature: the result of `fit_temperature`, where it is known already.
-        weight: of the rows, [m], see `counted`; 1 by default.
+        weight: of the rows, [m], see `counted`; by default 1, and 0 for padding.
     """
+    weight = masked.of_targets(targets) if weight is None else weight
     temperature = fit_temperature(logits, targets) if temperature is None else temperature
     losses = cross_entropies(logits / temperature, smoothed(targets))
     hits = jnp.argmax(logits, axis=-1) == jnp.argmax(targets, axis=-1)
@@ -99,9 +96,12 @@ def counted(hits: jax.Array, weight: jax.Array | None = None) -> tuple[jax.Array
 
 
 def accuracy(logits: jax.Array, targets: jax.Array) -> jax.Array:
-    """Share of rows whose most probable class is the true one, of logits [m, c] and one-hot [m, c]."""
+    """Share of rows whose most probable class is the true one, of logits [m, c] and one-hot [m, c].
+
+    Padding has targets of 0 and counts for nothing.
+    """
     hit = jnp.argmax(logits, axis=-1) == jnp.argmax(targets, axis=-1)
-    return jnp.mean(hit.astype(logits.dtype))
+    return masked.mean(hit.astype(logits.dtype), masked.of_targets(targets))
 
 
 def expected_scores(
@@ -127,10 +127,14 @@ def expected_scores(
 
 
 def expected_score(
-    logits: jax.Array, transition: jax.Array, labels: jax.Array, trusted: jax.Array | None = None
+    logits: jax.Array,
+    transition: jax.Array,
+    labels: jax.Array,
+    real: jax.Array,
+    trusted: jax.Array | None = None,
 ) -> jax.Array:
-    """Mean of `expected_scores`, a scalar."""
-    return jnp.mean(expected_scores(logits, transition, labels, trusted))
+    """Mean of `expected_scores` over the rows that are real [m], see `masked.py`; a scalar."""
+    return masked.mean(expected_scores(logits, transition, labels, trusted), real)
 
 
 def clearly_better(

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from dmlp_jax.purifier.base import masked
 from dmlp_jax.purifier.base.pytrees import into_chunks
 from dmlp_jax.purifier.base.roots import falling_root
 
@@ -34,10 +35,12 @@ class TemperatureEvidence(NamedTuple):
 def smoothed(targets: jax.Array) -> jax.Array:
     """Targets [m, c] with one uniform pseudo-observation spread over them (after Platt 1999).
 
-    A few held-out rows that are all classified correctly would otherwise give infinite confidence.
+    A few held-out rows that are all classified correctly would otherwise give infinite confidence. Targets of
+    0, those of padding, stay 0.
     """
-    rows, classes = targets.shape
-    return (rows * targets + 1.0 / classes) / (rows + 1.0)
+    real = masked.of_targets(targets)
+    rows = jnp.sum(real)
+    return real[:, None] * (rows * targets + 1.0 / targets.shape[1]) / (rows + 1.0)
 
 
 def fit_temperature(
@@ -56,19 +59,20 @@ def fit_temperature(
 
     Args:
         logits: held-out logits z, [m, c].
-        targets: one-hot or distributions [m, c], smoothed here.
+        targets: one-hot or distributions [m, c], smoothed here; 0 for padding, which counts for nothing.
         evidence: added to the held-out rows' loss; None for the held-out rows alone.
         guess: a temperature to start the search at; it saves time where it is near.
         shift: [c], added to z / t for every t; see `posterior/label_shift.py`.
     """
+    real = masked.of_targets(targets)
     centred = logits - jnp.mean(logits, axis=-1, keepdims=True)
-    spread = jnp.sqrt(jnp.mean(centred**2))
+    spread = jnp.sqrt(masked.mean(jnp.mean(centred**2, axis=-1), real))
     unit = jnp.maximum(spread, jnp.finfo(logits.dtype).tiny)
     # At most 0, so that rows of high confidence add no rounding.
-    scaled = (logits - jnp.max(logits, axis=-1, keepdims=True)) / unit
+    scaled = real[:, None] * (logits - jnp.max(logits, axis=-1, keepdims=True)) / unit
     wanted = jnp.sum(smoothed(targets) * scaled, axis=-1)
     shift = jnp.zeros_like(targets[0]) if shift is None else shift
-    # Rows that fill up a block have a mean and a variance of 0.
+    # Padding and rows that fill up a block have a mean and a variance of 0.
     blocks = _blocks(scaled), _blocks(wanted[:, None])
 
     def excess(log_temperature):

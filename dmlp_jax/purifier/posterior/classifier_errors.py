@@ -24,7 +24,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dmlp_jax.purifier.base import pytrees
+from dmlp_jax.purifier.base import masked, pytrees
 from dmlp_jax.purifier.base.ridge import matmul
 from dmlp_jax.purifier.base.roots import bisect
 from dmlp_jax.purifier.base.temperature import TemperatureEvidence, fit_temperature
@@ -174,17 +174,18 @@ def error_rate(matrix: jax.Array, probs: jax.Array, targets: jax.Array, shift: j
     leaving, rate = jnp.sum(noise, axis=1), _rate(noise)
     tiny = jnp.finfo(probs.dtype).tiny
     change = (matmul(probs, noise) - probs * leaving) / rate
+    real = masked.of_targets(targets)
     # Class y is exp(shift_y) times as frequent among clean rows; first for y_v, then for the normaliser.
     often = jnp.stack([targets * jnp.exp(shift), jnp.broadcast_to(jnp.exp(shift), targets.shape)])
     level, slope = jnp.sum(probs * often, axis=-1), jnp.sum(change * often, axis=-1)
 
     def log_likelihood(e):
         right, norm = jnp.log(jnp.maximum(level + e * slope, tiny))
-        return jnp.sum(right - norm)
+        return jnp.sum(real * (right - norm))
 
     def rises(e):
         right, norm = slope / jnp.maximum(level + e * slope, tiny)
-        return jnp.sum(right - norm) > 0
+        return jnp.sum(real * (right - norm)) > 0
 
     # Beyond, some row of S would not be a distribution.
     largest = jnp.minimum(rate / jnp.maximum(jnp.max(leaving), rate), 1.0)

@@ -5,7 +5,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from dmlp_jax.purifier.base import nesterov, pytrees, scores, temperature
+from dmlp_jax.purifier.base import masked, nesterov, pytrees, scores, temperature
 from dmlp_jax.purifier.posterior import (
     candidates,
     e_step,
@@ -156,10 +156,10 @@ def _judge(
     """
     held_out = predicted.held_out
     losses = scores.cross_entropies(held_out, temperature.smoothed(clean.targets))
-    loss = jnp.mean(losses)
-    bound = loss + jnp.std(losses) / losses.shape[0] ** 0.5
+    loss = masked.mean(losses, clean.real)
+    bound = loss + masked.deviation(losses, clean.real) / jnp.sqrt(clean.number)
     tolerated = jnp.minimum(candidate.tolerated, jnp.where(jnp.isfinite(bound), bound, jnp.inf))
-    score = scores.expected_score(held_out, model.transition[-1], clean.labels)
+    score = scores.expected_score(held_out, model.transition[-1], clean.labels, clean.real)
     history = {
         "expected_score": score,
         "held_out_loss": loss,

@@ -43,6 +43,8 @@ def _expected(final: FinalModel, weight: jax.Array, clean: CleanSet) -> HeldOut:
     # The bins count all rows.
     each = count / found.hits.shape[0]
     bins = {name: each * values for name, values in found.bins.items()}
-    loss = -scores.expected_score(final.held_out, final.transition, clean.labels, final.cautious_transition)
+    loss = -scores.expected_score(
+        final.held_out, final.transition, clean.labels, clean.real, final.cautious_transition
+    )
     score = HeldOutScore(loss, *scores.counted(found.hits, weight[::stride]))
     return HeldOut(found.hits, score, bins, stride, weight)

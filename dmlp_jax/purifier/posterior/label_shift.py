@@ -28,7 +28,7 @@ def log_ratio(targets: jax.Array, shares: jax.Array) -> jax.Array:
     deviate by sum (w - 1)^2 = c - 1 in the mean, and what deviates more is shrunk towards 1 by that much.
 
     Args:
-        targets: one-hot [m, c], every class present.
+        targets: one-hot [m, c], every class present; rows of 0 count for nothing.
         shares: pi, of the classes among the training rows, [c].
     """
     deviation = _deviation(targets, shares)
@@ -55,7 +55,7 @@ def keep_larger_shift(targets: jax.Array, new: jax.Array, old: jax.Array) -> jax
 def _deviation(targets: jax.Array, shares: jax.Array) -> jax.Array:
     """The weights w of every class, less 1, [c]."""
     counts = jnp.maximum(jnp.sum(targets, axis=0), jnp.finfo(targets.dtype).tiny)
-    return shares * targets.shape[0] / counts - 1.0
+    return shares * jnp.sum(targets) / counts - 1.0
 
 
 def _distance(targets: jax.Array, shares: jax.Array) -> jax.Array:

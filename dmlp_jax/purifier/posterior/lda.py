@@ -21,7 +21,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dmlp_jax.purifier.base import pytrees, ridge, scores, temperature
+from dmlp_jax.purifier.base import masked, pytrees, ridge, scores, temperature
 from dmlp_jax.purifier.base.ridge import HIGHEST, matmul
 from dmlp_jax.purifier.posterior import e_step, label_shift, m_step
 from dmlp_jax.purifier.posterior.config import PurifyConfig
@@ -64,7 +64,7 @@ def scatter(precomputed: Precomputed, clean: CleanSet, val_weight: jax.Array | f
     """
     gram = (precomputed.gram + val_weight * precomputed.gram_val)[:-1, :-1]
     inverse = ridge.inverse(gram, PENALTY * ridge.mean_eigenvalue(gram, clean.width - 1))
-    total = precomputed.total + val_weight * clean.labels.shape[0]
+    total = precomputed.total + val_weight * clean.number
     return Scatter(inverse, total, jnp.sum(inverse * gram))
 
 
@@ -117,8 +117,8 @@ def refine(
         current, taken, _ = state
         averaged = _averaged(current, shared, train, clean, config)
         gains = _race_scores(averaged, clean) - _race_scores(current, clean)
-        margin = STANDARD_ERRORS * jnp.std(gains) / gains.shape[0] ** 0.5
-        better = jnp.mean(gains) > margin
+        margin = STANDARD_ERRORS * masked.deviation(gains, clean.real) / jnp.sqrt(clean.number)
+        better = masked.mean(gains, clean.real) > margin
         return pytrees.where(better, averaged, current), taken + better, better
 
     def unfinished(state):

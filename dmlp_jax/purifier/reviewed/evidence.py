@@ -71,9 +71,7 @@ def class_share_shift(counts: jax.Array, reviews: Reviews, clean: CleanSet) -> j
     targets = clean.targets * reviews.random[:, None]
     covered = jnp.min(jnp.sum(targets, axis=0)) > 0
     targets = jnp.where(covered, targets, clean.targets)
-    # `log_ratio` takes every row for a drawn one; as many as were drawn deviate by chance.
-    drawn = jnp.sum(targets) / targets.shape[0]
-    shift = label_shift.log_ratio(targets, drawn * label_shift.class_shares(counts))
+    shift = label_shift.log_ratio(targets, label_shift.class_shares(counts))
     return jnp.where(covered, shift, 0.0)
 
 

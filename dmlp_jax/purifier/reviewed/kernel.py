@@ -45,12 +45,11 @@ class Kernel(NamedTuple):
     among: jax.Array
 
 
-def make(train: Training, count: int | jax.Array, most: int) -> Kernel | None:
+def make(train: Training, most: int) -> Kernel | None:
     """Takes points from all over the training rows, in their order.
 
     Args:
         train: the training rows.
-        count: their number on this device, n, without padding.
         most: most points; half of the rows are taken where that is less. 0 gives None.
     """
     if not most:
@@ -58,6 +57,9 @@ def make(train: Training, count: int | jax.Array, most: int) -> Kernel | None:
     devices = 1 if train.axis is None else jax.lax.axis_size(train.axis)
     places = max(1, min(most // devices, train.weight.size // 2))
     first = 0 if train.axis is None else places * jax.lax.axis_index(train.axis)
+    # Padding comes last, and has no weight.
+    weight = train.weight.reshape(-1)
+    count = jnp.max(jnp.where(weight > 0, jnp.arange(1, len(weight) + 1), 1))
     number = jnp.clip(count // 2, 1, places)
     order = jnp.arange(places)
     # One row of each of `number` equal parts of the rows, not always the first: rows may come in periods.

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dmlp_jax.purifier.base import conditional_logit, pytrees, reliability, ridge, scores
+from dmlp_jax.purifier.base import conditional_logit, masked, pytrees, reliability, ridge, scores
 from dmlp_jax.purifier.base.ridge import matmul
 from dmlp_jax.purifier.base.temperature import smoothed
 from dmlp_jax.purifier.posterior import label_shift
@@ -87,7 +87,6 @@ def run(
     reviews: Reviews,
     probe: Probe,
     fit: Fit,
-    count: int,
     precomputed: Precomputed,
     config: PurifyConfig,
 ) -> Outcome:
@@ -99,11 +98,10 @@ def run(
         reviews: what the noisy source gave to the clean rows.
         probe: the probe of the clean rows alone.
         fit: the result of the default rounds.
-        count: number of training rows on this device, without padding.
         precomputed: see `race.precompute`.
         config: the settings.
     """
-    kernel = kernel_lib.make(train, count, config.kernel_points)
+    kernel = kernel_lib.make(train, config.kernel_points)
     mapped = kernel_lib.clean_rows(kernel, clean)
 
     def of_given(chunk):
@@ -246,12 +244,14 @@ def _inverse_temperatures(
     predictions: jax.Array, offset: jax.Array, clean: CleanSet, reviews: Reviews
 ) -> jax.Array:
     """Inverse temperatures [j] that calibrate predictions [j, m, c] of held-out clean rows, positive."""
-    drawn = jnp.maximum(reviews.random, PICKED)
-    weight = drawn / jnp.mean(drawn)
+    drawn = clean.real * jnp.maximum(reviews.random, PICKED)
+    weight = drawn / masked.mean(drawn, clean.real)
     targets = smoothed(clean.targets)
 
     def of_one(logits):
-        unit = jnp.maximum(jnp.std(logits), jnp.finfo(logits.dtype).tiny)
+        middle = masked.mean(jnp.mean(logits, axis=1), clean.real)
+        spread = masked.mean(jnp.mean((logits - middle) ** 2, axis=1), clean.real)
+        unit = jnp.maximum(jnp.sqrt(spread), jnp.finfo(logits.dtype).tiny)
         scaled = conditional_logit.fit(
             (logits / unit)[:, :, None], targets, weight, offset, jnp.ones(1), jnp.full(1, WIDE)
         )

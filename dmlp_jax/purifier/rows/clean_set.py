@@ -1,8 +1,11 @@
 """Splits the clean rows into folds, and predicts them by classifiers that did not train on them.
 
 Clean rows are read in chunks, as the training rows are, so that many rows of many classes fit into memory.
+Some of them may be padding (`padding.py`): these come last, have features, targets and masks of 0, and count
+for nothing.
 """
 
+import math
 from typing import NamedTuple
 
 import jax
@@ -34,11 +37,12 @@ class CleanSet(NamedTuple):
 
     Attributes:
         features: standardised, [m, d].
-        labels: class indices [m].
-        targets: the same one-hot, [m, c].
+        labels: class indices [m]; 0 for padding.
+        targets: the same one-hot, [m, c]; zeros for padding.
         masks: row weights [k + 1, m], see `train_masks`.
         chunks: the same rows in chunks.
         width: number of columns in which penalties are measured, scalar: d, or that before `span.py`.
+        real: 1 for a row, 0 for padding, [m].
     """
 
     features: jax.Array
@@ -47,6 +51,12 @@ class CleanSet(NamedTuple):
     masks: jax.Array
     chunks: CleanChunk
     width: jax.Array
+    real: jax.Array
+
+    @property
+    def number(self) -> jax.Array:
+        """Number of clean rows without padding, a float32 scalar."""
+        return jnp.sum(self.real)
 
 
 class CleanPredictions(NamedTuple):
@@ -75,21 +85,23 @@ def make(
 
     Args:
         features: standardised, [m, d].
-        labels: class indices [m].
+        labels: class indices [m]; -1 for padding, which comes last.
         num_classes: c.
         num_folds: k.
         key: PRNG key of the split.
         width: see `CleanSet`; d by default.
     """
-    folds = stratified_folds(key, labels, num_folds)
-    masks = train_masks(folds, num_folds)
-    count = features.shape[0]
-    size = chunk_rows(count, (num_folds + 1) * num_classes)
     labels = labels.astype(jnp.int32)
+    real = labels >= 0
+    folds = stratified_folds(key, labels, num_folds)
+    masks = jnp.where(real, train_masks(folds, num_folds), 0.0)
+    features = jnp.where(real[:, None], features, 0.0)
+    size = chunk_rows(features.shape[0], (num_folds + 1) * num_classes)
     targets = jax.nn.one_hot(labels, num_classes, dtype=features.dtype)
+    labels = jnp.maximum(labels, 0)
     chunks = CleanChunk(*(into_chunks(values, size) for values in (features, labels, folds, masks.T)))
     width = features.shape[1] if width is None else width
-    return CleanSet(features, labels, targets, masks, chunks, jnp.float32(width))
+    return CleanSet(features, labels, targets, masks, chunks, jnp.float32(width), real.astype(jnp.float32))
 
 
 def with_features(clean: CleanSet, features: jax.Array) -> CleanSet:
@@ -129,7 +141,7 @@ def predict_clean(weights: jax.Array, clean: CleanSet, shift: jax.Array | None =
 
     start = (jnp.zeros_like(weights), jnp.zeros((), weights.dtype))
     (gradient, loss), logits = jax.lax.scan(body, start, clean.chunks)
-    return CleanPredictions(_join(logits, clean), gradient, loss / clean.labels.shape[0])
+    return CleanPredictions(_join(logits, clean), gradient, loss / clean.number)
 
 
 def moment(clean: CleanSet) -> jax.Array:
@@ -168,14 +180,34 @@ def stratified_folds(key: jax.Array, labels: jax.Array, num_folds: int) -> jax.A
 
     Args:
         key: typed PRNG key.
-        labels: class indices [m].
+        labels: class indices [m]; -1 for padding, which comes last and changes no other row's fold.
         num_folds: number of folds.
     """
-    count = labels.shape[0]
-    shuffled = jax.random.permutation(key, count)
-    by_class = shuffled[jnp.argsort(labels[shuffled], stable=True)]
+    size, labels = labels.shape[0], jnp.asarray(labels, jnp.int32)
+    shuffled = _permutation(key, size, jnp.sum(labels >= 0))
+    # Padding is dealt out last.
+    order = jnp.where(labels >= 0, labels, jnp.iinfo(jnp.int32).max)
+    by_class = shuffled[jnp.argsort(order[shuffled], stable=True)]
     # Dealing the rows out in class order puts every class's rows into consecutive, hence distinct, folds.
-    return jnp.zeros(count, jnp.int32).at[by_class].set(jnp.arange(count, dtype=jnp.int32) % num_folds)
+    return jnp.zeros(size, jnp.int32).at[by_class].set(jnp.arange(size, dtype=jnp.int32) % num_folds)
+
+
+def _permutation(key: jax.Array, size: int, count: jax.Array) -> jax.Array:
+    """The indices below `count` in random order, then those from `count` to `size`, [size] int32.
+
+    The first are those of `jax.random.permutation(key, count)` where, as by default, the bits that a key
+    gives do not depend on how many are asked for. Sorting by 32 random bits is repeated, as there, so often
+    that equal bits do not matter.
+    """
+    found = jnp.arange(size, dtype=jnp.int32)
+    real = found < count
+    most = jnp.iinfo(jnp.uint32).max
+    for before in range(math.ceil(3.0 * math.log(max(size, 1)) / math.log(most))):
+        key, own = jax.random.split(key)
+        bits = jnp.where(real, jax.random.bits(own, (size,), jnp.uint32), jnp.uint32(most))
+        mixed = jax.lax.sort_key_val(bits, found)[1]
+        found = jnp.where(count > math.exp(before * math.log(most) / 3.0), mixed, found)
+    return found
 
 
 def train_masks(folds: jax.Array, num_folds: int) -> jax.Array:

@@ -39,12 +39,19 @@ def hashes(rows: jax.Array) -> tuple[jax.Array, jax.Array]:
     return jnp.sum(mixed, axis=1, dtype=jnp.uint32), jnp.sum(mixed * odd, axis=1, dtype=jnp.uint32)
 
 
-def of_clean_rows(rows: jax.Array) -> CleanHashes:
-    """The hashes of clean rows [m, d], float32."""
+def of_clean_rows(rows: jax.Array, real: jax.Array) -> CleanHashes:
+    """The hashes of clean rows [m, d], float32.
+
+    Args:
+        rows: [m, d].
+        real: whether a row is one, bool [m]; padding counts for nothing. It must be a copy of a clean row:
+            training rows that are copies of it would be counted among the copies.
+    """
     # XLA would sort constants while it compiles, which takes it minutes.
-    high, low = jax.lax.sort(jax.lax.optimization_barrier(hashes(rows)), num_keys=2)
+    keys = jax.lax.optimization_barrier((*hashes(rows), real))
+    high, low, real = jax.lax.sort(keys, num_keys=2)
     alone = CleanHashes(high, low, jnp.zeros(rows.shape[0], jnp.int32))
-    return alone._replace(rows=count(find(alone, high, low), jnp.ones(rows.shape[0], bool), rows.shape[0]))
+    return alone._replace(rows=count(find(alone, high, low), real, rows.shape[0]))
 
 
 def find(clean: CleanHashes, high: jax.Array, low: jax.Array) -> jax.Array:

@@ -95,7 +95,8 @@ class Reader:
 
     def read(self, index: int) -> np.ndarray:
         """Chunk [b, d] in `dtype`; rows past the end are 0."""
-        rows = np.asarray(self._features[index * self.rows : (index + 1) * self.rows])
+        start, end = (min(i * self.rows, self._features.shape[0]) for i in (index, index + 1))
+        rows = np.asarray(self._features[start:end])
         padded = np.empty((self.rows, self.shape[1]), self.dtype)
         padded[: len(rows)] = rows
         padded[len(rows) :] = 0

@@ -21,6 +21,7 @@ def load(
     entries_per_row: int,
     axis: tuple[str, ...] | None = None,
     clean: jax.Array | None = None,
+    real: jax.Array | None = None,
 ) -> Training:
     """Standardises rows and cuts them into chunks. Rows are read once, or twice where there are outliers.
 
@@ -33,13 +34,16 @@ def load(
         axis: names of the mesh axes over which the rows are spread, inside `jax.shard_map`.
         clean: features of the clean rows [m, d]: training rows may be copies of them, and outliers are told
             by their distance from the middle of them. None for none.
+        real: whether a clean row is one and no padding, bool [m]; by default all are.
     """
     reader = features if isinstance(features, Reader) else None
     count = features.shape[0]
     size = reader.rows if reader else chunks.chunk_rows(count, entries_per_row)
     weights = into_chunks(weight, size)
-    middle = jnp.zeros(features.shape[1]) if clean is None else outliers.location(clean)
-    known = None if clean is None else copies.of_clean_rows(clean)
+    middle, known = jnp.zeros(features.shape[1]), None
+    if clean is not None:
+        real = jnp.ones(clean.shape[0], bool) if real is None else real
+        middle, known = outliers.location(clean, real), copies.of_clean_rows(clean, real)
 
     def look(function):
         if isinstance(features, Reader):

@@ -21,16 +21,24 @@ MEDIAN_ROWS = 128
 ONE = 127
 
 
-def location(rows: jax.Array) -> jax.Array:
+def location(rows: jax.Array, real: jax.Array) -> jax.Array:
     """A place amid rows [m, d] that no single one can move far: the median of each column, [d].
 
     Of an even number it is the middle value nearer to 0: of two rows one may be absurd. Every k-th of many
     rows is enough.
+
+    Args:
+        rows: [m, d].
+        real: whether a row is one, bool [m]; padding comes last and counts for nothing.
     """
-    some = rows[:: -(-rows.shape[0] // MEDIAN_ROWS)]
+    count = jnp.sum(real, dtype=jnp.int32)
+    stride = -(-count // MEDIAN_ROWS)
+    index = jnp.arange(min(rows.shape[0], MEDIAN_ROWS)) * stride
     # XLA would sort constants while it compiles, which takes it minutes.
-    ordered = jnp.sort(jax.lax.optimization_barrier(some), axis=0)
-    below, above = ordered[(some.shape[0] - 1) // 2], ordered[some.shape[0] // 2]
+    some = jax.lax.optimization_barrier(rows[jnp.minimum(index, count - 1)])
+    ordered = jnp.sort(jnp.where((index < count)[:, None], some, jnp.inf), axis=0)
+    taken = -(-count // stride)
+    below, above = ordered[(taken - 1) // 2], ordered[taken // 2]
     return jnp.where(jnp.abs(below) <= jnp.abs(above), below, above)
 
 
@@ -72,7 +80,7 @@ def bound(power: jax.Array) -> jax.Array:
     return jnp.where(power < POWERS, twice, jnp.inf)
 
 
-def mend(rows: jax.Array, mean: jax.Array, limit: jax.Array) -> tuple[jax.Array, jax.Array]:
+def mend(rows: jax.Array, mean: jax.Array, limit: jax.Array, real: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Clean rows [m, d] with outliers set to the mean, and the number of rows that had some, int32.
 
     Clean rows of another scale are no outliers, so these rows have a bound of their own beside that of the
@@ -82,8 +90,9 @@ def mend(rows: jax.Array, mean: jax.Array, limit: jax.Array) -> tuple[jax.Array,
         rows: [m, d].
         mean: of the training rows, [d].
         limit: the bound of the training rows.
+        real: whether a row is one, bool [m]; padding comes last and counts for nothing.
     """
-    place = location(rows)
-    own = bound(largest_power(histogram(rows, jnp.ones(rows.shape[0], bool), place)))
+    place = location(rows, real)
+    own = bound(largest_power(histogram(rows, real, place)))
     absurd = (jnp.abs(rows - mean) > limit) | (jnp.abs(rows - place) > own)
-    return jnp.where(absurd, mean, rows), jnp.sum(jnp.any(absurd, axis=1), dtype=jnp.int32)
+    return jnp.where(absurd, mean, rows), jnp.sum(jnp.any(absurd, axis=1) & real, dtype=jnp.int32)

@@ -38,7 +38,7 @@ def test_expected_score_and_hits_average_over_the_given_label():
     score = (chance * np.log(posterior[rows, labels])).sum(axis=1).mean()
     hits = (chance * (posterior.argmax(axis=1) == labels[:, None])).sum(axis=1)
     found = jnp.asarray(logits, jnp.float32), jnp.asarray(matrix, jnp.float32), jnp.asarray(labels)
-    np.testing.assert_allclose(scores.expected_score(*found), score, rtol=1e-5)
+    np.testing.assert_allclose(scores.expected_score(*found, jnp.ones(len(labels))), score, rtol=1e-5)
     np.testing.assert_allclose(expected_hits(*found), hits, atol=1e-5)
 
 
@@ -50,7 +50,7 @@ def expected_hits(logits, transition, labels, trusted=None):
 def test_labels_from_a_noise_free_source_are_certain():
     logits, _, labels = clean_problem()
     found = jnp.asarray(logits, jnp.float32), jnp.eye(3), jnp.asarray(labels)
-    np.testing.assert_allclose(scores.expected_score(*found), 0, atol=1e-5)
+    np.testing.assert_allclose(scores.expected_score(*found, jnp.ones(len(labels))), 0, atol=1e-5)
     np.testing.assert_allclose(expected_hits(*found), 1)
 
 
@@ -60,7 +60,7 @@ def test_labels_that_are_trusted_too_much_are_judged_by_the_noise():
     nearly = jnp.asarray([[1 - 1e-6, 1e-6], [1e-6, 1 - 1e-6]])
     found = expected_hits(jnp.zeros((2, 2)), noise, jnp.arange(2), nearly)
     np.testing.assert_allclose(found, [0.7, 0.8], atol=1e-6)
-    score = scores.expected_score(jnp.zeros((2, 2)), noise, jnp.arange(2), nearly)
+    score = scores.expected_score(jnp.zeros((2, 2)), noise, jnp.arange(2), jnp.ones(2), nearly)
     np.testing.assert_allclose(score, 0.25 * np.log(1e-6), rtol=1e-3)
 
 

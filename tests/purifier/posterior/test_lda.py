@@ -154,6 +154,7 @@ def test_clean_rows_of_weight_two_count_twice(monkeypatch):
         again(clean.masks, 1),
         jax.tree.map(partial(again, axis=1), clean.chunks),
         clean.width,
+        again(clean.real, 0),
     )
     found, expected, once = averaged(clean, 2.0), averaged(twice, 1.0), averaged(clean, 1.0)
     jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-4), found, expected)

@@ -128,11 +128,11 @@ def test_clean_rows_of_another_scale_are_no_outliers():
     clean = rows(1, 40)
     mean = jnp.full(D, 3.0)
     for scale in (1.0, 1e3, 1e-3):
-        held, count = outliers.mend(jnp.asarray(scale * clean), mean, jnp.inf)
+        held, count = outliers.mend(jnp.asarray(scale * clean), mean, jnp.inf, jnp.ones(len(clean), bool))
         np.testing.assert_array_equal(held, np.float32(scale) * clean)
         assert int(count) == 0
     spoilt, bad = spoil(clean, [((3, 2), 1e9), ((5, 2), -HUGE)])
-    held, count = outliers.mend(jnp.asarray(spoilt), mean, jnp.inf)
+    held, count = outliers.mend(jnp.asarray(spoilt), mean, jnp.inf, jnp.ones(len(clean), bool))
     np.testing.assert_array_equal(held, np.where(bad, 3, clean))
     assert int(count) == 2
 
@@ -141,7 +141,7 @@ def test_clean_rows_of_another_scale_are_no_outliers():
 def test_no_single_row_moves_the_place(count):
     clean = rows(1, count)
     clean[0] = HUGE
-    assert np.all(np.abs(outliers.location(jnp.asarray(clean))) < 10)
+    assert np.all(np.abs(outliers.location(jnp.asarray(clean), jnp.ones(len(clean), bool))) < 10)
 
 
 def test_new_rows_are_held_by_the_bound():
