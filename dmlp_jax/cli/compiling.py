@@ -14,8 +14,8 @@ from dmlp_jax.purifier.base import lapack
 from dmlp_jax.runtime import cache_folder, compile_cache, programs
 from dmlp_jax.storage import addresses
 
-# Rows times classes up to which a quick compilation saves more time than the slower program takes. Per pass
-# over 10,000 rows of 10 classes the program takes about twice as long, all others of its parts likewise.
+# Rows times classes up to which a quick compilation saves more time than the slower program takes. On one
+# core, 10,000 rows of 256 features and 10 classes take 11 s less to compile and 1.7 s more to run.
 QUICK = 2**17
 # Of XLA's compiler for CPUs: no optimisation of the machine code, and the older code generator.
 OPTIONS = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
