@@ -17,8 +17,10 @@ import jax.numpy as jnp
 from dmlp_jax.purifier.base import ridge
 from dmlp_jax.purifier.base.ridge import HIGHEST
 
-# Lengths tried of a Newton step; the best is taken.
+# Lengths tried of a Newton step. The longest is taken of those whose losses are the least but for rounding:
+# near the optimum losses are all rounding, while a whole step goes on to the root of the gradient.
 LENGTHS = (1.0, 0.5, 0.25, 0.0625, 0.004)
+ROUNDING = 1e-6
 
 
 class ConditionalLogit(NamedTuple):
@@ -85,8 +87,10 @@ def fit(
         move = ridge.solve(hessian + jnp.diag(precision), jnp.float32(0), gradient[:, None])[:, 0]
         tried = theta - jnp.asarray((*LENGTHS, 0.0), theta.dtype)[:, None] * move
         losses = jax.lax.map(loss, tried)
-        best = tried[jnp.argmin(jnp.where(jnp.isfinite(losses), losses, jnp.inf))]
-        return best, lapses / (jnp.sum(weight) + lapse_rows)
+        losses = jnp.where(jnp.isfinite(losses), losses, jnp.inf)
+        least = jnp.min(losses)
+        longest = jnp.argmax(losses <= least + ROUNDING * jnp.abs(least))
+        return tried[longest], lapses / (jnp.sum(weight) + lapse_rows)
 
     return ConditionalLogit(*jax.lax.fori_loop(0, steps, step, (mean, jnp.float32(lapse))))
 
