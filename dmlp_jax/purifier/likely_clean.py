@@ -29,7 +29,7 @@ from scipy.optimize import minimize
 from dmlp_jax.purifier import checks
 from dmlp_jax.purifier.base import errors, forked, ridge
 from dmlp_jax.purifier.base.ridge import matmul
-from dmlp_jax.purifier.rows import chunks, disk, loading
+from dmlp_jax.purifier.rows import chunks, disk, loading, span
 from dmlp_jax.purifier.rows.chunks import Chunk
 from dmlp_jax.purifier.rows.disk import Reader
 
@@ -173,14 +173,16 @@ def _left_out(
     deviation. A row's leave-one-out residual is 1 / (1 - h) times its residual, with the leverage
     h = weight x^T (F^T F + penalty I)^-1 x.
     """
+    width = features.shape[1] + 1
     train = loading.load(features, given, weight, num_classes, num_classes)
+    train = span.narrow(train, jnp.zeros((0, width)))[0]
     counts = jnp.zeros(num_classes).at[given].add(weight)
     shares = jnp.maximum(counts / jnp.sum(weight), jnp.finfo(jnp.float32).tiny)
     (gram, moment, total), centre = chunks.sum_over(
         lambda chunk: (chunks.moments(chunk), matmul(chunk.weight, chunk.features)), train
     )
     values, vectors = jnp.linalg.eigh(gram)
-    values, unit = jnp.maximum(values, 0.0), ridge.mean_eigenvalue(gram)
+    values, unit = jnp.maximum(values, 0.0), ridge.mean_eigenvalue(gram, width)
     rotated = matmul(vectors.T, moment - centre[:, None] * shares)
 
     def predict(chunk: Chunk, penalty: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -6,6 +6,7 @@ from scipy.special import log_softmax
 
 from dmlp_jax import InputError
 from dmlp_jax.purifier import likely_clean
+from dmlp_jax.purifier.rows import span
 from tests.conftest import accuracy, make_blobs
 
 
@@ -205,3 +206,15 @@ def test_mistakes_are_named(change, words):
     arguments = {"features": np.eye(4, 2), "labels": np.array([0, 1, 0, 1]), "sample_weight": None} | change
     with pytest.raises(InputError, match=words):
         likely_clean.estimate(num_classes=2, **arguments)
+
+
+def test_rows_of_more_columns_than_rows_give_the_same_estimate(monkeypatch):
+    rng = np.random.default_rng(0)
+    true = rng.integers(3, size=80)
+    features = (rng.normal(size=(3, 120))[true] + rng.normal(size=(80, 120))).astype(np.float32)
+    given = np.where(rng.random(80) < 0.3, rng.integers(3, size=80), true)
+    found = likely_clean.estimate(features, given, 3)
+    monkeypatch.setattr(span, "narrow", lambda train, clean: (train, clean, None))
+    monkeypatch.setattr(likely_clean, "_left_out_in_memory", likely_clean._left_out)
+    expected = likely_clean.estimate(features, given, 3)
+    np.testing.assert_allclose(found.correct, expected.correct, atol=1e-3)
