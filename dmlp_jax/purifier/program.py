@@ -99,7 +99,7 @@ def run(
         fit = default_schedule.fit(train, clean, probes[-1], precomputed, config)
         learned = reviews is not None and config.selection and config.posterior
         if reviews is not None and learned:
-            outcome = reviewed_schedule.run(train, clean, reviews, probes[0], fit, precomputed, config)
+            outcome = reviewed_schedule.run(train, clean, reviews, probes[0], fit, count, precomputed, config)
         else:
             outcome = default_schedule.outcome(fit, train, clean, reviews, counting, config)
         compare = config.selection

@@ -27,8 +27,11 @@ from dmlp_jax.purifier.rows.clean_set import CleanSet
 
 # Fractions of its multiples fill [0, 1) evenly.
 GOLDEN = 0.618034
-# Least ratio of the penalty to the rounding errors that U makes larger; directions with less are dropped.
-PRECISION = 10.0
+# Added to the eigenvalues of K_LL, over the penalty. Ridge regression hardly uses smaller ones, which would
+# make rounding errors large.
+ADDED = 1.0
+# Least ratio of the penalty to rounding errors.
+PRECISION = 2.0
 
 
 class Kernel(NamedTuple):
@@ -45,33 +48,34 @@ class Kernel(NamedTuple):
     among: jax.Array
 
 
-def make(train: Training, most: int) -> Kernel | None:
-    """Takes points from all over the training rows, in their order.
+def make(train: Training, count: int, most: int) -> Kernel | None:
+    """Takes points from all over the training rows, in their order over all devices.
 
     Args:
         train: the training rows.
+        count: their number on this device; the last ones may be padding of weight 0.
         most: most points; half of the rows are taken where that is less. 0 gives None.
     """
     if not most:
         return None
     devices = 1 if train.axis is None else jax.lax.axis_size(train.axis)
-    places = max(1, min(most // devices, train.weight.size // 2))
-    first = 0 if train.axis is None else places * jax.lax.axis_index(train.axis)
-    # Padding comes last, and has no weight.
+    first = 0 if train.axis is None else count * jax.lax.axis_index(train.axis)
     weight = train.weight.reshape(-1)
-    count = jnp.max(jnp.where(weight > 0, jnp.arange(1, len(weight) + 1), 1))
-    number = jnp.clip(count // 2, 1, places)
+    last = jnp.max(jnp.where(weight > 0, first + jnp.arange(1, len(weight) + 1), 1))
+    total = last if train.axis is None else jax.lax.pmax(last, train.axis)
+    places = max(1, min(most, count * devices // 2))
+    number = jnp.clip(total // 2, 1, places)
     order = jnp.arange(places)
     # One row of each of `number` equal parts of the rows, not always the first: rows may come in periods.
-    rows = ((order + jnp.mod(order * GOLDEN, 1.0)) / number * count).astype(jnp.int32)
-    rows = jnp.where(order < number, rows, train.weight.size)
+    rows = ((order + jnp.mod(order * GOLDEN, 1.0)) / number * total).astype(jnp.int32) - first
+    here = (order < number) & (rows >= 0) & (rows < count)
     # The place of each row among the points; rows that are no point come after all places.
-    place = jnp.full(train.weight.size, places * devices, jnp.int32)
-    place = place.at[rows].set(first + order, mode="drop")
+    place = jnp.full(len(weight), places, jnp.int32)
+    place = place.at[jnp.where(here, rows, len(weight))].set(order, mode="drop")
 
     def pick(chunk, place):
-        found = jax.ops.segment_sum(chunk.features[:, :-1], place, places * devices + 1)[:-1]
-        return None, (found, jax.ops.segment_sum(jnp.ones(place.shape), place, places * devices + 1)[:-1])
+        found = jax.ops.segment_sum(chunk.features[:, :-1], place, places + 1)[:-1]
+        return None, (found, jax.ops.segment_sum(jnp.ones(place.shape), place, places + 1)[:-1])
 
     points, used = chunks.visit(pick, train, place)[1]
     squared_length = jnp.maximum(jnp.max(jnp.sum(points**2, axis=1)), jnp.finfo(jnp.float32).tiny)
@@ -105,8 +109,7 @@ def dimension(kernel: Kernel | None, clean: CleanSet) -> jax.Array | int:
 def whitening(kernel: Kernel | None, gram: jax.Array, penalty: float) -> jax.Array | None:
     """U, with 1 for the constant, [p + 1, p + 1]; None without a kernel.
 
-    Directions of the points in which rounding errors would come near the penalty are left out: their columns
-    are 0.
+    A constant is added to S, so that rounding errors in directions of small eigenvalue stay small.
 
     Args:
         kernel: the points.
@@ -119,8 +122,8 @@ def whitening(kernel: Kernel | None, gram: jax.Array, penalty: float) -> jax.Arr
     # The last entry of the Gram matrix is the sum of the weights.
     tolerated = penalty * gram[-1, -1] / jnp.maximum(jnp.sum(kernel.used), 1.0)
     rounding = jnp.finfo(gram.dtype).eps * jnp.linalg.norm(gram)
-    kept = values * tolerated > PRECISION * rounding
-    columns = vectors * jnp.where(kept, 1.0 / jnp.sqrt(jnp.where(kept, values, 1.0)), 0.0)
+    least = PRECISION * rounding / jnp.maximum(tolerated, jnp.finfo(gram.dtype).tiny)
+    columns = vectors / jnp.sqrt(jnp.maximum(values, 0.0) + jnp.maximum(least, ADDED * penalty))
     return jnp.pad(columns, (0, 1)).at[-1, -1].set(1.0)
 
 

@@ -56,13 +56,15 @@ class _Ridge(NamedTuple):
 
     Attributes:
         inverses: (F^T F + val_weight F_v^T F_v + penalty I)^-1 for the kernel features F of training rows and
-            F_v of clean rows, as a quadratic form of k(x), [k + 1, p + 1, p + 1].
+            F_v of clean rows, [k + 1, p + 1, p + 1].
+        whitening: U of `kernel.py`, or None.
         leverage: mean leverage of a training row, [k + 1].
         clean_moment: val_weight times the sum of k(x) (y - 1 / c)^T over the clean rows that each trains on,
             [k + 1, p + 1, c].
     """
 
     inverses: jax.Array
+    whitening: jax.Array | None
     leverage: jax.Array
     clean_moment: jax.Array
 
@@ -87,6 +89,7 @@ def run(
     reviews: Reviews,
     probe: Probe,
     fit: Fit,
+    count: int,
     precomputed: Precomputed,
     config: PurifyConfig,
 ) -> Outcome:
@@ -98,10 +101,11 @@ def run(
         reviews: what the noisy source gave to the clean rows.
         probe: the probe of the clean rows alone.
         fit: the result of the default rounds.
+        count: number of training rows on this device.
         precomputed: see `race.precompute`.
         config: the settings.
     """
-    kernel = kernel_lib.make(train, config.kernel_points)
+    kernel = kernel_lib.make(train, count, config.kernel_points)
     mapped = kernel_lib.clean_rows(kernel, clean)
 
     def of_given(chunk):
@@ -181,25 +185,26 @@ def _solver(
     def inner(matrix):
         return matrix if whitening is None else matmul(whitening.T, matmul(matrix, whitening))
 
-    def outer(matrix):
-        return matrix if whitening is None else matmul(whitening, matmul(matrix, whitening.T))
-
     of_rows = inner(gram)
     penalty = share * jnp.trace(of_rows) / kernel_lib.dimension(kernel, clean)
 
     def of_fold(mask):
         of_clean = config.val_weight * inner(ridge.gram(clean.features, mask))
         inverse = ridge.inverse(of_rows + of_clean, penalty)
-        return outer(inverse), jnp.sum(inverse * of_rows) / total
+        return inverse, jnp.sum(inverse * of_rows) / total
 
     inverses, leverage = jax.lax.map(of_fold, clean.masks)
     offset = matmul(clean.masks, clean.features)[:, :, None] / clean.targets.shape[1]
-    return _Ridge(inverses, leverage, config.val_weight * (clean_set.moment(clean) - offset))
+    return _Ridge(inverses, whitening, leverage, config.val_weight * (clean_set.moment(clean) - offset))
 
 
 def _solve(solver: _Ridge, moment: jax.Array) -> jax.Array:
     """Weights [k + 1, p + 1, c] of ridge regression (Eq. 4); `moment` is the sum of k(x) (Q - 1 / c)^T."""
-    return matmul(solver.inverses, moment + solver.clean_moment)
+    whole = moment + solver.clean_moment
+    if solver.whitening is None:
+        return matmul(solver.inverses, whole)
+    # From the right: the product of the three matrices has large entries that cancel.
+    return matmul(solver.whitening, matmul(solver.inverses, matmul(solver.whitening.T, whole)))
 
 
 def _fit(
