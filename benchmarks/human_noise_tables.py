@@ -64,7 +64,7 @@ def draw_curve(runs: list[dict], path: Path) -> None:
     """A panel for each data set: means as lines, every run as a dot."""
     cases = list(_grouped(runs, "case"))
     across, down = min(len(cases), 3), -(-len(cases) // 3)
-    figure = Figure(figsize=(4.6 * across, 3.4 * down), layout="constrained")
+    figure = Figure(figsize=(max(5.6, 4.6 * across), 3.4 * down + 0.8), layout="constrained")
     panels = list(figure.subplots(down, across, squeeze=False).flat)
     for axes in panels[len(cases) :]:
         axes.axis("off")
@@ -80,7 +80,9 @@ def draw_curve(runs: list[dict], path: Path) -> None:
         axes.set_xticks(sizes, [f"{size:,}" for size in sizes], minor=False)
         axes.minorticks_off()
         axes.grid(alpha=0.3)
-    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    # Two columns of titles are wider than one panel.
+    columns = 1 if across == 1 else 2
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=columns)
     with files.atomic_writer(path) as file:
         figure.savefig(file, format="svg", metadata={"Date": None})
 

@@ -135,8 +135,11 @@ def _save(path: Path, program: Any) -> None:
 
 
 def _load(path: Path) -> Program | None:
-    """Reads a program; None where there is none, or the file is damaged."""
+    """Reads a program; None where there is none, it is another user's, or the file is damaged."""
     try:
+        # A program is code that this process would run.
+        if hasattr(os, "getuid") and path.stat().st_uid != os.getuid():
+            return None
         whole = path.read_bytes()
         digest, content = whole[:32], whole[32:]
         if hashlib.sha256(content).digest() != digest:

@@ -109,6 +109,14 @@ def test_a_damaged_file_is_replaced(tmp_path, damage):
     assert run(tmp_path, compiled) == (6.0, False)
 
 
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="files have no owner here")
+def test_the_file_of_another_user_is_not_read(tmp_path, monkeypatch):
+    compiled, owner = [], os.getuid()
+    run(tmp_path, compiled)
+    monkeypatch.setattr(os, "getuid", lambda: owner + 1)
+    assert run(tmp_path, compiled) == (6.0, True)
+
+
 def test_a_program_that_calls_python_is_not_kept(tmp_path):
     def function(x):
         return jax.pure_callback(lambda x: x, jax.ShapeDtypeStruct(x.shape, x.dtype), x)
