@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import platform
+import sys
 from pathlib import Path
 
 # Lines of /proc/cpuinfo that say which instructions the processor has, on x86 and on ARM.
@@ -15,7 +16,7 @@ def fingerprint() -> str:
 
     Where the system does not list the instructions (it does on Linux), they differ between machines.
     """
-    known = [platform.system(), platform.machine()]
+    known = [sys.platform, platform.machine()]
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
