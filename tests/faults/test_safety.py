@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parents[2] / "dmlp_jax"
 # Modules that run what they read, and the only files that may name them.
 MODULES = {"marshal": (), "shelve": (), "dill": (), "cloudpickle": (), "joblib": (), "yaml": (), "torch": ()}
 PICKLE_READER = PACKAGE / "data" / "sets" / "torch_file.py"
-# Compiled programs are code whatever their format. They are read from the user's own files in a cache folder.
+# Compiled programs are code whatever their format. Only files of the user are read: tests/runtime/test_programs.py.
 PROGRAMS = PACKAGE / "runtime" / "programs.py"
 BUILTINS = ("eval", "exec", "compile", "__import__")
 # Methods that write where an archive says, or run what they are given.
@@ -63,13 +63,6 @@ def test_nothing_is_unpickled_evaluated_or_unpacked(path):
     if path == PROGRAMS:
         found = [offence for offence in found if "pickle" not in offence]
     assert found == []
-
-
-def test_compiled_programs_check_the_owner_before_they_unpickle():
-    """Whose file it is, is looked at before its content is read; `test_programs.py` tries it."""
-    source = PROGRAMS.read_text()
-    assert source.count("pickle.loads") == 1
-    assert source.index("os.getuid()") < source.index("read_bytes") < source.index("pickle.loads")
 
 
 @pytest.mark.parametrize(
