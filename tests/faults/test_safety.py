@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parents[2] / "dmlp_jax"
 # Modules that run what they read, and the only files that may name them.
 MODULES = {"marshal": (), "shelve": (), "dill": (), "cloudpickle": (), "joblib": (), "yaml": (), "torch": ()}
 PICKLE_READER = PACKAGE / "data" / "sets" / "torch_file.py"
-# Compiled programs are code whatever their format. Only files of the user are read: tests/runtime/test_programs.py.
+# Compiled programs are code in any format. It reads files of the user only: tests/runtime/test_programs.py.
 PROGRAMS = PACKAGE / "runtime" / "programs.py"
 BUILTINS = ("eval", "exec", "compile", "__import__")
 # Methods that write where an archive says, or run what they are given.
