@@ -32,7 +32,7 @@ import numpy as np
 
 from dmlp_jax.purifier import checks
 from dmlp_jax.purifier.config import PaperConfig
-from dmlp_jax.purifier.posterior.held_out import TRIPLES
+from dmlp_jax.purifier.posterior import held_out
 from dmlp_jax.purifier.program import Inputs
 from dmlp_jax.purifier.result import PurifyResult
 from dmlp_jax.purifier.rows import disk
@@ -69,7 +69,7 @@ def around(
     if rows <= MOST_ROWS:
         features, inputs = _fill_training(features, inputs, size(rows) - rows)
     # Beyond, the number of clean rows decides how many of them are scored.
-    if size(clean_rows) * num_classes**2 <= TRIPLES:
+    if size(clean_rows) * num_classes**2 <= held_out.TRIPLES:
         inputs = _fill_clean(inputs, size(clean_rows) - clean_rows)
     found = run(features, inputs, num_classes)
     if (inputs.labels.shape[0], inputs.val_labels.shape[0]) == (rows, clean_rows):
