@@ -67,8 +67,8 @@ def test_reviewed_rows_may_be_filled_up(monkeypatch):
     reviewed = np.where(np.arange(30) % 4 == 0, -1, given[:30])
     found = purify(features, given, val, val_given_labels=reviewed, config=SHORT)
     expected = unfilled(monkeypatch, features, given, val, val_given_labels=reviewed, config=SHORT)
-    # Directions of the kernel at the limit of float32 come and go: features times 1.3 change as much.
-    compare(found, expected, 3e-3)
+    # Ridge regression on kernel features makes rounding errors larger.
+    compare(found, expected, 2e-4)
 
 
 def test_rows_on_disk_may_be_filled_up(monkeypatch, tmp_path):
