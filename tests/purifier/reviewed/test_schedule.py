@@ -86,16 +86,17 @@ def auroc(quality, wrong):
     return np.mean(quality[wrong][:, None] < quality[~wrong])
 
 
-def test_labels_of_people_who_see_more_are_left_alone():
+@pytest.mark.parametrize(("points", "mean", "least"), [(0, 0.002, 0.02), (1000, 0.003, 0.02)])
+def test_labels_of_people_who_see_more_are_left_alone(points, mean, least):
+    """With a kernel two labels of 2,400 more may be lost: 150 points follow 300 rows closely."""
     before, after = [], []
     for seed in range(8):
         problem = annotators_who_see_more(seed)
-        found = learn(problem)
+        found = learn(problem, config=dataclasses.replace(SHORT, kernel_points=points))
         before.append(accuracy(problem[0][1], problem[2]))
         after.append(accuracy(found.labels, problem[2]))
-    # Thirty reviewed rows leave some doubt that labels are right so often; the classifier is at .6.
-    assert np.mean(after) > np.mean(before) - 0.01
-    assert np.min(np.subtract(after, before)) > -0.03
+    assert np.mean(after) > np.mean(before) - mean
+    assert np.min(np.subtract(after, before)) > -least
 
 
 def test_random_mistakes_are_still_found():
