@@ -8,6 +8,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from dmlp_jax.purifier import checks, sharded
+from dmlp_jax.purifier.annotators import arguments as annotators
 from dmlp_jax.purifier.base.errors import InputError
 from dmlp_jax.purifier.config import Config, PaperConfig, check_config
 from dmlp_jax.purifier.program import Inputs
@@ -22,7 +23,7 @@ def _as_float32(value: Any) -> ArrayLike:
 def check(
     features: ArrayLike,
     labels: ArrayLike,
-    val: tuple[ArrayLike, ArrayLike],
+    val: tuple[ArrayLike, ArrayLike] | None,
     num_classes: int | None,
     val_given_labels: ArrayLike | None,
     val_random: ArrayLike | None,
@@ -46,32 +47,95 @@ def check(
         if num_classes is not None:
             num_classes = checks.check_num_classes(num_classes)
         matrix = _check_training_features(features, config)
-        val_features, val_labels = _unpack(val)
-        if disk.is_on_disk(val_features):
-            val_features = np.asarray(val_features[:])
-        val_features = checks.check_features("val features", val_features)
-        checks.check_width("val features", val_features, "features", matrix)
+        if annotators.are_votes(labels):
+            return matrix, *_check_votes(
+                matrix, labels, val, num_classes, val_given_labels, val_random, sample_weight, config, key
+            )
+        val_features, val_labels = _check_val(val, matrix, num_classes)
         labels = checks.check_labels("labels", labels, matrix.shape[0], num_classes)
-        val_labels = checks.check_classes(
-            "val labels",
-            val_labels,
-            len(val_features),
-            num_classes,
-            ": clean labels are certain; pass their classes, for instance val_labels.argmax(axis=1)",
-        )
         num_classes = checks.check_num_classes(num_classes, labels, val_labels)
         checks.check_range("val labels", val_labels, num_classes)
         checks.check_every_class("val labels", val_labels, num_classes)
         val_given_labels = _check_given(val_given_labels, len(val_features), num_classes)
         val_random = _check_random(val_random, len(val_features))
-        if sample_weight is not None:
-            sample_weight = checks.check_weight("sample_weight", sample_weight, matrix.shape[0])
+        sample_weight = _check_weight(sample_weight, matrix.shape[0])
     # All numbers are float32, so that a new value never compiles a new program.
     config = jax.tree.map(_as_float32, config)
     inputs = Inputs(
         labels, sample_weight, val_features, val_labels, val_given_labels, val_random, config, key
     )
     return matrix, inputs, num_classes
+
+
+def _check_votes(
+    matrix: Any,
+    votes: ArrayLike,
+    val: tuple[ArrayLike, ArrayLike] | None,
+    num_classes: int | None,
+    val_given_labels: ArrayLike | None,
+    val_random: ArrayLike | None,
+    sample_weight: ArrayLike | None,
+    config: Config,
+    key: jax.Array,
+) -> tuple[Inputs, int]:
+    """`check` where labels are those of several annotators, [n, a]; without the features."""
+    if isinstance(config, PaperConfig):
+        raise InputError(
+            "labels are those of several annotators, but the paper preset takes one label a row; use the "
+            "default preset, or pass the majority vote"
+        )
+    votes = checks.check_votes("labels", votes, matrix.shape[0], num_classes)
+    val_features = val_labels = None
+    if val is not None:
+        val_features, val_labels = _check_val(val, matrix, num_classes)
+    elif val_given_labels is not None or val_random is not None:
+        name = "val_random" if val_given_labels is None else "val_given_labels"
+        raise InputError(f"{name} is given, but val is None; pass the clean rows as val, or leave it out")
+    num_classes = checks.check_num_classes(num_classes, *(x for x in (votes, val_labels) if x is not None))
+    if val_labels is None:
+        checks.check_every_vote("labels", votes, num_classes)
+    else:
+        checks.check_range("val labels", val_labels, num_classes)
+        checks.check_every_class("val labels", val_labels, num_classes)
+        val_random = _check_random(val_random, len(val_labels))
+    val_votes = val_given = None
+    if val_labels is not None and val_given_labels is not None:
+        val_votes = annotators.check_val_votes(val_given_labels, len(val_labels), votes.shape[1], num_classes)
+        val_given = annotators.majority(val_votes, num_classes)
+    inputs = Inputs(
+        annotators.majority(votes, num_classes),
+        _check_weight(sample_weight, matrix.shape[0]),
+        val_features,
+        val_labels,
+        val_given,
+        val_random,
+        jax.tree.map(_as_float32, config),
+        key,
+        votes,
+        val_votes,
+    )
+    return inputs, num_classes
+
+
+def _check_val(val: Any, matrix: Any, num_classes: int | None) -> tuple[Any, jax.Array]:
+    """Checks features [m, d] and true labels [m] of the clean rows."""
+    val_features, val_labels = _unpack(val)
+    if disk.is_on_disk(val_features):
+        val_features = np.asarray(val_features[:])
+    val_features = checks.check_features("val features", val_features)
+    checks.check_width("val features", val_features, "features", matrix)
+    val_labels = checks.check_classes(
+        "val labels",
+        val_labels,
+        len(val_features),
+        num_classes,
+        ": clean labels are certain; pass their classes, for instance val_labels.argmax(axis=1)",
+    )
+    return val_features, val_labels
+
+
+def _check_weight(sample_weight: ArrayLike | None, rows: int) -> jax.Array | None:
+    return None if sample_weight is None else checks.check_weight("sample_weight", sample_weight, rows)
 
 
 def _check_training_features(features: ArrayLike, config: Config) -> Any:
@@ -131,6 +195,11 @@ def _check_random(flags: ArrayLike | None, rows: int) -> jax.Array | None:
 
 def _unpack(val: Any) -> tuple[Any, Any]:
     """Splits `val` into features and labels of the clean rows."""
+    if val is None:
+        raise InputError(
+            "val is None: with one label a row purify needs clean rows; pass (val_features, val_labels). "
+            "Only labels of two annotators or more, integers [n, a], can do without"
+        )
     if not isinstance(val, (tuple, list)) or len(val) != 2:
         raise InputError(
             f"val must be a pair (val_features, val_labels), got {type(val).__name__}; pass the clean rows' "

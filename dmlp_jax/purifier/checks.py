@@ -105,10 +105,81 @@ def check_labels(
     return array
 
 
+def check_votes(
+    name: str, votes: Any, rows: int, num_classes: int | None, *, complete: bool = True
+) -> jax.Array:
+    """Checks labels of several annotators, integers [rows, a], -1 where an annotator gave none.
+
+    Args:
+        name: of the argument, for the message.
+        votes: the argument, array-like of integers with two axes.
+        rows: expected number of rows.
+        num_classes: c, or None where it is not known yet.
+        complete: whether every row and every annotator must have a label.
+    """
+    array = _array(name, votes)
+    _check_rows(name, array, rows)
+    if array.shape[1] < 2:
+        raise InputError(
+            f"{name} has shape {tuple(array.shape)}: integers [n, a] are labels of two annotators or more; "
+            f"labels of one become class indices [n] by .ravel()"
+        )
+    if is_traced(array):
+        return array.astype(jnp.int32)
+    xp: Any = jnp if isinstance(array, jax.Array) else np
+    bad = array < -1
+    if num_classes is not None:
+        bad |= array >= num_classes
+    if bool(bad.any()):
+        row, column = (int(i) for i in np.unravel_index(int(bad.argmax()), array.shape))
+        classes = "0, 1, 2, ..." if num_classes is None else f"0 to {num_classes - 1}"
+        raise InputError(
+            f"{name}[{row}, {column}] is {int(array[row, column])}, outside the classes {classes} "
+            f"({int(bad.sum())} such labels); correct it, or write -1 where an annotator gave no label"
+        )
+    if bool(((array == 0) | (array == 1)).all()) and bool((array.sum(axis=1) == 1).all()):
+        raise InputError(
+            f"{name} {list(array.shape)} are integers with a single 1 in every row, like one-hot labels; "
+            f"pass class indices by {name}.argmax(axis=1). Integers [n, a] are labels of annotators; add a "
+            "column of -1 if these are"
+        )
+    known = array >= 0
+    if complete:
+        _check_some(name, known.any(axis=1), "row", "leave it out, or add a label")
+        _check_some(name, known.any(axis=0), "annotator", "leave the column out")
+    return xp.asarray(array, xp.int32)
+
+
+def _check_some(name: str, present: Any, what: str, cure: str) -> None:
+    """Raises an InputError at the first entry of `present`, of rows or annotators, that is False."""
+    if not bool(present.all()):
+        first = int(present.argmin())
+        place = f"{name}[{first}]" if what == "row" else f"{name}[:, {first}]"
+        raise InputError(
+            f"{place} has no label: all its entries are -1 ({int((~present).sum())} such {what}s); {cure}"
+        )
+
+
+def check_every_vote(name: str, votes: Any, num_classes: int) -> None:
+    """Checks that every class was given by an annotator, for labels [n, a], where these are concrete."""
+    if is_traced(votes):
+        return
+    xp: Any = jnp if isinstance(votes, jax.Array) else np
+    often = xp.bincount(xp.where(votes >= 0, votes, num_classes).reshape(-1), minlength=num_classes + 1)
+    absent = np.flatnonzero(np.asarray(often[:num_classes]) == 0)
+    if len(absent):
+        shown = ", ".join(map(str, absent[:10])) + (", ..." if len(absent) > 10 else "")
+        raise InputError(
+            f"{name}: no annotator gave class {shown} ({len(absent)} of {num_classes} classes); without "
+            "clean rows such a class cannot be found. Number the classes that were given 0, 1, 2, ..., or "
+            "pass clean rows of every class as val"
+        )
+
+
 def check_num_classes(num_classes: int | None, *labels: Any) -> int:
     """Number of classes: the one given, else the width of distributions, else the largest index plus one."""
     if num_classes is None:
-        widths = [array.shape[1] for array in labels if array.ndim == 2]
+        widths = [x.shape[1] for x in labels if x.ndim == 2 and jnp.issubdtype(x.dtype, jnp.floating)]
         if widths:
             return widths[0]
         if is_traced(*labels):

@@ -215,3 +215,8 @@ def doubtful(
         "doubtful_clean_rows": found,
         "doubtful_by_chance": jnp.sum(real) * jax.scipy.stats.norm.cdf(-jnp.minimum(away, 30.0)),
     }
+
+
+def none_doubtful() -> dict[str, jax.Array]:
+    """What `doubtful` returns where there is no clean row."""
+    return {"doubtful_clean_rows": jnp.zeros(1, bool), "doubtful_by_chance": jnp.float32(0)}

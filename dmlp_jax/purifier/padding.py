@@ -65,14 +65,16 @@ def around(
     # Inside a caller's jit even a constant is traced.
     if isinstance(inputs.config, PaperConfig) or checks.is_traced((features, inputs, jnp.zeros(()))):
         return run(features, inputs, num_classes)
-    rows, clean_rows = inputs.labels.shape[0], inputs.val_labels.shape[0]
+    rows = inputs.labels.shape[0]
+    clean_rows = 0 if inputs.val_labels is None else inputs.val_labels.shape[0]
     if rows <= MOST_ROWS:
         features, inputs = _fill_training(features, inputs, size(rows) - rows)
     # Beyond, the number of clean rows decides how many of them are scored.
-    if size(clean_rows) * num_classes**2 <= held_out.TRIPLES:
+    if clean_rows and size(clean_rows) * num_classes**2 <= held_out.TRIPLES:
         inputs = _fill_clean(inputs, size(clean_rows) - clean_rows)
     found = run(features, inputs, num_classes)
-    if (inputs.labels.shape[0], inputs.val_labels.shape[0]) == (rows, clean_rows):
+    filled = 0 if inputs.val_labels is None else inputs.val_labels.shape[0]
+    if (inputs.labels.shape[0], filled) == (rows, clean_rows):
         return found
     return _cutter(rows, clean_rows)(found)
 
@@ -87,7 +89,10 @@ def _fill_training(features: Any, inputs: Inputs, missing: int) -> tuple[Any, In
         features = jnp.asarray(_fill(features, missing, 0))
     # Padding needs a valid given label.
     label = 1.0 / labels.shape[1] if labels.ndim == 2 else 0
-    inputs = inputs._replace(labels=_fill(labels, missing, label), sample_weight=_fill(weight, missing, 0))
+    votes = None if inputs.votes is None else _fill(inputs.votes, missing, -1)
+    inputs = inputs._replace(
+        labels=_fill(labels, missing, label), sample_weight=_fill(weight, missing, 0), votes=votes
+    )
     return features, inputs
 
 
@@ -99,6 +104,7 @@ def _fill_clean(inputs: Inputs, missing: int) -> Inputs:
         val_labels=_fill(inputs.val_labels.astype(jnp.int32), missing, -1),
         val_given_labels=None if given is None else _fill(given.astype(jnp.int32), missing, -1),
         val_random=None if random is None else _fill(random, missing, False),
+        val_votes=None if inputs.val_votes is None else _fill(inputs.val_votes, missing, -1),
     )
 
 

@@ -25,6 +25,7 @@ from dmlp_jax.purifier.rows.clean_set import CleanSet
 PROBES = ("val_only_probe", "noisy_probe", "noisy_plus_val_probe")
 # From strong to weak: each softmax regression starts from the one before.
 SOFTMAX_PENALTIES = (10.0, 1.0, 1e-1, 1e-2, 1e-3, 1e-4)
+UNTUNED_PENALTY = 1e-2
 RIDGE_PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 # Total weight of the clean rows over total weight of the training rows.
 VAL_SHARES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
@@ -53,6 +54,26 @@ def fit_probes(
 ) -> tuple[Probe, Probe, Probe]:
     """The three trivial baselines in the order of `PROBES`; arguments as in `ridge_probes`."""
     return (val_only_probe(clean), *ridge_probes(gram, spectrum, moment, total, clean))
+
+
+def without_clean_rows(gram: jax.Array, moment: jax.Array, clean: CleanSet) -> tuple[Probe, Probe, Probe]:
+    """Probes in the order of `PROBES` where there is no clean row: nothing is tuned, no score is known.
+
+    That of the clean rows predicts nothing. The others are one ridge regression on the given labels.
+
+    Args:
+        gram: F^T F of the training rows, [d, d].
+        moment: F^T Y of the given labels, [d, c].
+        clean: clean rows, none of which is real.
+    """
+    fitted = ridge.solve(gram, UNTUNED_PENALTY * ridge.mean_eigenvalue(gram), moment)
+    held_out = jnp.zeros_like(clean.targets)
+
+    def probe(weights):
+        folds = jnp.broadcast_to(weights, (clean.masks.shape[0], *weights.shape))
+        return Probe(folds, held_out, scores.unknown_score(), jnp.zeros(gram.shape[0], gram.dtype))
+
+    return probe(jnp.zeros_like(fitted)), probe(fitted), probe(fitted)
 
 
 def val_only_probe(clean: CleanSet, steps: int = 20) -> Probe:

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from dmlp_jax.purifier import choose, diagnostics
 from dmlp_jax.purifier import probes as probes_lib
+from dmlp_jax.purifier.annotators import schedule as annotators_schedule
 from dmlp_jax.purifier.base import pytrees, ridge
 from dmlp_jax.purifier.choose import Choice
 from dmlp_jax.purifier.config import Config, PaperConfig
@@ -28,22 +29,26 @@ class Inputs(NamedTuple):
     Attributes:
         labels: class indices [n] or distributions [n, c].
         sample_weight: row weights [n], or None.
-        val_features: features of the clean rows, [m, d].
+        val_features: features of the clean rows, [m, d]; None, as `val_labels`, where there are none.
         val_labels: their class indices [m]; -1 for padding, see `padding.py`.
         val_given_labels: class indices [m] that the noisy source gave them, -1 where unknown, or None.
         val_random: whether each clean row was drawn at random [m], bool; None where all were.
         config: the settings, numbers in float32.
         key: PRNG key for the folds, and for the initial classifiers of the paper preset.
+        votes: with several labels a row, class indices [n, a], -1 for none; `labels` are the majority then.
+        val_votes: those of the clean rows [m, a], or None.
     """
 
     labels: jax.Array
     sample_weight: jax.Array | None
-    val_features: jax.Array
-    val_labels: jax.Array
+    val_features: jax.Array | None
+    val_labels: jax.Array | None
     val_given_labels: jax.Array | None
     val_random: jax.Array | None
     config: Config
     key: jax.Array
+    votes: jax.Array | None = None
+    val_votes: jax.Array | None = None
 
 
 def run(
@@ -62,27 +67,42 @@ def run(
     given = inputs.labels.astype(jnp.float32 if inputs.labels.ndim == 2 else jnp.int32)
     if not isinstance(features, Reader):
         features = features.astype(jnp.float32)
-    real = inputs.val_labels >= 0
-    val_features = inputs.val_features.astype(jnp.float32)
+    val_features, val_labels = _clean_rows(inputs, features.shape[1])
+    real = val_labels >= 0
     fold_key, start_key = jax.random.split(inputs.key)
 
     train = loading.load(
-        features, given, weight, num_classes, entries_per_row(config, num_classes), axis, val_features, real
+        features,
+        given,
+        weight,
+        num_classes,
+        entries_per_row(config, num_classes),
+        axis,
+        None if inputs.val_features is None else val_features,
+        real,
     )
-    val_features, outlier_clean_rows = outliers.mend(val_features, train.mean, train.bound, real)
+    outlier_clean_rows = jnp.int32(0)
+    if inputs.val_features is not None:
+        val_features, outlier_clean_rows = outliers.mend(val_features, train.mean, train.bound, real)
     val_rows = scaling.center_and_normalize(val_features, train.mean)
     width = val_rows.shape[1]
     train, val_rows, basis = span.narrow(train, val_rows)
-    clean = clean_set.make(val_rows, inputs.val_labels, num_classes, config.num_folds, fold_key, width)
+    clean = clean_set.make(val_rows, val_labels, num_classes, config.num_folds, fold_key, width)
     gram, moment, total = chunks.sum_over(chunks.moments, train)
     spectrum = ridge.spectrum(gram)
-    probes = probes_lib.fit_probes(gram, spectrum, moment, total, clean)
+    if inputs.val_features is None:
+        probes = probes_lib.without_clean_rows(gram, moment, clean)
+    else:
+        probes = probes_lib.fit_probes(gram, spectrum, moment, total, clean)
     bound = train.bound
     reviews, counting = None, clean.real
     if inputs.val_random is not None:
         counting = counting * inputs.val_random
-    if inputs.val_given_labels is not None:
-        reviews = reviews_lib.make(inputs.val_given_labels, counting, num_classes)
+    if inputs.val_given_labels is not None or inputs.votes is not None:
+        unknown = jnp.full_like(val_labels, -1)
+        told = unknown if inputs.val_given_labels is None else inputs.val_given_labels
+        reviews = reviews_lib.make(told, counting, num_classes)
+    annotators = None
     if isinstance(config, PaperConfig):
         assert not isinstance(features, Reader)  # `purify` refuses it
         soft = given if given.ndim == 2 else jax.nn.one_hot(given, num_classes, dtype=jnp.float32)
@@ -94,6 +114,15 @@ def run(
         )
         outcome = paper_schedule.run(rows, soft, weight, val_rows, clean.targets, config, start_key)
         compare = learned = False
+    elif inputs.votes is not None:
+        assert reviews is not None
+        outcome, annotators = annotators_schedule.run(
+            train, clean, reviews, inputs.votes, inputs.val_votes, probes[0], count, total, gram, config
+        )
+        learned = inputs.val_votes is not None
+        compare = learned and config.selection
+        if inputs.val_given_labels is None:
+            reviews = None
     else:
         precomputed = race.precompute(gram, spectrum, total, clean, config)
         fit = default_schedule.fit(train, clean, probes[-1], precomputed, config)
@@ -103,13 +132,14 @@ def run(
         else:
             outcome = default_schedule.outcome(fit, train, clean, reviews, counting, config)
         compare = config.selection
-    found = {
-        **train.diagnostics,
-        "outlier_clean_rows": outlier_clean_rows,
-        "clean_length": diagnostics.length(val_features, clean.real),
-        **diagnostics.of_clean_rows(gram, moment, total, clean, probes, reviews),
-    }
-    if compare:
+    found = {**train.diagnostics, **diagnostics.none_doubtful()}
+    if inputs.val_features is not None:
+        found |= {
+            "outlier_clean_rows": outlier_clean_rows,
+            "clean_length": diagnostics.length(val_features, clean.real),
+            **diagnostics.of_clean_rows(gram, moment, total, clean, probes, reviews),
+        }
+    if compare and annotators is None:
         above = diagnostics.beyond_majority(fit.fitted.held_out, clean) & ~found["elsewhere"]
         found["informative"] = found["informative"] | above
     informed = found["informative"] if compare else None
@@ -118,11 +148,26 @@ def run(
     if not isinstance(config, PaperConfig):
         head = head._replace(kernel=span.widen(head.kernel, basis))
     choice = choice._replace(classifier=head)
-    found |= diagnostics.of_reviews(reviews, counting, not isinstance(config, PaperConfig))
+    if inputs.val_features is not None:
+        found |= diagnostics.of_reviews(reviews, counting, not isinstance(config, PaperConfig))
     if learned:
         given = pytrees.at(choice.others, len(PROBES))
         found |= diagnostics.of_noise(choice.given_right / total, given)
-    return _result(inputs, choice, outcome, clean, total, count)._replace(diagnostics=found)
+    result = _result(inputs, choice, outcome, clean, total, count)._replace(diagnostics=found)
+    if annotators is None:
+        return result
+    return result._replace(
+        transition=annotators.common,
+        annotator_transition=annotators.own,
+        annotator_quality=annotators.quality,
+    )
+
+
+def _clean_rows(inputs: Inputs, width: int) -> tuple[jax.Array, jax.Array]:
+    """Features [m, d] and labels [m] of the clean rows; one row of padding where there are none."""
+    if inputs.val_features is None or inputs.val_labels is None:
+        return jnp.zeros((1, width), jnp.float32), jnp.full(1, -1, jnp.int32)
+    return inputs.val_features.astype(jnp.float32), inputs.val_labels
 
 
 def _result(
@@ -187,4 +232,4 @@ def entries_per_row(config: Config, num_classes: int) -> int:
 
 def _single_row_classes(clean: CleanSet) -> jax.Array:
     """Number of classes with only one clean row: while it is held out, its class has none."""
-    return jnp.sum(jnp.sum(clean.targets, axis=0) < 2, dtype=jnp.int32)
+    return jnp.sum(jnp.sum(clean.targets, axis=0) == 1, dtype=jnp.int32)

@@ -15,7 +15,7 @@ from dmlp_jax.purifier.rows import disk
 def purify(
     features: ArrayLike,
     labels: ArrayLike,
-    val: tuple[ArrayLike, ArrayLike],
+    val: tuple[ArrayLike, ArrayLike] | None,
     *,
     num_classes: int | None = None,
     val_given_labels: ArrayLike | None = None,
@@ -36,13 +36,16 @@ def purify(
             with `keep_label_history`), and a few times before and after. A `jax.Array` whose rows are spread
             over devices or hosts stays spread, and so do the results; this does not work inside `jax.jit`.
             The paper preset needs features in the memory of one device.
-        labels: given, partly wrong labels of the training rows: class indices [n] or distributions [n, c].
+        labels: given, partly wrong labels of the training rows: class indices [n], or distributions [n, c]
+            (floats), or the labels of a >= 2 annotators, integers [n, a], -1 where one gave none. People,
+            labelling functions and language models are annotators alike.
         val: the clean set: features [m, d] from the same encoder and true class indices [m], every class
-            present. Copies of these rows among the training rows do not count twice.
+            present. Copies of these rows among the training rows do not count twice. None only with labels
+            of several annotators; no accuracy is claimed then.
         num_classes: c; by default the largest label plus one.
         val_given_labels: class indices [m] that the noisy source gave to the clean rows, their labels before
-            review; -1 where one is unknown. They show what a given label is worth, and make the given labels
-            comparable with the purified ones; see `PurifyResult.scores`.
+            review; -1 where one is unknown. With several annotators [m, a]. They show what a given label is
+            worth, and make the given labels comparable with the purified ones; see `PurifyResult.scores`.
         val_random: whether each clean row was drawn at random, perhaps within its class [m], bool. False
             where a row was picked, because it looked suspicious or for another reason: the mistakes among
             picked rows do not show how frequent mistakes are. By default all were drawn at random.

@@ -74,7 +74,8 @@ class PurifyResult(NamedTuple):
         probs: the same as distributions [n, c], float32, rows on the simplex.
         confidence: probability that each label is right [n], in [0, 1]. Of given labels that are returned
             it is `label_quality` with `val_given_labels`, and 1 without.
-        changed: whether a label differs from the given one [n], bool.
+        changed: whether a label differs from the given one [n], bool; with several labels a row, from the
+            one that most annotators gave.
         label_quality: how likely the given label is right [n], in [0, 1]: low where it is suspicious. Made
             of a prediction that has not seen the given label and of what a given label is worth, whether or
             not labels are changed. A ranking; only with `val_given_labels` it is a calibrated probability.
@@ -108,6 +109,10 @@ class PurifyResult(NamedTuple):
             only. Their held-out scores come from classifiers that saw no clean row of that class: with many
             such classes the scores, and the choices by them, are too low.
         diagnostics: numbers about the arguments, from which `warnings` are made; see `diagnostics.py`.
+        annotator_transition: with several labels a row, the estimate of p(label | true label) of each
+            annotator, [a, c, c], row = true class; None with one label a row.
+        annotator_quality: the estimated share of right labels among those of each annotator, [a], in [0, 1].
+            None with one label a row.
     """
 
     labels: jax.Array
@@ -123,6 +128,8 @@ class PurifyResult(NamedTuple):
     baselines: dict[str, jax.Array]
     chosen: dict[str, jax.Array]
     diagnostics: dict[str, jax.Array]
+    annotator_transition: jax.Array | None = None
+    annotator_quality: jax.Array | None = None
 
     @property
     def source(self) -> str:
@@ -182,4 +189,6 @@ def over_rows(rows: Any, rest: Any, steps_and_rows: Any = None) -> PurifyResult:
         baselines=rows,
         chosen=rest,
         diagnostics=rest,
+        annotator_transition=rest,
+        annotator_quality=rest,
     )

@@ -75,7 +75,7 @@ def place(where: Placement, inputs: Inputs) -> Inputs:
 
 def _specs(where: Placement) -> Inputs:
     rows, whole = _row_and_whole(where)
-    return Inputs(rows, rows, whole, whole, whole, whole, whole, whole)
+    return Inputs(rows, rows, whole, whole, whole, whole, whole, whole, rows, whole)
 
 
 def _row_and_whole(where: Placement) -> tuple[Any, Any]:

@@ -45,6 +45,7 @@ def fit(
     lapse: float = 0.0,
     lapse_rows: float = 1.0,
     steps: int = 10,
+    start: ConditionalLogit | None = None,
 ) -> ConditionalLogit:
     """The parameters of (locally) the greatest posterior density; without lapses the greatest of all.
 
@@ -58,6 +59,7 @@ def fit(
         lapse: mean of the prior on the lapse rate; 0 fixes it there.
         lapse_rows: number of rows that this prior is worth.
         steps: expectation steps, each with one Newton step.
+        start: parameters to start from; the mean of the priors by default.
     """
     precision = 1.0 / deviation**2
 
@@ -92,7 +94,8 @@ def fit(
         longest = jnp.argmax(losses <= least + ROUNDING * jnp.abs(least))
         return tried[longest], lapses / (jnp.sum(weight) + lapse_rows)
 
-    return ConditionalLogit(*jax.lax.fori_loop(0, steps, step, (mean, jnp.float32(lapse))))
+    first = (mean, jnp.float32(lapse)) if start is None else tuple(start)
+    return ConditionalLogit(*jax.lax.fori_loop(0, steps, step, first))
 
 
 def with_lapses(probs: jax.Array, lapse: jax.Array, axis: int = -1) -> jax.Array:

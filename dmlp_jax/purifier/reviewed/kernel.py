@@ -21,12 +21,10 @@ import jax
 import jax.numpy as jnp
 
 from dmlp_jax.purifier.base.ridge import matmul
-from dmlp_jax.purifier.rows import chunks
+from dmlp_jax.purifier.rows import sample
 from dmlp_jax.purifier.rows.chunks import Training
 from dmlp_jax.purifier.rows.clean_set import CleanSet
 
-# Fractions of its multiples fill [0, 1) evenly.
-GOLDEN = 0.618034
 # Added to the eigenvalues of K_LL, over the penalty. Ridge regression hardly uses smaller ones, which would
 # make rounding errors large.
 ADDED = 1.0
@@ -58,26 +56,9 @@ def make(train: Training, count: int, most: int) -> Kernel | None:
     """
     if not most:
         return None
-    devices = 1 if train.axis is None else jax.lax.axis_size(train.axis)
-    first = 0 if train.axis is None else count * jax.lax.axis_index(train.axis)
-    weight = train.weight.reshape(-1)
-    last = jnp.max(jnp.where(weight > 0, first + jnp.arange(1, len(weight) + 1), 1))
-    total = last if train.axis is None else jax.lax.pmax(last, train.axis)
-    places = max(1, min(most, count * devices // 2))
-    number = jnp.clip(total // 2, 1, places)
-    order = jnp.arange(places)
-    # One row of each of `number` equal parts of the rows, not always the first: rows may come in periods.
-    rows = ((order + jnp.mod(order * GOLDEN, 1.0)) / number * total).astype(jnp.int32) - first
-    here = (order < number) & (rows >= 0) & (rows < count)
-    # The place of each row among the points; rows that are no point come after all places.
-    place = jnp.full(len(weight), places, jnp.int32)
-    place = place.at[jnp.where(here, rows, len(weight))].set(order, mode="drop")
-
-    def pick(chunk, place):
-        found = jax.ops.segment_sum(chunk.features[:, :-1], place, places + 1)[:-1]
-        return None, (found, jax.ops.segment_sum(jnp.ones(place.shape), place, places + 1)[:-1])
-
-    points, used = chunks.visit(pick, train, place)[1]
+    place, size = sample.places(train, count, most, one_in=2)
+    features, _, used = sample.gather(train, place, size)
+    points = features[:, :-1]
     squared_length = jnp.maximum(jnp.max(jnp.sum(points**2, axis=1)), jnp.finfo(jnp.float32).tiny)
     scaled = points / squared_length
     return Kernel(scaled, used, used[:, None] * _of_cosine(matmul(points, scaled.T)) * used)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dmlp_jax.purifier.base import conditional_logit, masked, pytrees, reliability, ridge, scores
+from dmlp_jax.purifier.base import conditional_logit, masked, pytrees, reliability, scores
 from dmlp_jax.purifier.base.ridge import matmul
 from dmlp_jax.purifier.base.temperature import smoothed
 from dmlp_jax.purifier.posterior import label_shift
@@ -24,9 +24,9 @@ from dmlp_jax.purifier.posterior.schedule import Fit
 from dmlp_jax.purifier.posterior.state import Precomputed
 from dmlp_jax.purifier.probes import Probe
 from dmlp_jax.purifier.result import HeldOut, Outcome
-from dmlp_jax.purifier.reviewed import class_maps, evidence, label_model
+from dmlp_jax.purifier.reviewed import class_maps, evidence, kernel_ridge, label_model
 from dmlp_jax.purifier.reviewed import kernel as kernel_lib
-from dmlp_jax.purifier.reviewed.kernel import Kernel
+from dmlp_jax.purifier.reviewed.kernel_ridge import KernelRidge
 from dmlp_jax.purifier.reviewed.label_model import PREDICTORS, FixedClassifiers, ReviewedModel, Sums
 from dmlp_jax.purifier.rows import chunks, clean_set
 from dmlp_jax.purifier.rows.chunks import Chunk, Training
@@ -35,10 +35,6 @@ from dmlp_jax.purifier.rows.reviews import Reviews
 from dmlp_jax.purifier.rows.scaling import linear_classifier
 
 ROUNDS = 4
-# L2 strength of ridge regression, in mean eigenvalues of the Gram matrix, on kernel features and on linear
-# ones. Labels hardly depend on it.
-KERNEL_PENALTY = 0.05
-LINEAR_PENALTY = 0.3
 # Prior of the weights: mean and standard deviation of that of a prediction, of b and of a.
 PREDICTION = (0.85 / PREDICTORS, 0.4)
 PATTERN = (0.5, 0.5)
@@ -49,24 +45,6 @@ LAPSE = (0.02, 20.0)
 PICKED = 1e-3
 # Standard deviation of the prior on an inverse temperature: none.
 WIDE = 1e3
-
-
-class _Ridge(NamedTuple):
-    """Ridge regression of every fold as far as it does not depend on labels.
-
-    Attributes:
-        inverses: (F^T F + val_weight F_v^T F_v + penalty I)^-1 for the kernel features F of training rows and
-            F_v of clean rows, [k + 1, p + 1, p + 1].
-        whitening: U of `kernel.py`, or None.
-        leverage: mean leverage of a training row, [k + 1].
-        clean_moment: val_weight times the sum of k(x) (y - 1 / c)^T over the clean rows that each trains on,
-            [k + 1, p + 1, c].
-    """
-
-    inverses: jax.Array
-    whitening: jax.Array | None
-    leverage: jax.Array
-    clean_moment: jax.Array
 
 
 class _Round(NamedTuple):
@@ -114,11 +92,11 @@ def run(
         return matmul(weighted.T, similar), matmul(weighted.T, chunk.given - 1.0 / chunk.given.shape[1])
 
     gram, centred = chunks.sum_over(of_given, train)
-    solver = _solver(kernel, gram, mapped, precomputed.total, config)
+    solver = kernel_ridge.prepare(kernel, gram, mapped, precomputed.total, config.val_weight)
     fixed = FixedClassifiers(probe.weights, fit.fitted.model)
     default = fit.fitted.held_out - label_shift.log_ratio(clean.targets, fit.fitted.class_shares)
     others = jnp.stack([probe.held_out, default])
-    weights = _solve(solver, jnp.broadcast_to(centred, solver.clean_moment.shape))
+    weights = kernel_ridge.solve(solver, jnp.broadcast_to(centred, solver.clean_moment.shape))
 
     def first(_):
         return chunks.sum_over(
@@ -136,7 +114,7 @@ def run(
 
     def body(state, step):
         sums = jax.lax.cond(step == 0, first, following, (state, step == 1))
-        trained = jnp.where(step == 0, weights, _solve(solver, sums.moment))
+        trained = jnp.where(step == 0, weights, kernel_ridge.solve(solver, sums.moment))
         return _fit(trained, sums, others, solver, mapped, reviews), None
 
     shapes = jax.eval_shape(lambda: _fit(weights, first(None), others, solver, mapped, reviews))
@@ -167,48 +145,8 @@ def run(
     )
 
 
-def _solver(
-    kernel: Kernel | None, gram: jax.Array, clean: CleanSet, total: jax.Array, config: PurifyConfig
-) -> _Ridge:
-    """Prepares ridge regression.
-
-    Args:
-        kernel: its kernel, or None.
-        gram: sum of k(x) k(x)^T over the training rows, [p + 1, p + 1].
-        clean: the clean rows, mapped by the kernel.
-        total: sum of the training rows' weights.
-        config: the settings.
-    """
-    share = LINEAR_PENALTY if kernel is None else KERNEL_PENALTY
-    whitening = kernel_lib.whitening(kernel, gram, share)
-
-    def inner(matrix):
-        return matrix if whitening is None else matmul(whitening.T, matmul(matrix, whitening))
-
-    of_rows = inner(gram)
-    penalty = share * jnp.trace(of_rows) / kernel_lib.dimension(kernel, clean)
-
-    def of_fold(mask):
-        of_clean = config.val_weight * inner(ridge.gram(clean.features, mask))
-        inverse = ridge.inverse(of_rows + of_clean, penalty)
-        return inverse, jnp.sum(inverse * of_rows) / total
-
-    inverses, leverage = jax.lax.map(of_fold, clean.masks)
-    offset = matmul(clean.masks, clean.features)[:, :, None] / clean.targets.shape[1]
-    return _Ridge(inverses, whitening, leverage, config.val_weight * (clean_set.moment(clean) - offset))
-
-
-def _solve(solver: _Ridge, moment: jax.Array) -> jax.Array:
-    """Weights [k + 1, p + 1, c] of ridge regression (Eq. 4); `moment` is the sum of k(x) (Q - 1 / c)^T."""
-    whole = moment + solver.clean_moment
-    if solver.whitening is None:
-        return matmul(solver.inverses, whole)
-    # From the right: the product of the three matrices has large entries that cancel.
-    return matmul(solver.whitening, matmul(solver.inverses, matmul(solver.whitening.T, whole)))
-
-
 def _fit(
-    weights: jax.Array, sums: Sums, others: jax.Array, solver: _Ridge, clean: CleanSet, reviews: Reviews
+    weights: jax.Array, sums: Sums, others: jax.Array, solver: KernelRidge, clean: CleanSet, reviews: Reviews
 ) -> _Round:
     """Fits the label model to reviewed rows, given ridge regression and sums of the labels it was trained on.
 
@@ -216,7 +154,7 @@ def _fit(
         weights: of ridge regression, [k + 1, p + 1, c].
         sums: over the training rows.
         others: held-out logits of the clean rows by the other classifiers, [2, m, c].
-        solver: see `_Ridge`.
+        solver: see `kernel_ridge.py`.
         clean: the clean rows, mapped by the kernel.
         reviews: what they were given.
     """
