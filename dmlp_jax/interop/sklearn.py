@@ -5,6 +5,7 @@ from numbers import Integral, Real
 from typing import Any, Self
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
@@ -19,7 +20,9 @@ from dmlp_jax.interop.sklearn_labels import (
     encode_given,
     label_array,
 )
+from dmlp_jax.interop.sklearn_votes import are_votes, encode_known_votes, encode_votes
 from dmlp_jax.purifier import InputError, likely_clean, purify
+from dmlp_jax.purifier.annotators import votes as votes_lib
 from dmlp_jax.purifier.base import forked
 from dmlp_jax.purifier.checks import check_features
 from dmlp_jax.purifier.config import PRESETS, Config
@@ -49,7 +52,8 @@ class LabelPurifier(ClassifierMixin, BaseEstimator):
         confidence_: probability of `labels_` [n], in [0, 1].
         label_quality_: how likely the given labels are right [n], in [0, 1], low where one is suspicious. A
             probability where `fit` got `val_given`, else a ranking; see `PurifyResult.label_quality`.
-        changed_: whether the purified label differs from the given one [n], bool.
+        changed_: whether the purified label differs from the given one [n], bool; with several annotators,
+            from the one that most of them gave, and `label_quality_` is that of this one.
         scores_: by source of labels ('given', 'purified' and the trivial baselines) a dict of 'accuracy' and
             'cross_entropy' on held-out clean rows and more, see `PurifyResult.scores`.
         label_source_: source of `labels_`: 'purified', or the name of a trivial baseline that was clearly
@@ -63,6 +67,8 @@ class LabelPurifier(ClassifierMixin, BaseEstimator):
         mean_: feature mean, [d].
         row_length_: length to which centred rows are scaled; 0 means no scaling.
         bound_: distance from the mean beyond which a value counts as missing, infinite where none was.
+        annotator_quality_: with several annotators, the estimated share of right labels of each, [a].
+        annotator_transition_: likewise, the estimate of p(label | true label) of each, [a, c, c].
         n_iter_: rounds of the purifier.
         n_features_in_: d.
         feature_names_in_: names of the features [d], if X has names.
@@ -96,7 +102,8 @@ class LabelPurifier(ClassifierMixin, BaseEstimator):
 
         Args:
             X: features of the rows [n, d]. A NumPy memory map is read chunk by chunk.
-            y: given, partly wrong labels of the rows [n].
+            y: given, partly wrong labels of the rows [n]; or those of several annotators [n, a], where None,
+                NaN, '' or -1 stands for no label. No clean rows are held out then: it does without.
             X_val: features of the clean rows [m, d].
             y_val: true labels of the clean rows [m], every class present. Without `X_val` and `y_val` a share
                 `val_size` of every class is drawn from the rows whose labels are likely right, see
@@ -104,7 +111,7 @@ class LabelPurifier(ClassifierMixin, BaseEstimator):
                 as right.
             val_given: labels that the noisy source gave to the clean rows, their labels before review [m].
                 None or NaN where one is unknown, or -1 if that is no class. They show what a given label is
-                worth.
+                worth. [m, a] with several annotators.
             val_random: whether each clean row was drawn at random [m], bool; False where it was picked,
                 because it looked suspicious or for another reason. By default all were drawn at random.
             sample_weight: weight of each row [n], not negative.
@@ -128,6 +135,11 @@ class LabelPurifier(ClassifierMixin, BaseEstimator):
             # The message of scikit-learn's own estimators.
             validate_data(self, X, y)
         features = self._features("X", X, reset=True)
+        if are_votes(y):
+            reviewed = None
+            if X_val is not None:
+                reviewed = self._features("X_val", X_val), label_array("y_val", y_val)
+            return self._fit_votes(features, y, reviewed, val_given, val_random, sample_weight, config)
         given = label_array("y", y)
         if len(given) != len(features):
             raise InputError(f"y has {len(given)} labels but X has {len(features)} rows")
@@ -192,6 +204,50 @@ class LabelPurifier(ClassifierMixin, BaseEstimator):
         for text in self.warnings_:
             warnings.warn(text, UserWarning, stacklevel=2)
         self._store(result, codes, train, held_out)
+        return self
+
+    def _fit_votes(
+        self,
+        features: np.ndarray,
+        y: Any,
+        clean: tuple[np.ndarray, np.ndarray] | None,
+        val_given: Any,
+        val_random: Any,
+        sample_weight: Any,
+        config: Config,
+    ) -> Self:
+        """`fit` for labels of several annotators; `clean` has features and labels of the clean rows."""
+        if len(y) != len(features):
+            raise InputError(f"y has {len(y)} rows but X has {len(features)}")
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(sample_weight, features, dtype=np.float32)
+        self.classes_, votes, val_codes = encode_votes("y", y, None if clean is None else clean[1])
+        check_classes(self.classes_)
+        val = None
+        if clean is not None and val_codes is not None:
+            check_every_class(self.classes_, val_codes)
+            val = clean[0], val_codes
+            if val_given is not None:
+                val_given = encode_known_votes("val_given", val_given, self.classes_, len(val_codes))
+        result = purify(
+            features,
+            votes,
+            val,
+            num_classes=len(self.classes_),
+            val_given_labels=val_given,
+            val_random=val_random,
+            sample_weight=sample_weight,
+            config=config,
+            key=jax.random.key(check_random_state(self.random_state).randint(np.iinfo(np.int32).max)),
+        )
+        result = jax.tree.map(np.asarray, result)
+        self.warnings_ = sentences(result.diagnostics, list(self.classes_))
+        for text in self.warnings_:
+            warnings.warn(text, UserWarning, stacklevel=3)
+        majority = np.asarray(votes_lib.majority(jnp.asarray(votes), len(self.classes_)))
+        self._store(result, majority, np.arange(len(votes)), np.zeros(0, np.int64))
+        self.annotator_quality_ = result.annotator_quality
+        self.annotator_transition_ = result.annotator_transition
         return self
 
     def predict_proba(self, X: Any) -> np.ndarray:

@@ -69,7 +69,7 @@ def check(
 
 def _check_votes(
     matrix: Any,
-    votes: ArrayLike,
+    labels: ArrayLike,
     val: tuple[ArrayLike, ArrayLike] | None,
     num_classes: int | None,
     val_given_labels: ArrayLike | None,
@@ -84,7 +84,7 @@ def _check_votes(
             "labels are those of several annotators, but the paper preset takes one label a row; use the "
             "default preset, or pass the majority vote"
         )
-    votes = checks.check_votes("labels", votes, matrix.shape[0], num_classes)
+    votes = checks.check_votes("labels", labels, matrix.shape[0], num_classes)
     val_features = val_labels = None
     if val is not None:
         val_features, val_labels = _check_val(val, matrix, num_classes)
@@ -97,7 +97,7 @@ def _check_votes(
     else:
         checks.check_range("val labels", val_labels, num_classes)
         checks.check_every_class("val labels", val_labels, num_classes)
-        val_random = _check_random(val_random, len(val_labels))
+    random = None if val_labels is None else _check_random(val_random, len(val_labels))
     val_votes = val_given = None
     if val_labels is not None and val_given_labels is not None:
         val_votes = annotators.check_val_votes(val_given_labels, len(val_labels), votes.shape[1], num_classes)
@@ -108,7 +108,7 @@ def _check_votes(
         val_features,
         val_labels,
         val_given,
-        val_random,
+        random,
         jax.tree.map(_as_float32, config),
         key,
         votes,

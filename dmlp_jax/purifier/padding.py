@@ -99,6 +99,8 @@ def _fill_training(features: Any, inputs: Inputs, missing: int) -> tuple[Any, In
 def _fill_clean(inputs: Inputs, missing: int) -> Inputs:
     """Adds copies of the last clean row (see `copies.of_clean_rows`), of label -1."""
     given, random = inputs.val_given_labels, inputs.val_random
+    assert inputs.val_features is not None
+    assert inputs.val_labels is not None
     return inputs._replace(
         val_features=_fill(inputs.val_features, missing, None),
         val_labels=_fill(inputs.val_labels.astype(jnp.int32), missing, -1),
