@@ -39,10 +39,15 @@ def one_thread() -> Iterator[None]:
 
 
 def with_one_thread(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """Decorator for functions that return arrays: they run with `one_thread`, until the arrays are ready."""
+    """Decorator for functions that return arrays: on a CPU they run with `one_thread` until these are ready.
+
+    Elsewhere they return as JAX does, before the arrays are computed.
+    """
 
     @functools.wraps(function)
     def limited(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        if jax.default_backend() != "cpu":
+            return function(*args, **kwargs)
         with one_thread():
             return jax.block_until_ready(function(*args, **kwargs))
 
