@@ -1,4 +1,4 @@
-"""Converts labels from and to other tools: scikit-learn, cleanlab, Hugging Face datasets, CSV, JSON.
+"""Converts labels from and to other tools: scikit-learn, cleanlab, Hugging Face, Label Studio, CSV, JSON.
 
 pandas, and cleanlab and datasets (the extra 'interop'), are imported by the functions that need them.
 """
@@ -7,6 +7,7 @@ from dmlp_jax.interop.datalab import add_to_datalab, datalab_issues, datalab_lab
 from dmlp_jax.interop.huggingface import add_purified_columns, dataset_arrays
 from dmlp_jax.interop.issue_table import Issues, issues
 from dmlp_jax.interop.label_json import label_file_name, read_label_json, write_label_json
+from dmlp_jax.interop.label_studio import label_studio_tasks, read_label_studio, write_label_studio
 
 __all__ = [
     "Issues",
@@ -17,6 +18,9 @@ __all__ = [
     "dataset_arrays",
     "issues",
     "label_file_name",
+    "label_studio_tasks",
     "read_label_json",
+    "read_label_studio",
     "write_label_json",
+    "write_label_studio",
 ]
