@@ -1,11 +1,9 @@
 import csv
 import json
 
-import numpy as np
 import pytest
 
 from dmlp_jax.errors import UserError
-from dmlp_jax.interop import Issues
 from dmlp_jax.interop.label_studio import (
     MODEL,
     Annotation,
@@ -13,21 +11,12 @@ from dmlp_jax.interop.label_studio import (
     read_label_studio,
     write_label_studio,
 )
-
-TEXTS = ["a cat", "a dog", "an owl"]
+from tests.interop.tables import TEXTS, table_of_three
 
 
 @pytest.fixture
 def table():
-    return Issues(
-        index=np.array([2, 0, 1]),
-        is_label_issue=np.array([True, False, False]),
-        label_score=np.array([0.1, 0.8, 0.9]),
-        given_label=np.array(["dog", "cat", "dog"]),
-        predicted_label=np.array(["owl", "cat", "dog"]),
-        confidence=np.array([0.9, 0.8, 0.9]),
-        ids=np.array(["x2", "x0", "x1"]),
-    )
+    return table_of_three()
 
 
 def test_tasks_have_the_documented_form(table, tmp_path):
