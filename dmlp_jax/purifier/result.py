@@ -66,6 +66,27 @@ class Outcome(NamedTuple):
     margin: float = 0.0
 
 
+class Calibration(NamedTuple):
+    """What became of the calibration rows, for `accept`: reviewed rows that were treated as training rows.
+
+    Attributes:
+        confidence: `PurifyResult.confidence` of these rows, [k].
+        right: whether the returned label of each is its true one, [k], bool.
+        weight: what each counts for, [k]: 1, or more and less where the clean set was stratified by class; 0
+            where a row is of no use, which happens under `jax.jit` only.
+        largest: the largest weight that a row of any class has, scalar.
+        unseen: weight of the classes whose only clean row had to stay one, scalar; taken as wrong.
+        share: calibration rows over clean rows that could have been such, scalar in [0, 1].
+    """
+
+    confidence: jax.Array
+    right: jax.Array
+    weight: jax.Array
+    largest: jax.Array
+    unseen: jax.Array
+    share: jax.Array
+
+
 class PurifyResult(NamedTuple):
     """The result of `purify`; every field is an array or a pytree of arrays.
 
@@ -108,6 +129,7 @@ class PurifyResult(NamedTuple):
             only. Their held-out scores come from classifiers that saw no clean row of that class: with many
             such classes the scores, and the choices by them, are too low.
         diagnostics: numbers about the arguments, from which `warnings` are made; see `diagnostics.py`.
+        calibration: what `accept` needs, a `Calibration`; None without `purify(..., calibration=)`.
     """
 
     labels: jax.Array
@@ -123,6 +145,7 @@ class PurifyResult(NamedTuple):
     baselines: dict[str, jax.Array]
     chosen: dict[str, jax.Array]
     diagnostics: dict[str, jax.Array]
+    calibration: Calibration | None = None
 
     @property
     def source(self) -> str:
