@@ -2,9 +2,9 @@
 
     python benchmarks/accept.py data/human_noise [--seeds=20] [--cases=news,border,sym50] [--clean=200,1000]
 
-The folder has the files of human_noise_data.py, and cifar10_noisy_labels.npz for the drawn noise (tasks.py has
-its arrays). The sets by people have clean rows stratified by class. The drawn sets, 10,000 rows of one of the
-three stored splits, have clean rows drawn from all. Runs are kept in runs.jsonl in --work and not repeated.
+The folder has the files of human_noise_data.py, and cifar10_noisy_labels.npz for the drawn noise (tasks.py
+has its arrays). The sets by people have clean rows stratified by class. The drawn sets, 10,000 rows of one of
+the three stored splits, have clean rows drawn from all. Runs are kept in runs.jsonl in --work and not repeated.
 True labels make the reviewed rows and score the rest, after all choices. The best threshold is the longest
 list by descending confidence whose wrong labels, by the true ones, are at most alpha.
 """
@@ -50,7 +50,7 @@ def main() -> None:
     arguments.work.mkdir(parents=True, exist_ok=True)
     path = arguments.work / "runs.jsonl"
     found = {tuple(run[name] for name in KEY): run for run in stored(path)}
-    sizes, runs = list(map(int, arguments.clean.split(","))), []
+    sizes, runs, commit = list(map(int, arguments.clean.split(","))), [], code_commit()
     for case in arguments.cases.split(","):
         for clean in sizes[-1:] if case in DRAWN.split(",") else sizes:
             for seed in range(arguments.seeds):
@@ -59,13 +59,14 @@ def main() -> None:
                     key = (case, clean, seed, share)
                     if key not in found:
                         data = data or load_case(case, clean, seed, arguments.folder)
-                        found[key] = dict(zip(KEY, key, strict=True)) | run(data, seed, share)
+                        found[key] = run(data, seed, share)
+                        found[key] |= dict(zip(KEY, key, strict=True)) | {"commit": commit}
                         with path.open("a") as file:
                             file.write(json.dumps(found[key]) + "\n")
                         print(found[key], flush=True)
                     runs.append(found[key])
     commits = sorted({run["commit"] for run in runs})
-    note = "" if commits == [code_commit()] else "\n\nRuns are of commits " + ", ".join(commits) + "."
+    note = "" if commits == [commit] else "\n\nRuns are of commits " + ", ".join(commits) + "."
     write(arguments.name, "Labels accepted at a stated risk", tables(runs) + note)
 
 
@@ -85,7 +86,7 @@ def load_case(case: str, clean: int, seed: int, folder: Path) -> HumanNoise:
     )
 
 
-def run(data: HumanNoise, seed: int, share: float) -> dict:
+def run(data: HumanNoise, seed: int, share: float) -> dict[str, float]:
     """Purifies with a share of the clean rows set aside, accepts at each of `RISKS`, and scores."""
     result = purify(
         data.features,
@@ -98,7 +99,7 @@ def run(data: HumanNoise, seed: int, share: float) -> dict:
     )
     result = jax.tree.map(np.asarray, result)
     right = result.labels == data.true
-    found = {"right": float(right.mean()), "commit": code_commit()}
+    found = {"right": float(right.mean())}
     if share:
         found["aside"] = len(result.calibration.right)
         for risk in RISKS:
@@ -135,8 +136,8 @@ def tables(runs: list[dict]) -> str:
         costs.append([*name, *(f"{100 * value:.1f}" for value in np.mean(both, axis=0)), str(len(both))])
     seeds = len({found["seed"] for found in runs})
     text = (
-        f"Means over {seeds} seeds. 'Accepted' and 'best threshold' are shares of all training rows; the ratio "
-        "is that of their means. A seed without an accepted row counts as 0 % wrong."
+        f"Means over {seeds} seeds. 'Accepted' and 'best threshold' are shares of all training rows; the "
+        "ratio is that of their means. A seed without an accepted row counts as 0 % wrong."
     )
     return f"{text}\n\n{markdown(HEADER, lines)}\n\n{markdown(COST_HEADER, costs)}"
 
