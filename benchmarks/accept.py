@@ -4,9 +4,9 @@
 
 The folder has the files of human_noise_data.py, and cifar10_noisy_labels.npz for the drawn noise (tasks.py
 has its arrays). The sets by people have clean rows stratified by class. The drawn sets, 10,000 rows of one of
-the three stored splits, have clean rows drawn from all. Runs are kept in runs.jsonl in --work and not repeated.
-True labels make the reviewed rows and score the rest, after all choices. The best threshold is the longest
-list by descending confidence whose wrong labels, by the true ones, are at most alpha.
+the three stored splits, have clean rows drawn from all. Runs are kept in runs.jsonl in --work and not
+repeated. True labels make the reviewed rows and score the rest, after all choices. The best threshold is the
+longest list by descending confidence whose wrong labels, by the true ones, are at most alpha.
 """
 
 import argparse

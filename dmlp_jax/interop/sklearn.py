@@ -2,6 +2,7 @@
 
 import warnings
 from numbers import Integral, Real
+from types import SimpleNamespace
 from typing import Any, Self
 
 import jax
@@ -19,7 +20,7 @@ from dmlp_jax.interop.sklearn_labels import (
     encode_given,
     label_array,
 )
-from dmlp_jax.purifier import InputError, likely_clean, purify
+from dmlp_jax.purifier import Accepted, InputError, accept, likely_clean, purify
 from dmlp_jax.purifier.base import forked
 from dmlp_jax.purifier.checks import check_features
 from dmlp_jax.purifier.config import PRESETS, Config
@@ -57,6 +58,7 @@ class LabelPurifier(ClassifierMixin, BaseEstimator):
         warnings_: what is wrong with the arguments of `fit`, or was not said, in sentences; `fit` warns with
             the same. See `PurifyResult.warnings`.
         transition_matrix_: estimate of p(given label | true label) [c, c], row = true class.
+        calibration_: what `accept` needs, see `PurifyResult.calibration`; None without `calibration`.
         val_index_: rows of `fit` that were held out as clean; empty if a clean set was given. These rows keep
             their labels, with confidence and quality 1.
         coef_, intercept_: linear head on centred rows of length `row_length_`, [c, d] and [c].
@@ -91,6 +93,7 @@ class LabelPurifier(ClassifierMixin, BaseEstimator):
         val_given: Any = None,
         val_random: Any = None,
         sample_weight: Any = None,
+        calibration: Any = None,
     ) -> Self:
         """Purifies labels.
 
@@ -108,6 +111,8 @@ class LabelPurifier(ClassifierMixin, BaseEstimator):
             val_random: whether each clean row was drawn at random [m], bool; False where it was picked,
                 because it looked suspicious or for another reason. By default all were drawn at random.
             sample_weight: weight of each row [n], not negative.
+            calibration: share of the clean rows to set aside for `accept`, or True or False for each [m], see
+                `purify`.
 
         Returns:
             The estimator.
@@ -119,7 +124,8 @@ class LabelPurifier(ClassifierMixin, BaseEstimator):
         config = self._config()
         if (X_val is None) != (y_val is None):
             raise InputError("X_val and y_val must be given together: the clean rows and their true labels")
-        for name, known in (("val_given", val_given), ("val_random", val_random)):
+        of_clean = {"val_given": val_given, "val_random": val_random, "calibration": calibration}
+        for name, known in of_clean.items():
             if known is not None and X_val is None:
                 raise InputError(
                     f"{name} is about the clean rows; give these as X_val and y_val, or leave it out"
@@ -180,6 +186,7 @@ class LabelPurifier(ClassifierMixin, BaseEstimator):
             val_given_labels=val_given,
             val_random=val_random,
             sample_weight=None if sample_weight is None else sample_weight[train],
+            calibration=calibration,
             config=config,
             key=key,
         )
@@ -220,6 +227,14 @@ class LabelPurifier(ClassifierMixin, BaseEstimator):
         right = [a == b for a, b in zip(predicted, y, strict=True)]
         return float(np.average(right, weights=sample_weight))
 
+    def accept(self, alpha: float) -> Accepted:
+        """Labels of the rows of `fit` of which a share `alpha` is expected to be wrong at most.
+
+        It takes `fit(..., val_given=, calibration=)`; see `dmlp_jax.accept`.
+        """
+        check_is_fitted(self)
+        return accept(SimpleNamespace(confidence=self._trust, calibration=self.calibration_), alpha)
+
     def _features(self, name: str, X: Any, reset: bool = False) -> np.ndarray:
         """Checked features [n, d]; `reset` stores d and the columns' names. Memory maps stay on disk."""
         least = 2 if reset else 1
@@ -256,6 +271,10 @@ class LabelPurifier(ClassifierMixin, BaseEstimator):
         self.labels_ = self.classes_[labels]
         self.label_distributions_ = probs
         self.confidence_ = probs.max(axis=1)
+        # That of labels which are kept is not 1, but what reviewed rows say of them.
+        self._trust = np.ones(count, np.float32)
+        self._trust[train] = result.confidence
+        self.calibration_ = result.calibration
         self.label_quality_ = np.ones(count, np.float32)
         self.label_quality_[train] = result.label_quality
         self.changed_ = labels != codes

@@ -61,11 +61,18 @@ def draw(calibration: Any, inputs: Inputs, num_classes: int) -> Draw:
         InputError: the argument is neither a share nor one bool for each clean row, or asks for rows that
             cannot be calibration rows.
     """
-    if checks.is_traced(inputs, calibration):
+    if _traced(inputs, calibration):
         return _draw(calibration, inputs, num_classes)
-    # Concrete values give a concrete draw even inside a caller's jit.
+    # A concrete clean set gives a concrete draw even inside a caller's jit.
     with jax.ensure_compile_time_eval():
         return jax.tree.map(np.asarray, _draw(calibration, inputs, num_classes))
+
+
+def _traced(inputs: Inputs, calibration: Any = None) -> bool:
+    """Whether values that the draw depends on are traced."""
+    return checks.is_traced(
+        inputs.val_labels, inputs.val_given_labels, inputs.val_random, inputs.key, calibration
+    )
 
 
 def _draw(calibration: Any, inputs: Inputs, num_classes: int) -> Draw:
@@ -79,14 +86,14 @@ def _draw(calibration: Any, inputs: Inputs, num_classes: int) -> Draw:
         if inputs.val_random is not None:
             counts &= inputs.val_random
     if share is None:
-        taken = _check_mask(calibration, counts, labels, num_classes)
-        order, count = jnp.argsort(~taken, stable=True), int(taken.sum())
+        flags = _check_mask(calibration, counts, labels)
+        order, count = jnp.asarray(np.argsort(~flags, stable=True)), int(flags.sum())
         alone = jnp.zeros(rows, bool)
     else:
         sizes = jnp.zeros(num_classes, jnp.int32).at[labels].add(1)
         alone = sizes[labels] == 1
         usable = counts & ~alone
-        if checks.is_traced(inputs):
+        if _traced(inputs):
             count = 0 if given is None else int(share * rows)
             if count > rows - num_classes:
                 raise InputError(
@@ -114,33 +121,35 @@ def _check_share(calibration: Any) -> float | None:
     return float(calibration)
 
 
-def _check_mask(calibration: Any, counts: jax.Array, labels: jax.Array, num_classes: int) -> jax.Array:
+def _check_mask(calibration: Any, counts: jax.Array, labels: jax.Array) -> np.ndarray:
     """Checks flags [m] of the clean rows that are to be set aside."""
-    flags: Any = calibration if isinstance(calibration, jax.Array) else np.asarray(calibration)
+    flags = calibration if isinstance(calibration, jax.Array) else np.asarray(calibration)
     if flags.shape != labels.shape or flags.dtype != bool:
         raise InputError(
             f"calibration must be a share such as 0.3 or hold True or False for each of the {len(labels)} "
             f"clean rows, got {flags.dtype} of shape {tuple(flags.shape)}"
         )
-    if checks.is_traced(flags, counts, labels):
+    if checks.is_traced(flags):
         raise InputError(
             "calibration picks rows by True and False, but under jax.jit and jax.vmap their number must not "
             "depend on values; give a share, for instance calibration=0.3"
         )
-    bad = np.flatnonzero(np.asarray(flags & ~counts))
+    flags = np.asarray(flags)
+    if checks.is_traced(counts, labels):
+        return flags
+    bad = np.flatnonzero(flags & ~np.asarray(counts))
     if bad.size:
         raise InputError(
             f"calibration[{bad[0]}] is True, but this clean row was not drawn at random (val_random) or its "
             f"label before review is unknown (val_given_labels) ({bad.size} such rows); set it to False"
         )
-    left = np.asarray(labels)[~np.asarray(flags)]
-    lost = np.setdiff1d(np.asarray(labels), left)
+    lost = np.setdiff1d(np.asarray(labels), np.asarray(labels)[~flags])
     if lost.size:
         raise InputError(
             f"calibration sets aside all clean rows of class {lost[0]} ({lost.size} such classes); leave one "
             "row of each class in the clean set"
         )
-    return jnp.asarray(flags)
+    return flags
 
 
 @partial(jax.jit, static_argnames="num_classes")
@@ -183,7 +192,7 @@ def move(drawn: Draw, features: Any, inputs: Inputs, num_classes: int) -> tuple[
     if inputs.val_given_labels is None or not taken.shape[0]:
         return features, inputs
     on_disk = disk.is_on_disk(features)
-    more = inputs.val_features[taken]
+    more = _take(inputs.val_features, taken)
     if on_disk and checks.is_traced(more):
         raise InputError(
             "features are on disk and calibration draws rows inside jax.jit or jax.vmap; call purify "
@@ -191,22 +200,28 @@ def move(drawn: Draw, features: Any, inputs: Inputs, num_classes: int) -> tuple[
         )
     clean_given, clean_random = inputs.val_given_labels, inputs.val_random
     # Only rows of no use have no given label, and these have no weight.
-    given: Any = jnp.where(drawn.counts[taken], clean_given[taken], inputs.val_labels[taken])
+    counts = _take(drawn.counts, taken)
+    given: Any = jnp.where(counts, _take(clean_given, taken), _take(inputs.val_labels, taken))
     if inputs.labels.ndim == 2:
         given = jax.nn.one_hot(given, num_classes, dtype=inputs.labels.dtype)
     weight = inputs.sample_weight
     weight = jnp.ones(inputs.labels.shape[0], jnp.float32) if weight is None else jnp.asarray(weight)
-    own = jnp.where(drawn.counts[taken], jnp.mean(weight), 0.0)
+    own = jnp.where(counts, jnp.mean(weight), 0.0)
     weight = _without_copies(features, weight, more)
     inputs = inputs._replace(
         labels=_join(inputs.labels, given),
         sample_weight=_join(weight, own),
-        val_features=inputs.val_features[kept],
-        val_labels=inputs.val_labels[kept],
-        val_given_labels=clean_given[kept],
-        val_random=None if clean_random is None else clean_random[kept],
+        val_features=_take(inputs.val_features, kept),
+        val_labels=_take(inputs.val_labels, kept),
+        val_given_labels=_take(clean_given, kept),
+        val_random=None if clean_random is None else _take(clean_random, kept),
     )
     return disk.WithMoreRows(features, np.asarray(more)) if on_disk else _join(features, more), inputs
+
+
+def _take(rows: Any, index: Any) -> Any:
+    """Rows by index; NumPy arrays stay such unless the index is traced."""
+    return (jnp.asarray(rows) if checks.is_traced(index) else rows)[index]
 
 
 def _join(rows: Any, more: Any) -> Any:
