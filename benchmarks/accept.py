@@ -3,10 +3,11 @@
     python benchmarks/accept.py data/human_noise [--seeds=20] [--cases=news,border,sym50] [--clean=200,1000]
 
 The folder has the files of human_noise_data.py, and cifar10_noisy_labels.npz for the drawn noise (tasks.py
-has its arrays). Sets are thinned out to 5,000 rows. Those by people, and border, have clean rows stratified by
-class; those of drawn noise, from one of three stored splits, have clean rows drawn from all. Runs are kept in runs.jsonl in --work and not
-repeated. True labels make the reviewed rows and score the rest, after all choices. The best threshold is the
-longest list by descending confidence whose wrong labels, by the true ones, are at most alpha.
+has its arrays). Sets are thinned out to 5,000 rows. Those by people, and border, have clean rows stratified
+by class; those of drawn noise, from one of three stored splits, have clean rows drawn from all. Runs are kept
+in runs.jsonl in --work and not repeated. True labels make the reviewed rows and score the rest, after all
+choices. The best threshold is the longest list by descending confidence whose wrong labels, by the true ones,
+are at most alpha.
 """
 
 import argparse
