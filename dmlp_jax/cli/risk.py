@@ -7,7 +7,7 @@ import numpy as np
 
 from dmlp_jax.cli.inputs.labelled_rows import LabelledRows
 from dmlp_jax.purifier.accept import Accepted
-from dmlp_jax.purifier.calibration import MOST_SHARE
+from dmlp_jax.purifier.calibration.draw import MOST_SHARE
 
 # Rows are set aside until so many mistakes among them could be borne: more make the number of accepted labels
 # depend less on chance, but leave less to learn from.

@@ -1,7 +1,7 @@
 """Accepts labels at a stated risk: conformal selection (Jin and Candes 2023).
 
 For a training row j the hypothesis is that its returned label is wrong. Calibration rows i, whose true
-labels are known and which the purifier treated as training rows (`calibration.py`), give it a p-value
+labels are known and which the purifier treated as training rows (`calibration/`), give it a p-value
 
     p_j = (w + u + sum_i w_i [label i wrong and confidence_i >= confidence_j]) / (w + u + sum_i w_i)
 

@@ -6,9 +6,9 @@ import jax
 from jax.typing import ArrayLike
 
 from dmlp_jax.purifier import arguments, checks, compiled, padding, sharded
-from dmlp_jax.purifier import calibration as calibration_lib
 from dmlp_jax.purifier.base import forked, lapack
 from dmlp_jax.purifier.base.errors import InputError
+from dmlp_jax.purifier.calibration import collect, draw, move
 from dmlp_jax.purifier.config import Config, PurifyConfig
 from dmlp_jax.purifier.program import Inputs
 from dmlp_jax.purifier.result import PurifyResult, reveal
@@ -80,9 +80,9 @@ def purify(
             "calibration adds rows to the features, which are spread over devices; load these into the "
             "memory of one device or leave them on disk, or leave calibration out"
         )
-    drawn = calibration_lib.draw(calibration, inputs, num_classes)
-    result = _run(*calibration_lib.move(drawn, matrix, inputs, num_classes), num_classes)
-    return calibration_lib.collect(drawn, result, inputs, num_classes)
+    drawn = draw.draw(calibration, inputs, num_classes)
+    result = _run(*move.move(drawn, matrix, inputs, num_classes), num_classes)
+    return collect.collect(drawn, result, inputs, num_classes)
 
 
 def _run(matrix: Any, inputs: Inputs, num_classes: int) -> PurifyResult:

@@ -1,11 +1,15 @@
 """Which clean rows are set aside for `accept`, and what becomes of them."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
 
 from dmlp_jax import InputError, PurifyConfig, accept, purify
-from dmlp_jax.purifier import arguments, calibration, sharded
+from dmlp_jax.purifier import arguments, sharded
+from dmlp_jax.purifier.calibration import draw, move
+from dmlp_jax.purifier.calibration.collect import class_weights
 from dmlp_jax.purifier.rows.disk import WithMoreRows
 from tests.conftest import FIXED, make_blobs
 
@@ -34,7 +38,7 @@ LABELS = np.repeat([0, 1, 2], [60, 21, 3])
 def test_every_class_gives_its_share_and_every_row_has_the_same_chance():
     taken = np.zeros(len(LABELS))
     for seed in range(100):
-        drawn = calibration.draw(0.4, inputs_of(LABELS, seed=seed), 3)
+        drawn = draw.draw(0.4, inputs_of(LABELS, seed=seed), 3)
         assert len(drawn.taken) == 33  # of 84
         assert sorted([*drawn.taken, *drawn.kept]) == list(range(84))
         counts = np.bincount(LABELS[drawn.taken], minlength=3)
@@ -51,7 +55,7 @@ def test_only_random_rows_of_known_label_that_are_not_alone_are_taken():
     given, random = np.zeros(81, int), np.ones(81, bool)
     given[:10], random[40:60] = -1, False
     for seed in range(5):
-        drawn = calibration.draw(0.5, inputs_of(labels, given, random, seed), 3)
+        drawn = draw.draw(0.5, inputs_of(labels, given, random, seed), 3)
         assert len(drawn.taken) == 25
         assert np.all(drawn.taken >= 10)
         assert not np.any((drawn.taken >= 40) & (drawn.taken < 60))
@@ -62,7 +66,7 @@ def test_only_random_rows_of_known_label_that_are_not_alone_are_taken():
 def test_two_rows_of_every_class_give_one_each():
     labels = np.array([0, 1, 2, 0, 1, 2])
     for seed in range(10):
-        drawn = calibration.draw(0.5, inputs_of(labels, seed=seed), 3)
+        drawn = draw.draw(0.5, inputs_of(labels, seed=seed), 3)
         assert sorted(labels[drawn.taken]) == sorted(labels[drawn.kept]) == [0, 1, 2]
 
 
@@ -72,7 +76,7 @@ def test_traced_draws_take_a_fixed_number_and_never_the_last_of_a_class():
     @jax.jit
     def traced(given, key):
         inputs = inputs_of(LABELS, np.zeros(84, int))._replace(val_given_labels=given, key=key)
-        return calibration.draw(0.4, inputs, 3)
+        return draw.draw(0.4, inputs, 3)
 
     for seed in range(10):
         for known in (84, 20, 0):
@@ -87,8 +91,8 @@ def test_traced_draws_take_a_fixed_number_and_never_the_last_of_a_class():
 def test_rows_move_behind_the_training_rows_with_their_given_labels(kind):
     labels = GIVEN if kind == "indices" else np.eye(3, dtype=np.float32)[GIVEN]
     inputs = inputs_of(LABELS, (LABELS + 1) % 3, labels=labels, weight=np.full(300, 4.0))
-    drawn = calibration.draw(0.3, inputs, 3)
-    features, moved = calibration.move(drawn, FEATURES, inputs, 3)
+    drawn = draw.draw(0.3, inputs, 3)
+    features, moved = move.move(drawn, FEATURES, inputs, 3)
     np.testing.assert_array_equal(features[:300], FEATURES)
     np.testing.assert_array_equal(features[300:], inputs.val_features[drawn.taken])
     given = moved.labels if kind == "indices" else np.argmax(moved.labels, axis=1)
@@ -101,16 +105,16 @@ def test_rows_move_behind_the_training_rows_with_their_given_labels(kind):
 @pytest.mark.parametrize("on_disk", [False, True])
 def test_copies_among_the_training_rows_count_no_more(on_disk, tmp_path, monkeypatch):
     """Where clean rows were drawn from the training rows and left there. On disk rows are read in blocks."""
-    monkeypatch.setattr(calibration, "BLOCK", 16 * 70)
+    monkeypatch.setattr(move, "BLOCK", 16 * 70)
     inputs = inputs_of(LABELS)
-    drawn = calibration.draw(0.3, inputs, 3)
+    drawn = draw.draw(0.3, inputs, 3)
     copied = FEATURES.copy()
     copied[[5, 250]] = inputs.val_features[[drawn.taken[3], drawn.kept[0]]]
     features = copied
     if on_disk:
         np.save(tmp_path / "x.npy", copied)
         features = np.load(tmp_path / "x.npy", mmap_mode="r")
-    more, moved = calibration.move(drawn, features, inputs, 3)
+    more, moved = move.move(drawn, features, inputs, 3)
     assert more.shape == (325, 16)
     assert isinstance(more, WithMoreRows) == on_disk
     # Row 250 is a copy of a clean row that stays, which the program finds by itself.
@@ -131,12 +135,12 @@ def test_weights_make_classes_as_frequent_as_among_the_training_rows():
     labels = np.repeat([0, 1, 2], 100)
     counts = np.ones(300, bool)
     shares = np.float32([0.8, 0.15, 0.05])
-    weights = np.asarray(calibration._class_weights(labels, counts, shares, 3))
+    weights = np.asarray(class_weights(labels, counts, shares, 3))
     np.testing.assert_allclose(weights, 3 * shares, rtol=0.05)
     # Shares as far off as chance makes them are left alone; a class without rows has no say.
     near = np.float32([0.35, 0.33, 0.32])
-    np.testing.assert_allclose(calibration._class_weights(labels, counts, near, 3), 1, atol=0.01)
-    two = calibration._class_weights(labels, labels < 2, shares, 3)
+    np.testing.assert_allclose(class_weights(labels, counts, near, 3), 1, atol=0.01)
+    two = class_weights(labels, labels < 2, shares, 3)
     np.testing.assert_allclose(two, [2 * 0.8 / 0.95, 2 * 0.15 / 0.95, 1], rtol=0.05)
 
 
@@ -179,6 +183,45 @@ def test_accept_takes_results_of_purify(aside):
     np.testing.assert_array_equal(found.rows, as_numpy.rows)
     assert not np.any(accept(aside, 0.01).rows)
     assert "15 calibration rows are too few for a risk of 0.01" in accept(aside, 0.01).reason
+
+
+def test_a_class_of_one_clean_row_counts_as_wrong_in_proportion():
+    """It is rare among the clean rows only, so its row, and those it stands for, weigh more than others."""
+    some = (VAL[1] < 2) | (np.arange(30) == 2)
+    clean, given = (VAL[0][some], VAL[1][some]), VAL_GIVEN[some]
+    found = purify(FEATURES, GIVEN, clean, val_given_labels=given, calibration=0.5, config=FIXED)
+    assert len(found.calibration.right) == 10
+    rows, shares = np.bincount(clean[1]), np.mean(found.probs, axis=0)
+    weights = shares * 21 / rows
+    shrunk = 1 - 2 / np.sum(rows * (weights - 1) ** 2)
+    weights = 1 + shrunk * (weights - 1)
+    assert weights[2] > 2
+    np.testing.assert_allclose(found.calibration.largest, weights[2], rtol=1e-4)
+    np.testing.assert_allclose(found.calibration.unseen, 0.5 * weights[2], rtol=1e-4)
+    np.testing.assert_allclose(
+        sorted(set(np.asarray(found.calibration.weight))), sorted(weights[:2]), rtol=1e-4
+    )
+    least = float(np.min(accept(found, 0.3).p_value))
+    known = float(np.sum(found.calibration.weight))
+    assert least >= 1.5 * weights[2] / (1.5 * weights[2] + known) * (1 - 1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "config",
+    [
+        PurifyConfig.paper(steps=45, ipc_batch_size=100, eac_batch_size=50),
+        dataclasses.replace(FIXED, keep_label_history=True),
+    ],
+    ids=["paper", "history"],
+)
+def test_other_settings_are_cut_as_well(config):
+    found = purify(FEATURES, GIVEN, VAL, val_given_labels=VAL_GIVEN, calibration=0.5, config=config)
+    assert found.labels.shape == (300,)
+    assert found.calibration.right.shape == (15,)
+    if "labels" in found.history:
+        assert found.history["labels"].shape[1] == 300
+    assert accept(found, 0.5).rows.shape == (300,)
 
 
 def test_without_known_labels_nothing_is_set_aside():
@@ -233,7 +276,7 @@ def test_rows_over_devices_are_refused(monkeypatch):
 def test_what_cannot_be_traced_is_refused(wanted, labels, words):
     def traced(given, flags):
         inputs = inputs_of(labels)._replace(val_given_labels=given)
-        return calibration.draw(flags if wanted is None else wanted, inputs, 3)
+        return draw.draw(flags if wanted is None else wanted, inputs, 3)
 
     with pytest.raises(InputError, match=words):
         jax.eval_shape(traced, np.zeros(4, int), np.zeros(4, bool))
