@@ -47,9 +47,9 @@ def _run(arguments: argparse.Namespace) -> None:
     import jax
     import numpy as np
 
-    from dmlp_jax.cli import compiling, outputs
+    from dmlp_jax.cli import compiling, outputs, risk
     from dmlp_jax.cli.inputs import labelled_rows, reviewed_rows
-    from dmlp_jax.purifier import InputError, PurifyConfig, purify
+    from dmlp_jax.purifier import InputError, PurifyConfig, accept, purify
     from dmlp_jax.runtime.timing import stopwatch
 
     rows = labelled_rows.load(_sources(arguments), _draw(arguments))
@@ -72,15 +72,17 @@ def _run(arguments: argparse.Namespace) -> None:
                 num_classes=len(rows.class_names),
                 val_given_labels=rows.val_given_labels,
                 val_random=rows.val_random,
+                calibration=risk.share(rows, arguments.accept_risk),
                 config=config,
                 key=jax.random.key(arguments.seed),
             )
             result = jax.tree.map(np.asarray, result)
+            accepted = None if arguments.accept_risk is None else accept(result, arguments.accept_risk)
     except InputError as error:
         raise UserError(str(error)) from error
     settings = {name: _plain(value) for name, value in vars(arguments).items()}
     try:
-        contents = outputs.write(arguments.out, rows, result, settings, seconds, image_of, reviewed)
+        contents = outputs.write(arguments.out, rows, result, settings, seconds, image_of, reviewed, accepted)
     except OSError as error:
         raise UserError(f"cannot write to {arguments.out}: {error.strerror}") from error
     print(f"\n{outputs.table(contents)}\n")

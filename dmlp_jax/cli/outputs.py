@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
+from dmlp_jax.cli import risk
 from dmlp_jax.cli.inputs.labelled_rows import LabelledRows
 from dmlp_jax.cli.inputs.reviewed_rows import Reviewed
 from dmlp_jax.data.types import Problem
 from dmlp_jax.errors import UserError
 from dmlp_jax.interop import issues
 from dmlp_jax.pipeline import label_sources, provenance, summary
-from dmlp_jax.purifier import PurifyResult, warnings
+from dmlp_jax.purifier import Accepted, PurifyResult, warnings
 from dmlp_jax.report import accuracies, findings, headline
 from dmlp_jax.report.contents import purified_arrays, purifier_arrays
 from dmlp_jax.storage import addresses, files
@@ -80,6 +81,7 @@ def write(
     seconds: dict[str, float],
     image_of: Callable[[int], np.ndarray | None] | None = None,
     reviewed: Reviewed | None = None,
+    accepted: Accepted | None = None,
 ) -> dict[str, Any]:
     """Writes all files or none: earlier results stay until the new files are complete.
 
@@ -87,10 +89,12 @@ def write(
         folder: the folder, made if absent.
         rows: the noisy and clean rows.
         result: result of `purify`, as NumPy arrays.
-        settings: the command's arguments, 'features', 'seed', 'preset', 'gallery' and 'map' among them.
+        settings: the command's arguments, 'features', 'seed', 'preset', 'accept_risk', 'gallery' and 'map'
+            among them.
         seconds: durations of the purification, 'compile' and 'run'.
         image_of: the picture of a noisy row, for the gallery.
         reviewed: decisions of reviews; `rows` then are the rows after them.
+        accepted: the labels that are accepted at a risk.
 
     Returns:
         The contents of summary.json.
@@ -99,9 +103,13 @@ def write(
         UserError: the folder cannot be written to, or is full.
     """
     ids = None if rows.ids is None else rows.ids[rows.row_numbers]
-    found = issues(result, rows.labels, rows.class_names, index=rows.row_numbers, ids=ids)
+    taken = None if accepted is None else np.asarray(accepted.rows)
+    found = issues(result, rows.labels, rows.class_names, index=rows.row_numbers, ids=ids, accepted=taken)
     contents = summarize(rows, result, settings, seconds)
     decided = {}
+    if accepted is not None:
+        contents["accepted"] = risk.summary(rows, accepted, settings["accept_risk"])
+        decided["accepted"] = np.asarray(accepted.rows)
     if rows.noise_rate is not None:
         known = rows.row_numbers if reviewed is None else np.append(rows.row_numbers, reviewed.row_numbers)
         decided["drawn_index"] = np.setdiff1d(np.arange(rows.file_rows), known)
@@ -209,7 +217,7 @@ def table(contents: dict[str, Any]) -> str:
     lines += [
         "",
         headline.trust(contents),
-        *filter(None, (findings.drawn(contents),)),
+        *filter(None, (findings.drawn(contents), risk.sentence(contents))),
         f"{round(contents['changed'] * count):,} of {count:,} labels changed{_estimates(contents)}",
     ]
     return "\n".join(lines)

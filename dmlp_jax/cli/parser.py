@@ -106,6 +106,14 @@ def make_parser() -> argparse.ArgumentParser:
     settings = parser.add_argument_group("settings")
     add = settings.add_argument
     add("--preset", choices=("default", "paper"), default="default", help="purifier, default: %(default)s")
+    add(
+        "--accept-risk",
+        metavar="R",
+        type=_risk,
+        help="mark labels of which at most a share R is expected to be wrong, for instance 0.01, in the "
+        "column accepted of issues.csv and in purified.npz; up to half of the reviewed rows are set aside "
+        "for it",
+    )
     add("--seed", type=_seed, default=0, help="for the clean rows' folds and draw, default: %(default)s")
     cache = settings.add_mutually_exclusive_group()
     cache.add_argument(
@@ -140,6 +148,17 @@ def _share(text: str) -> float:
         ) from None
     if not 0 < value < 1:
         raise argparse.ArgumentTypeError(f"{value} is not between 0 and 1")
+    return value
+
+
+def _risk(text: str) -> float:
+    """A share of wrong labels, in (0, 1)."""
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number; write 0.01 for 1 %") from None
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is not between 0 and 1; write 0.01 for 1 %")
     return value
 
 

@@ -24,6 +24,7 @@ class Issues:
         predicted_label: the purified label, likewise.
         confidence: probability of the purified label, in [0, 1], float64.
         ids: the rows' names, or None.
+        accepted: whether the purified label is accepted at a risk (`dmlp_jax.accept`), bool; or None.
     """
 
     index: np.ndarray
@@ -33,15 +34,17 @@ class Issues:
     predicted_label: np.ndarray
     confidence: np.ndarray
     ids: np.ndarray | None = None
+    accepted: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.index)
 
     def columns(self) -> dict[str, np.ndarray]:
         """The columns by name, in the order of the file."""
-        names = [field.name for field in dataclasses.fields(self) if field.name != "ids"]
+        names = [field.name for field in dataclasses.fields(self) if field.name not in ("ids", "accepted")]
         first = {} if self.ids is None else {"id": self.ids}
-        return first | {name: getattr(self, name) for name in names}
+        last = {} if self.accepted is None else {"accepted": self.accepted}
+        return first | {name: getattr(self, name) for name in names} | last
 
     @property
     def frame(self) -> Any:
@@ -74,6 +77,7 @@ def issues(
     *,
     index: np.ndarray | None = None,
     ids: np.ndarray | None = None,
+    accepted: np.ndarray | None = None,
 ) -> Issues:
     """Label issues of a purified data set, the most suspicious rows first.
 
@@ -86,6 +90,7 @@ def issues(
         class_names: names of the c classes, shown instead of indices.
         index: number of each row [n], 0 to n - 1 by default.
         ids: name of each row [n].
+        accepted: `rows` of `dmlp_jax.accept`, [n], for a column of their own.
 
     Returns:
         The rows in ascending order of `label_score`; equal ones stay in the order of the data.
@@ -98,7 +103,7 @@ def issues(
     names = None if class_names is None else np.asarray(class_names)
     if names is not None and len(names) != probs.shape[1]:
         raise UserError(f"class_names has {len(names)} names but the labels have {probs.shape[1]} classes")
-    for what, values in (("index", index), ("ids", ids)):
+    for what, values in (("index", index), ("ids", ids), ("accepted", accepted)):
         if values is not None and len(values) != len(probs):
             raise UserError(f"{what} has {len(values)} entries but there are {len(probs)} rows")
     predicted = probs.argmax(axis=1)
@@ -116,6 +121,7 @@ def issues(
         predicted_label=named(predicted),
         confidence=probs.max(axis=1)[order],
         ids=None if ids is None else np.asarray(ids)[order],
+        accepted=None if accepted is None else np.asarray(accepted)[order],
     )
 
 

@@ -2,6 +2,7 @@
 
 import warnings
 from numbers import Integral, Real
+from types import SimpleNamespace
 from typing import Any, Self
 
 import jax
@@ -21,7 +22,7 @@ from dmlp_jax.interop.sklearn_labels import (
     label_array,
 )
 from dmlp_jax.interop.sklearn_votes import are_votes, encode_known_votes, encode_votes
-from dmlp_jax.purifier import InputError, likely_clean, purify
+from dmlp_jax.purifier import Accepted, InputError, accept, likely_clean, purify
 from dmlp_jax.purifier.annotators import votes as votes_lib
 from dmlp_jax.purifier.base import forked
 from dmlp_jax.purifier.checks import check_features
@@ -61,6 +62,7 @@ class LabelPurifier(ClassifierMixin, BaseEstimator):
         warnings_: what is wrong with the arguments of `fit`, or was not said, in sentences; `fit` warns with
             the same. See `PurifyResult.warnings`.
         transition_matrix_: estimate of p(given label | true label) [c, c], row = true class.
+        calibration_: what `accept` needs, see `PurifyResult.calibration`; None without `calibration`.
         val_index_: rows of `fit` that were held out as clean; empty if a clean set was given. These rows keep
             their labels, with confidence and quality 1.
         coef_, intercept_: linear head on centred rows of length `row_length_`, [c, d] and [c].
@@ -97,6 +99,7 @@ class LabelPurifier(ClassifierMixin, BaseEstimator):
         val_given: Any = None,
         val_random: Any = None,
         sample_weight: Any = None,
+        calibration: Any = None,
     ) -> Self:
         """Purifies labels.
 
@@ -115,6 +118,8 @@ class LabelPurifier(ClassifierMixin, BaseEstimator):
             val_random: whether each clean row was drawn at random [m], bool; False where it was picked,
                 because it looked suspicious or for another reason. By default all were drawn at random.
             sample_weight: weight of each row [n], not negative.
+            calibration: share of the clean rows to set aside for `accept`, or True or False for each [m], see
+                `purify`.
 
         Returns:
             The estimator.
@@ -126,7 +131,8 @@ class LabelPurifier(ClassifierMixin, BaseEstimator):
         config = self._config()
         if (X_val is None) != (y_val is None):
             raise InputError("X_val and y_val must be given together: the clean rows and their true labels")
-        for name, known in (("val_given", val_given), ("val_random", val_random)):
+        of_clean = {"val_given": val_given, "val_random": val_random, "calibration": calibration}
+        for name, known in of_clean.items():
             if known is not None and X_val is None:
                 raise InputError(
                     f"{name} is about the clean rows; give these as X_val and y_val, or leave it out"
@@ -139,7 +145,7 @@ class LabelPurifier(ClassifierMixin, BaseEstimator):
             reviewed = None
             if X_val is not None:
                 reviewed = self._features("X_val", X_val), label_array("y_val", y_val)
-            return self._fit_votes(features, y, reviewed, val_given, val_random, sample_weight, config)
+            return self._fit_votes(features, y, reviewed, sample_weight, config, of_clean)
         given = label_array("y", y)
         if len(given) != len(features):
             raise InputError(f"y has {len(given)} labels but X has {len(features)} rows")
@@ -192,6 +198,7 @@ class LabelPurifier(ClassifierMixin, BaseEstimator):
             val_given_labels=val_given,
             val_random=val_random,
             sample_weight=None if sample_weight is None else sample_weight[train],
+            calibration=calibration,
             config=config,
             key=key,
         )
@@ -211,12 +218,21 @@ class LabelPurifier(ClassifierMixin, BaseEstimator):
         features: np.ndarray,
         y: Any,
         clean: tuple[np.ndarray, np.ndarray] | None,
-        val_given: Any,
-        val_random: Any,
         sample_weight: Any,
         config: Config,
+        of_clean: dict[str, Any],
     ) -> Self:
-        """`fit` for labels of several annotators; `clean` has features and labels of the clean rows."""
+        """`fit` for labels of several annotators.
+
+        Args:
+            features: of the rows [n, d].
+            y: their labels [n, a].
+            clean: features and labels of the clean rows, or None.
+            sample_weight: see `fit`.
+            config: the settings.
+            of_clean: 'val_given', 'val_random' and 'calibration', see `fit`.
+        """
+        given = of_clean["val_given"]
         if len(y) != len(features):
             raise InputError(f"y has {len(y)} rows but X has {len(features)}")
         if sample_weight is not None:
@@ -227,15 +243,16 @@ class LabelPurifier(ClassifierMixin, BaseEstimator):
         if clean is not None and val_codes is not None:
             check_every_class(self.classes_, val_codes)
             val = clean[0], val_codes
-            if val_given is not None:
-                val_given = encode_known_votes("val_given", val_given, self.classes_, len(val_codes))
+            if given is not None:
+                given = encode_known_votes("val_given", given, self.classes_, len(val_codes))
         result = purify(
             features,
             votes,
             val,
             num_classes=len(self.classes_),
-            val_given_labels=val_given,
-            val_random=val_random,
+            val_given_labels=given,
+            val_random=of_clean["val_random"],
+            calibration=of_clean["calibration"],
             sample_weight=sample_weight,
             config=config,
             key=jax.random.key(check_random_state(self.random_state).randint(np.iinfo(np.int32).max)),
@@ -276,6 +293,14 @@ class LabelPurifier(ClassifierMixin, BaseEstimator):
         right = [a == b for a, b in zip(predicted, y, strict=True)]
         return float(np.average(right, weights=sample_weight))
 
+    def accept(self, alpha: float) -> Accepted:
+        """Labels of the rows of `fit` of which a share `alpha` is expected to be wrong at most.
+
+        It takes `fit(..., val_given=, calibration=)`; see `dmlp_jax.accept`.
+        """
+        check_is_fitted(self)
+        return accept(SimpleNamespace(confidence=self._trust, calibration=self.calibration_), alpha)
+
     def _features(self, name: str, X: Any, reset: bool = False) -> np.ndarray:
         """Checked features [n, d]; `reset` stores d and the columns' names. Memory maps stay on disk."""
         least = 2 if reset else 1
@@ -312,6 +337,10 @@ class LabelPurifier(ClassifierMixin, BaseEstimator):
         self.labels_ = self.classes_[labels]
         self.label_distributions_ = probs
         self.confidence_ = probs.max(axis=1)
+        # That of labels which are kept is not 1, but what reviewed rows say of them.
+        self._trust = np.ones(count, np.float32)
+        self._trust[train] = result.confidence
+        self.calibration_ = result.calibration
         self.label_quality_ = np.ones(count, np.float32)
         self.label_quality_[train] = result.label_quality
         self.changed_ = labels != codes

@@ -6,6 +6,7 @@ Files and folders:
 
     purify.py       the function for users; arguments.py checks, compiled.py and sharded.py run the program
     padding.py      fills up rows to one of a few sizes, for which programs are compiled
+    calibration/    sets reviewed rows aside        accept.py        labels at a stated risk
     checks.py       checks of arrays                 config.py   settings of both schedules
     program.py      the whole computation, one traced function: probes, a schedule, the choice
     probes.py       the trivial baselines            choose.py   which labels are returned
@@ -45,21 +46,25 @@ Where the paper's equations are:
                                                           every `eac_period` epochs: paper/schedule.py
 """
 
+from dmlp_jax.purifier.accept import Accepted, accept
 from dmlp_jax.purifier.base.errors import InputError
 from dmlp_jax.purifier.config import PaperConfig, PurifyConfig
 from dmlp_jax.purifier.probes import PROBES
 from dmlp_jax.purifier.purify import purify
-from dmlp_jax.purifier.result import SOURCES, PurifyResult
+from dmlp_jax.purifier.result import SOURCES, Calibration, PurifyResult
 from dmlp_jax.purifier.rows.scaling import LinearClassifier, predict
 
 __all__ = [
     "PROBES",
     "SOURCES",
+    "Accepted",
+    "Calibration",
     "InputError",
     "LinearClassifier",
     "PaperConfig",
     "PurifyConfig",
     "PurifyResult",
+    "accept",
     "predict",
     "purify",
 ]

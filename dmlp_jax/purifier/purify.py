@@ -1,12 +1,16 @@
 """Defines `purify`, which repairs noisy labels with a small clean set."""
 
+from typing import Any
+
 import jax
 from jax.typing import ArrayLike
 
 from dmlp_jax.purifier import arguments, checks, compiled, padding, sharded
 from dmlp_jax.purifier.base import forked, lapack
 from dmlp_jax.purifier.base.errors import InputError
+from dmlp_jax.purifier.calibration import collect, draw, move
 from dmlp_jax.purifier.config import Config, PurifyConfig
+from dmlp_jax.purifier.program import Inputs
 from dmlp_jax.purifier.result import PurifyResult, reveal
 from dmlp_jax.purifier.rows import disk
 
@@ -21,6 +25,7 @@ def purify(
     val_given_labels: ArrayLike | None = None,
     val_random: ArrayLike | None = None,
     sample_weight: ArrayLike | None = None,
+    calibration: ArrayLike | None = None,
     config: Config | None = None,
     key: jax.Array | None = None,
 ) -> PurifyResult:
@@ -51,6 +56,10 @@ def purify(
             picked rows do not show how frequent mistakes are. By default all were drawn at random.
         sample_weight: weight of each training row [n], not negative, 1 by default: a row of weight 2 counts
             as two rows.
+        calibration: clean rows to set aside for `accept`, a share of those drawn at random whose given label
+            is known, at most 0.5, or True or False for each clean row [m]. They are purified like training
+            rows, with their given labels, and only counted afterwards; `PurifyResult.calibration` has them,
+            and every other field is about the other rows. By default none: the clean set learns from all.
         config: settings; `PurifyConfig()` is the default purifier, `PurifyConfig.paper()` the paper's.
         key: typed PRNG key (`jax.random.key`) for the folds of the clean set; `jax.random.key(0)` by default.
 
@@ -67,6 +76,24 @@ def purify(
     matrix, inputs, num_classes = arguments.check(
         features, labels, val, num_classes, val_given_labels, val_random, sample_weight, config, key
     )
+    if calibration is None:
+        return _run(matrix, inputs, num_classes)
+    if inputs.val_labels is None:
+        raise InputError(
+            "calibration sets clean rows aside, but val is None; pass clean rows, or leave calibration out"
+        )
+    if sharded.placement(matrix) is not None:
+        raise InputError(
+            "calibration adds rows to the features, which are spread over devices; load these into the "
+            "memory of one device or leave them on disk, or leave calibration out"
+        )
+    drawn = draw.draw(calibration, inputs, num_classes)
+    result = _run(*move.move(drawn, matrix, inputs, num_classes), num_classes)
+    return collect.collect(drawn, result, inputs, num_classes)
+
+
+def _run(matrix: Any, inputs: Inputs, num_classes: int) -> PurifyResult:
+    """Runs the program on checked arguments, wherever their rows are."""
     if disk.is_on_disk(matrix):
         return reveal(padding.around(compiled.from_disk, matrix, inputs, num_classes))
     placement = sharded.placement(matrix)

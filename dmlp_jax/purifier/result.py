@@ -66,6 +66,27 @@ class Outcome(NamedTuple):
     margin: float = 0.0
 
 
+class Calibration(NamedTuple):
+    """What became of the calibration rows, for `accept`: reviewed rows that were treated as training rows.
+
+    Attributes:
+        confidence: `PurifyResult.confidence` of these rows, [k].
+        right: whether the returned label of each is its true one, [k], bool.
+        weight: what each counts for, [k]: 1, or more and less where the clean set was stratified by class; 0
+            where a row is of no use, which happens under `jax.jit` only.
+        largest: the largest weight that a row of any class has, scalar.
+        unseen: weight of the classes whose only clean row had to stay one, scalar; taken as wrong.
+        share: calibration rows over clean rows that could have been such, scalar in [0, 1].
+    """
+
+    confidence: jax.Array
+    right: jax.Array
+    weight: jax.Array
+    largest: jax.Array
+    unseen: jax.Array
+    share: jax.Array
+
+
 class PurifyResult(NamedTuple):
     """The result of `purify`; every field is an array or a pytree of arrays.
 
@@ -113,6 +134,7 @@ class PurifyResult(NamedTuple):
             annotator, [a, c, c], row = true class; None with one label a row.
         annotator_quality: the estimated share of right labels among those of each annotator, [a], in [0, 1].
             None with one label a row.
+        calibration: what `accept` needs, a `Calibration`; None without `purify(..., calibration=)`.
     """
 
     labels: jax.Array
@@ -130,6 +152,7 @@ class PurifyResult(NamedTuple):
     diagnostics: dict[str, jax.Array]
     annotator_transition: jax.Array | None = None
     annotator_quality: jax.Array | None = None
+    calibration: Calibration | None = None
 
     @property
     def source(self) -> str:

@@ -45,6 +45,16 @@ def test_columns_are_those_of_cleanlab():
         assert found.is_label_issue[place] == (probs.argmax() != LABELS[row])
 
 
+def test_accepted_rows_are_a_column_in_the_order_of_the_table():
+    accepted = np.arange(60) % 3 == 0
+    found = interop.issues(RESULT, LABELS, NAMES, accepted=accepted)
+    np.testing.assert_array_equal(found.accepted, accepted[found.index])
+    assert list(found.columns())[-1] == "accepted"
+    assert found.csv().splitlines()[0].endswith(",confidence,accepted")
+    with pytest.raises(UserError, match="accepted has 3 entries but there are 60 rows"):
+        interop.issues(RESULT, LABELS, NAMES, accepted=accepted[:3])
+
+
 def test_without_names_indices_are_shown_and_distributions_count_by_their_largest_entry():
     soft = np.eye(3)[LABELS] * 0.8 + 0.2 / 3
     found, other = interop.issues(RESULT, LABELS), interop.issues(vars(RESULT), soft)

@@ -143,7 +143,31 @@ def test_mistakes_about_clean_rows_are_named(known, words):
         fit(**known)
 
 
-@pytest.mark.parametrize("name", ["val_given", "val_random"])
+def test_the_share_to_set_aside_is_handed_on(heard):
+    with pytest.raises(InputError, match="heard"):
+        fit(val_given=VAL_LABELS, calibration=0.25)
+    assert heard["calibration"] == 0.25
+
+
+@pytest.mark.slow
+def test_labels_are_accepted_as_by_the_function():
+    purifier = fit(val_given=(VAL_LABELS + (np.arange(30) % 4 == 0)) % 3, calibration=np.arange(30) < 15)
+    purifier = pickle.loads(pickle.dumps(purifier))
+    key = jax.random.key(np.random.RandomState(0).randint(np.iinfo(np.int32).max))
+    result = dmlp_jax.purify(
+        FEATURES, GIVEN, (VAL_FEATURES, VAL_LABELS), config=SHORT, key=key,
+        val_given_labels=(VAL_LABELS + (np.arange(30) % 4 == 0)) % 3, calibration=np.arange(30) < 15,
+    )  # fmt: skip
+    found, expected = purifier.accept(0.3), dmlp_jax.accept(result, 0.3)
+    np.testing.assert_array_equal(found.rows, expected.rows)
+    np.testing.assert_array_equal(found.p_value, expected.p_value)
+    assert np.any(found.rows)
+    without = fit()
+    assert not np.any(without.accept(0.3).rows)
+    assert without.calibration_ is None
+
+
+@pytest.mark.parametrize("name", ["val_given", "val_random", "calibration"])
 def test_what_is_about_clean_rows_needs_them(name):
     with pytest.raises(InputError, match=f"{name} is about the clean rows; .*X_val"):
         LabelPurifier().fit(FEATURES, GIVEN, **{name: np.ones(30, int)})

@@ -34,6 +34,35 @@ def is_on_disk(features: Any) -> bool:
     return hasattr(features, "__getitem__")
 
 
+class WithMoreRows:
+    """Features on disk with some more rows after them, without loading them.
+
+    Attributes:
+        shape: (n + k, d).
+        dtype: the type to which both can be converted.
+    """
+
+    def __init__(self, features: Any, more: np.ndarray) -> None:
+        """Adds rows.
+
+        Args:
+            features: array-like [n, d] that is read by slices.
+            more: [k, d].
+        """
+        self._features, self._more = features, more
+        self.shape = (features.shape[0] + more.shape[0], features.shape[1])
+        self.dtype = np.result_type(features.dtype, more.dtype)
+
+    def __getitem__(self, rows: slice) -> np.ndarray:
+        """The rows of a slice of step 1, [b, d]."""
+        start, stop, _ = rows.indices(self.shape[0])
+        count = self._features.shape[0]
+        if stop <= count:
+            return np.asarray(self._features[start:stop])
+        more = self._more[max(start - count, 0) : stop - count]
+        return more if start >= count else np.concatenate([np.asarray(self._features[start:count]), more])
+
+
 def limited_chunk_rows(shape: tuple[int, int], rows: int) -> int:
     """Rows of a chunk: `rows`, or fewer where `CHUNK_BYTES` does not allow as many.
 

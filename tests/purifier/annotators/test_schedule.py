@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dmlp_jax import InputError, PurifyConfig, purify
+from dmlp_jax import InputError, PurifyConfig, accept, purify
 from dmlp_jax.purifier.annotators import schedule
 from tests.conftest import accuracy
 from tests.purifier.annotators.crowds import CLEAN, RIGHT, ROWS, C, crowd, majority
@@ -64,6 +64,17 @@ def test_same_under_jit_and_from_disk(problem, alone, tmp_path):
     np.save(tmp_path / "x.npy", features)
     mapped = purify(np.load(tmp_path / "x.npy", mmap_mode="r"), votes, None, num_classes=C)
     np.testing.assert_allclose(mapped.probs, alone.probs, atol=1e-3)
+
+
+def test_labels_at_a_stated_risk(problem):
+    """Rows that are set aside keep their votes."""
+    features, votes, val, val_votes, true = problem
+    found = purify(features, votes, val, num_classes=C, val_given_labels=val_votes, calibration=0.4)
+    assert found.labels.shape == (ROWS,)
+    assert found.calibration.right.shape == (int(0.4 * CLEAN),)
+    taken = np.asarray(accept(found, 0.3).rows)
+    assert taken.sum() > ROWS / 2
+    assert accuracy(np.asarray(found.labels)[taken], true[taken]) > 0.7
 
 
 def test_votes_that_repeat_each_other_weigh_less():
@@ -125,6 +136,8 @@ def test_arguments_that_do_not_go_together(problem):
         purify(features, votes, val, config=PurifyConfig.paper())
     with pytest.raises(InputError, match=r"val_given_labels has shape \(30,\).*4 annotators"):
         purify(features, votes, val, val_given_labels=val_votes[:, 0])
+    with pytest.raises(InputError, match="calibration sets clean rows aside, but val is None"):
+        purify(features, votes, None, calibration=0.5)
     with pytest.raises(InputError, match="val_given_labels is given, but val is None"):
         purify(features, votes, None, val_given_labels=val_votes)
     with pytest.raises(InputError, match="val is None: with one label a row"):
