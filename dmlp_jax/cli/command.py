@@ -143,15 +143,18 @@ def _image_of(arguments: argparse.Namespace, rows: Any) -> Any:
 
 
 def _describe(rows: Any) -> str:
+    from dmlp_jax.cli.inputs import columns
+    from dmlp_jax.data import class_names
+
     shown = ", ".join(rows.class_names[:8]) + (", ..." if len(rows.class_names) > 8 else "")
     lines = [
         f"{len(rows.labels):,} rows to purify and {len(rows.val_labels):,} clean ones, "
         f"{rows.features.shape[1]:,} features, {len(rows.class_names)} classes: {shown}"
     ]
-    if rows.left_out:
-        lines.append(
-            f"not used as features (row numbers, or not numeric): {', '.join(map(repr, rows.left_out))}"
-        )
+    if rows.columns is not None:
+        lines.append(columns.described(rows.columns, rows.left_out))
+    lines += _of_label_codes(rows)
+    lines += [f"warning: {text}" for text in class_names.near_equal(rows.class_names)]
     lines += _of_given_labels(rows)
     lines += _of_one_feature(rows.features)
     return "\n".join(lines)
@@ -165,6 +168,22 @@ def _of_given_labels(rows: Any) -> list[str]:
     wrong = int((rows.val_given_labels != rows.val_labels)[known].sum())
     return [
         f"{int(known.sum()):,} of {len(known):,} clean rows have a known given label; {wrong:,} are wrong"
+    ]
+
+
+def _of_label_codes(rows: Any) -> list[str]:
+    """A warning about features that are a code of the given label; empty if there is none."""
+    from dmlp_jax.cli.inputs import columns
+
+    found = columns.telling(rows.features, rows.labels)
+    if not len(found):
+        return []
+    named = rows.columns is not None and len(rows.columns) == rows.features.shape[1]
+    shown = [repr(rows.columns[place]) if named else str(place) for place in found[:8]]
+    counted = "" if named else ", counted from 0,"
+    return [
+        f"warning: feature {', '.join(shown)}{counted} tells the given label exactly, so it cannot show "
+        "which labels are wrong; leave it out unless it comes from another source than the labels"
     ]
 
 

@@ -11,6 +11,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
+from dmlp_jax.data import class_names
 from dmlp_jax.data.row_subset import take_rows
 from dmlp_jax.interop.sklearn_labels import (
     check_classes,
@@ -188,7 +189,10 @@ class LabelPurifier(ClassifierMixin, BaseEstimator):
         if X_val is None:
             # The warning above says what rests on assumptions.
             numbers = {name: value for name, value in numbers.items() if name != "given_known"}
-        self.warnings_ = sentences(numbers, list(self.classes_))
+        self.warnings_ = (
+            *sentences(numbers, list(self.classes_)),
+            *(f"{text[0].upper()}{text[1:]}." for text in class_names.near_equal(list(self.classes_))),
+        )
         for text in self.warnings_:
             warnings.warn(text, UserWarning, stacklevel=2)
         self._store(result, codes, train, held_out)

@@ -15,7 +15,7 @@ from dmlp_jax.cli.inputs.input_files import (
     read_features,
     read_labels,
 )
-from dmlp_jax.data import class_labels
+from dmlp_jax.data import class_labels, class_names, label_notation
 from dmlp_jax.errors import UserError
 
 # Maps features [n, d], class indices [n] and the number of classes to rows to use as clean, and a noise rate.
@@ -88,7 +88,7 @@ def _drawn(sources: Sources, own: FeatureFile, labels: np.ndarray, draw: Draw) -
         raise UserError(f"{sources.features} holds val_features, its clean rows; leave --draw-clean out")
     known = {"labels": labels}
     if "true_labels" in own.others:
-        known["true_labels"] = own.others["true_labels"]
+        known["true_labels"] = label_notation.flat("true_labels", own.others["true_labels"])
     encoded, names = class_labels.encode(known, sources.num_classes)
     absent = np.setdiff1d(np.arange(len(names)), encoded["labels"])
     if absent.size:
@@ -144,10 +144,11 @@ def _inside(sources: Sources, own: FeatureFile) -> dict[str, Any]:
     """Clean rows from the npz file of the noisy rows."""
     name = f"val_features in {sources.features}"
     check_matrix(name, own.others["val_features"])
+    given = own.others.get("val_given_labels")
     return {
         "features": own.others["val_features"],
-        "labels": own.others["val_labels"],
-        "given": own.others.get("val_given_labels"),
+        "labels": label_notation.flat("val_labels", own.others["val_labels"]),
+        "given": None if given is None else label_notation.flat("val_given_labels", given),
         "random": own.others.get("val_random"),
         "index": np.zeros(0, np.int64),
         "name": name,
@@ -171,5 +172,6 @@ def check_every_class(encoded: dict[str, np.ndarray], names: tuple[str, ...]) ->
         shown = ", ".join(repr(names[label]) for label in absent[:8]) + (", ..." if absent.size > 8 else "")
         raise UserError(
             f"the clean rows have none of class {shown} ({absent.size} of {len(names)} classes); add at "
-            "least one clean row of each, or remove the class from the data"
+            "least one clean row of each, or purify the rows of the other classes only"
+            + "".join(f". Note: {text}" for text in class_names.near_equal(names))
         )

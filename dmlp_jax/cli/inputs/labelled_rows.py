@@ -5,6 +5,7 @@ The format of a file follows from its suffix: .npy, .npz (arrays as in `own_feat
 """
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy as np
 from dmlp_jax.cli.inputs import clean_rows, given_labels, tables
 from dmlp_jax.cli.inputs.clean_rows import Draw
 from dmlp_jax.cli.inputs.input_files import FeatureFile, Sources, read_features, read_labels
-from dmlp_jax.data import class_labels, row_subset
+from dmlp_jax.data import class_labels, label_notation, row_subset
 from dmlp_jax.errors import UserError
 
 
@@ -30,9 +31,10 @@ class LabelledRows(NamedTuple):
         row_numbers: number of each noisy row in its file [n].
         ids: names of all rows in the file, [file_rows] strings, or None.
         file_rows: number of rows in the file.
-        left_out: columns that were not used as features, see `tables.Table`.
+        left_out: why each column that is no feature is none, see `tables.Table`.
         noise_rate: noise rate at which clean rows were drawn from the noisy rows; None if they were given.
         val_random: whether each clean row was drawn at random [m], see `purify`; None if all were.
+        columns: names of the columns of features of a table; None for other files.
     """
 
     features: Any
@@ -45,9 +47,10 @@ class LabelledRows(NamedTuple):
     row_numbers: np.ndarray
     ids: np.ndarray | None
     file_rows: int
-    left_out: tuple[str, ...]
+    left_out: Mapping[str, str]
     noise_rate: float | None = None
     val_random: np.ndarray | None = None
+    columns: tuple[str, ...] | None = None
 
 
 def load(sources: Sources, draw: Draw | None = None) -> LabelledRows:
@@ -60,16 +63,22 @@ def load(sources: Sources, draw: Draw | None = None) -> LabelledRows:
     Raises:
         UserError: a file or a combination of files is invalid; the message says what to do.
     """
-    own = read_features(sources.features, sources, sources.feature_columns)
-    labels = _given(sources, own)
+    beside = None if sources.labels is None else read_labels(sources.labels, sources.label_column)
+    own = read_features(sources.features, sources, sources.feature_columns, labels=beside)
+    labels = _given(sources, own, beside)
     count = len(own.features)
     clean = clean_rows.find(sources, own, labels, draw)
     columns = {"labels": labels, "val labels": clean["labels"]}
     known = given_labels.known(clean["given"], len(clean["labels"]))
+    if clean["given"] is not None and not known.all():
+        classes = class_labels.encode(columns, sources.num_classes)[1]
+        known = given_labels.known(clean["given"], len(clean["labels"]), classes)
     if known.any():
         columns["val given labels"] = given_labels.fill(clean["given"], known)
     if "true_labels" in own.others:
-        columns["true_labels"] = own.others["true_labels"]
+        columns["true_labels"] = label_notation.flat(
+            f"true_labels in {sources.features}", own.others["true_labels"]
+        )
         clean_rows.check_count(
             f"true_labels in {sources.features}", columns["true_labels"], count, "features"
         )
@@ -97,18 +106,19 @@ def load(sources: Sources, draw: Draw | None = None) -> LabelledRows:
         left_out=own.left_out,
         noise_rate=clean.get("noise_rate"),
         val_random=clean.get("random"),
+        columns=own.columns,
     )
 
 
-def _given(sources: Sources, own: FeatureFile) -> np.ndarray:
-    if sources.labels is not None:
-        labels, path = read_labels(sources.labels, sources.label_column), sources.labels
+def _given(sources: Sources, own: FeatureFile, beside: np.ndarray | None) -> np.ndarray:
+    if beside is not None:
+        labels, path = beside, sources.labels
     elif own.labels is not None:
         labels, path = own.labels, sources.features
     else:
         raise UserError(
             f"{sources.features} holds no labels; name their file after it"
-            + (", or their column with --label-column" if sources.features.suffix in tables.SUFFIXES else "")
+            + (", or their column with --label-column" if tables.is_table(sources.features) else "")
         )
     clean_rows.check_count(f"labels in {path}", labels, len(own.features), str(sources.features))
     return labels
