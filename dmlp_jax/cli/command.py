@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 from dmlp_jax.cli.parser import make_parser
 from dmlp_jax.errors import UserError
 from dmlp_jax.runtime import console as streams
+from dmlp_jax.runtime import interrupts
 
 # Share of the total variance from which on a single feature is reported as dominating.
 ONE_FEATURE = 0.9
@@ -23,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         return _fail(str(error), 2)
     except KeyboardInterrupt:
-        return _fail("interrupted", 130)
+        return _fail("interrupted", interrupts.INTERRUPTED)
     return 0
 
 
@@ -222,7 +223,12 @@ def _fail(message: str, status: int) -> int:
 def console() -> NoReturn:
     """Entry point of `dmlp-purify`."""
     streams.accept_any_text()
-    sys.exit(main())
+    streams.outlive_readers()
+    interrupts.end_promptly("error: interrupted")
+    status = main()
+    if status == interrupts.INTERRUPTED:
+        interrupts.end(status)
+    sys.exit(status)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from dmlp_jax.data.sets.image_sets import Listing
 from dmlp_jax.errors import UserError
 from dmlp_jax.pipeline import flags
 from dmlp_jax.runtime import console as streams
+from dmlp_jax.runtime import interrupts
 from dmlp_jax.storage import files
 
 # Most broken files that are printed; --out lists all of them.
@@ -125,6 +126,8 @@ def main(argv: Sequence[str]) -> int:
 def console() -> None:
     """Entry point of `python -m dmlp_jax.data.check`."""
     streams.accept_any_text()
+    streams.outlive_readers()
+    interrupts.end_promptly("error: interrupted")
     try:
         flags.check_arguments(sys.argv)
         flags.define_config()
@@ -141,6 +144,9 @@ def _guarded(argv: Sequence[str]) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("error: interrupted", file=sys.stderr)
+        interrupts.end(interrupts.INTERRUPTED)
 
 
 if __name__ == "__main__":
