@@ -35,10 +35,12 @@ def run(arguments: argparse.Namespace) -> None:
         UserError: an error of the user, such as a missing file.
     """
     # Imported late, so that --help and errors in arguments do not wait for jax.
-    from dmlp_jax.cli import compiling, outputs
+    from dmlp_jax.cli import compiling, outputs, suggestions
     from dmlp_jax.report import feature_map
 
     outputs.check_folder(arguments.out, arguments.overwrite)
+    if arguments.suggest:
+        suggestions.check_folder(arguments.out)
     feature_map.check(arguments.map)
     with compiling.set_up(arguments.compile_cache, not arguments.no_compile_cache):
         _run(arguments)
@@ -48,18 +50,32 @@ def _run(arguments: argparse.Namespace) -> None:
     import jax
     import numpy as np
 
-    from dmlp_jax.cli import compiling, outputs
-    from dmlp_jax.cli.inputs import labelled_rows, reviewed_rows
+    from dmlp_jax.cli import compiling, outputs, suggestions
+    from dmlp_jax.cli.inputs import clean_rows, labelled_rows, reviewed_rows
     from dmlp_jax.purifier import InputError, PurifyConfig, purify
     from dmlp_jax.runtime.timing import stopwatch
 
-    rows = labelled_rows.load(_sources(arguments), _draw(arguments))
+    incomplete = bool(arguments.apply or arguments.suggest)
+    rows = labelled_rows.load(_sources(arguments), _draw(arguments), needs_clean=not incomplete)
     reviewed = None
     if arguments.apply:
         reviewed = reviewed_rows.fold(rows, arguments.apply)
         rows = reviewed.rows
-    image_of = _image_of(arguments, rows)
+    if arguments.suggest:
+        suggestions.check_count(rows, arguments.suggest)
+    pictures = _pictures(arguments, rows)
+    image_of = _image_of(pictures, rows)
     print(_describe(rows), flush=True)
+    for note in () if reviewed is None else reviewed.notes:
+        print(note, flush=True)
+    shown = {}
+    if pictures is not None:
+        shown["image"] = [path.relative_to(arguments.images).as_posix() for path in pictures]
+    if arguments.suggest and suggestions.lacks_class(rows):
+        print(f"\n{suggestions.write(arguments.out, rows, arguments.suggest, arguments.seed, shown=shown)}")
+        return
+    if incomplete:
+        clean_rows.check_every_class({"val labels": rows.val_labels}, rows.class_names)
     config = PurifyConfig.paper() if arguments.preset == "paper" else PurifyConfig()
     if isinstance(rows.features, np.memmap):
         compiling.announce(None)  # Such a program calls back into Python, so it is never kept.
@@ -87,6 +103,9 @@ def _run(arguments: argparse.Namespace) -> None:
     print(f"\n{outputs.table(contents)}\n")
     for name in outputs.NAMES:
         print(arguments.out / name)
+    if arguments.suggest:
+        told = suggestions.write(arguments.out, rows, arguments.suggest, arguments.seed, result, shown)
+        print(f"\n{told}")
 
 
 def _sources(arguments: argparse.Namespace) -> Any:
@@ -125,8 +144,8 @@ def _draw(arguments: argparse.Namespace) -> Any:
     return draw
 
 
-def _image_of(arguments: argparse.Namespace, rows: Any) -> Any:
-    """The function from a noisy row to its picture, or None without --images."""
+def _pictures(arguments: argparse.Namespace, rows: Any) -> list[Path] | None:
+    """The picture of every row of the file, or None without --images."""
     from dmlp_jax.cli.inputs import input_files, row_images
 
     if arguments.images is None:
@@ -135,12 +154,19 @@ def _image_of(arguments: argparse.Namespace, rows: Any) -> Any:
         return None
     if arguments.image_names is not None:
         names = input_files.read_labels(arguments.image_names)
-        paths = row_images.find(arguments.images, rows.file_rows, names)
-    elif rows.ids is not None:
-        paths = row_images.find(arguments.images, rows.file_rows, rows.ids)
-    else:
-        paths = row_images.find(arguments.images, rows.file_rows)
-    return lambda row: row_images.thumbnail(paths[rows.row_numbers[row]])
+        return row_images.find(arguments.images, rows.file_rows, names)
+    if rows.ids is not None:
+        return row_images.find(arguments.images, rows.file_rows, rows.ids)
+    return row_images.find(arguments.images, rows.file_rows)
+
+
+def _image_of(pictures: list[Path] | None, rows: Any) -> Any:
+    """The function from a noisy row to its picture, or None without pictures."""
+    from dmlp_jax.cli.inputs import row_images
+
+    if pictures is None:
+        return None
+    return lambda row: row_images.thumbnail(pictures[rows.row_numbers[row]])
 
 
 def _describe(rows: Any) -> str:

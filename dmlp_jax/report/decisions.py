@@ -4,6 +4,10 @@ The columns are index, given_label, predicted_label, decision, confidence, label
 is one of `DECISIONS`; `label` is the row's class after the decision; `run` is the fingerprint of the run that
 the page shows; `picked` says how the row came to be reviewed, one of `PICKED`. Files written by hand may
 leave confidence, run and picked out, and label where nothing is corrected.
+
+review.csv, the table of `dmlp-purify --suggest`, has the same columns. Who fills it in writes a decision, or
+the right class as `label` or in the place of the decision. Rows of both empty are not decided yet: in a file
+with a run they are left out. If one of them was drawn at random, the others are no random sample any more.
 """
 
 import csv
@@ -18,7 +22,7 @@ from dmlp_jax.errors import UserError
 
 DECISIONS = ("accept", "reject", "correct", "skip")
 RANDOM = "random"
-PICKED = (RANDOM, "suspicious", "own choice")
+PICKED = (RANDOM, "suspicious", "own choice", "uncertain", "class")
 COLUMNS = ("index", "given_label", "predicted_label", "decision", "confidence", "label", "run", "picked")
 _NEEDED = COLUMNS[:4]
 
@@ -35,6 +39,8 @@ class Decisions(NamedTuple):
         random: whether the row was drawn at random, bool. False where the file does not say so: most reviewed
             rows were picked because they look suspicious.
         skipped: number of rows that were skipped.
+        undecided: number of rows without decision and label.
+        undecided_random: how many of them were drawn at random. If any, no row counts as such.
     """
 
     rows: np.ndarray
@@ -44,6 +50,8 @@ class Decisions(NamedTuple):
     confidence: np.ndarray
     random: np.ndarray
     skipped: int
+    undecided: int = 0
+    undecided_random: int = 0
 
 
 def fingerprint(given: np.ndarray, class_names: tuple[str, ...], index: np.ndarray) -> str:
@@ -82,37 +90,49 @@ def read(path: Path, given: np.ndarray, class_names: tuple[str, ...], index: np.
     places = {int(number): place for place, number in enumerate(index)}
     classes = {name: label for label, name in enumerate(class_names)}
     seen: dict[int, int] = {}
-    kept, skipped = [], 0
+    kept, skipped, undecided = [], 0, []
     for line, record in _records(path, table):
         where = f"{path}, line {line}"
         if "more" in record:
             raise UserError(f"{where}: more values than columns; quote labels that hold commas")
         _check_run(where, record.get("run", ""), wanted)
         place = _place(where, record["index"], places)
+        if _is_undecided(record):
+            undecided.append(_is_random(where, record.get("picked", "")))
+            continue
         if place in seen:
             raise UserError(
                 f"{where}, column index: row {record['index']} is decided twice, before in line {seen[place]}"
             )
         seen[place] = line
-        proposed = _class(where, "predicted_label", record["predicted_label"], classes)
+        proposed = _proposed(where, record, classes)
         if _class(where, "given_label", record["given_label"], classes) != given[place]:
             raise UserError(
                 f"{where}, column given_label: row {record['index']} is given as "
                 f"{class_names[given[place]]!r}, not {record['given_label']!r}; the file is for other data"
             )
-        label = _decided(where, record, int(given[place]), proposed, classes)
+        kind, label = _decided(where, record, int(given[place]), proposed, classes)
         is_random = _is_random(where, record.get("picked", ""))
         if label is None:
             skipped += 1
         else:
             confidence = _confidence(where, record.get("confidence", ""))
-            kept.append((place, label, proposed, record["decision"], confidence, is_random))
+            # Without a proposal nothing was to be changed.
+            shown = int(given[place]) if proposed is None else proposed
+            kept.append((place, label, shown, kind, confidence, is_random))
+    if undecided and not kept:
+        raise UserError(
+            f"{path}: no row is decided yet; write the right class into the column label of each reviewed row"
+        )
     types: tuple[Any, ...] = (np.int64, np.int32, np.int32, np.str_, np.float64, np.bool_)
     columns = zip(*kept, strict=True) if kept else ([],) * len(types)
     rows, labels, predicted, kinds, confidences, random = (
         np.array(column, type) for column, type in zip(columns, types, strict=True)
     )
-    return Decisions(rows, labels, predicted, kinds, confidences, random, skipped)
+    random &= not any(undecided)
+    return Decisions(
+        rows, labels, predicted, kinds, confidences, random, skipped, len(undecided), sum(undecided)
+    )
 
 
 def _text(path: Path) -> str:
@@ -178,24 +198,60 @@ def _class(where: str, column: str, text: str, classes: dict[str, int]) -> int:
     return classes[text]
 
 
-def _decided(
-    where: str, record: dict[str, str], given: int, proposed: int, classes: dict[str, int]
-) -> int | None:
-    """The row's class after the decision; None where the row was skipped."""
-    decision, text = record["decision"], record.get("label", "")
-    if decision not in DECISIONS:
-        raise UserError(f"{where}, column decision: {decision!r} is none of {', '.join(DECISIONS)}")
-    if decision == "skip":
+def _is_undecided(record: dict[str, str]) -> bool:
+    """Whether nobody has filled in this row of a table that a run wrote."""
+    empty = not (record["decision"].strip() or record.get("label", "").strip())
+    return empty and bool(record.get("run", ""))
+
+
+def _proposed(where: str, record: dict[str, str], classes: dict[str, int]) -> int | None:
+    """The proposed class; None in a table that was written before anything was purified."""
+    if not record["predicted_label"] and record.get("run", ""):
         return None
+    return _class(where, "predicted_label", record["predicted_label"], classes)
+
+
+def _decided(
+    where: str, record: dict[str, str], given: int, proposed: int | None, classes: dict[str, int]
+) -> tuple[str, int | None]:
+    """The kind of decision, and the row's class after it; None where the row was skipped."""
+    decision, text = record["decision"], record.get("label", "")
+    if decision == "skip":
+        return decision, None
     if decision == "correct":
-        return _class(where, "label", text, classes)
+        return decision, _class(where, "label", text, classes)
+    if decision not in DECISIONS:
+        return _by_class(where, decision, text, given, proposed, classes)
     label = proposed if decision == "accept" else given
+    if label is None:
+        raise UserError(
+            f"{where}, column decision: nothing is proposed for this row, so nothing can be accepted; write "
+            "its right class into the column label"
+        )
     if text and _class(where, "label", text, classes) != label:
         raise UserError(
             f"{where}, column label: {decision!r} stands for another label than {text!r}; to give this label "
             "write 'correct' as the decision"
         )
-    return label
+    return decision, label
+
+
+def _by_class(
+    where: str, decision: str, text: str, given: int, proposed: int | None, classes: dict[str, int]
+) -> tuple[str, int]:
+    """The decision that a class stands for, written as the label or in the place of the decision."""
+    if decision and decision not in classes:
+        raise UserError(
+            f"{where}, column decision: {decision!r} is none of {', '.join(DECISIONS)}, and no class"
+        )
+    if decision and text and decision != text:
+        raise UserError(
+            f"{where}: the decision is {decision!r} and the label {text!r}; write the right class once"
+        )
+    if not (decision or text):
+        raise UserError(f"{where}, column decision: '' is none of {', '.join(DECISIONS)}, and no class")
+    label = _class(where, "label", decision or text, classes)
+    return "accept" if label == proposed else "reject" if label == given else "correct", label
 
 
 def _is_random(where: str, picked: str) -> bool:

@@ -87,6 +87,50 @@ def test_only_the_word_random_means_drawn_at_random(tmp_path):
     assert found.random.tolist() == [True, False, False, False]
 
 
+def test_a_class_may_stand_in_the_place_of_the_decision_or_alone(tmp_path):
+    path = write(
+        tmp_path / "d.csv",
+        row(6, 0, 2, NAMES[2]),
+        row(0, 0, 1, NAMES[0], 0),
+        row(4, 3, 1, "", 0),
+        row(2, 2, 2, "", 2),
+    )
+    found = read(path)
+    assert found.kinds.tolist() == ["accept", "reject", "correct", "accept"]
+    assert found.labels.tolist() == [2, 0, 0, 2]
+
+
+def test_rows_without_decision_are_left_out_of_a_table_that_a_run_wrote(tmp_path):
+    path = write(
+        tmp_path / "d.csv",
+        row(6, 0, 2, "", picked="random"),
+        row(0, 0, 1, "accept", picked="random"),
+        row(4, 3, 1, " "),
+        row(2, 2, 1, "reject"),
+    )
+    found = read(path)
+    assert found.rows.tolist() == [0, 2]
+    assert (found.undecided, found.undecided_random, found.skipped) == (2, 1, 0)
+    # One of the random rows is missing: the reviewer chose which of them count.
+    assert found.random.tolist() == [False, False]
+    path = write(tmp_path / "d.csv", row(0, 0, 1, "accept", picked="random"), row(4, 3, 1, ""))
+    assert read(path).random.tolist() == [True]
+
+
+def test_a_table_of_before_any_run_proposes_nothing(tmp_path):
+    path = write(
+        tmp_path / "d.csv",
+        row(6, 0, "", "", 2, confidence="", run=DATA, picked="random"),
+        row(0, 0, "", "reject", confidence="", run=DATA, picked="class"),
+    )
+    found = read(path)
+    assert found.labels.tolist() == [2, 0]
+    # No change was proposed, so none was right.
+    assert found.predicted.tolist() == [0, 0]
+    assert found.random.tolist() == [True, False]
+    assert reviewed_rows.fold(make_rows(), [path]).counts["changes"] == 0
+
+
 def test_a_file_by_hand_needs_four_columns_only(tmp_path):
     path = tmp_path / "d.csv"
     path.write_bytes(b'\xef\xbb\xbfdecision,index,given_label,predicted_label\r\naccept,1,"dog, big",cat\r\n')
@@ -105,6 +149,10 @@ def test_a_file_by_hand_needs_four_columns_only(tmp_path):
         (row("0", "cow", 1, "accept"), ["line 3, column given_label", "'cow' is not a class"]),
         (row("0", 0, "cow", "accept"), ["line 3, column predicted_label", "'cow' is not a class"]),
         (row("0", 0, 1, "yes"), ["line 3, column decision", "'yes'", "accept, reject, correct, skip"]),
+        (row("0", 0, 1, "", run=""), ["line 3, column decision", "'' is none of"]),
+        (row("0", 0, 1, NAMES[2], 1), ["line 3", "write the right class once"]),
+        (row("0", 0, "", "accept"), ["line 3, column decision", "nothing is proposed", "column label"]),
+        (row("0", 0, 1, "", "cow"), ["line 3, column label", "'cow' is not a class"]),
         (row("0", 0, 1, "correct"), ["line 3, column label", "'' is not a class"]),
         (row("0", 0, 1, "accept", 2), ["line 3, column label", "'correct'"]),
         (row("0", 0, 1, "reject", 1), ["line 3, column label", "'correct'"]),
@@ -144,6 +192,11 @@ def test_files_that_are_no_decisions(tmp_path, content, words):
         read(path)
     for word in words:
         assert word in str(error.value)
+
+
+def test_a_table_that_nobody_filled_in(tmp_path):
+    with pytest.raises(UserError, match=r"no row is decided yet.*column label"):
+        read(write(tmp_path / "d.csv", row(6, 0, 2, ""), row(0, 0, 2, "")))
 
 
 def test_a_file_that_is_not_there(tmp_path):

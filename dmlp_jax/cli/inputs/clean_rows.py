@@ -22,7 +22,9 @@ from dmlp_jax.errors import UserError
 Draw = Callable[[Any, np.ndarray, int], tuple[np.ndarray, float]]
 
 
-def find(sources: Sources, own: FeatureFile, labels: np.ndarray, draw: Draw | None) -> dict[str, Any]:
+def find(
+    sources: Sources, own: FeatureFile, labels: np.ndarray, draw: Draw | None, needed: bool = True
+) -> dict[str, Any]:
     """'features', 'labels', 'given' of the clean rows, and the 'index' of those among the noisy rows.
 
     'given' is None where no given label is known; else some may be missing, see `given_labels`. Also
@@ -34,6 +36,7 @@ def find(sources: Sources, own: FeatureFile, labels: np.ndarray, draw: Draw | No
         own: the noisy rows.
         labels: given labels of the noisy rows [n].
         draw: function that draws clean rows from the noisy rows, if no clean rows are given.
+        needed: whether there must be clean rows. Without any, everything has length 0.
 
     Raises:
         UserError: there are no clean rows, or they do not match the noisy rows.
@@ -48,11 +51,16 @@ def find(sources: Sources, own: FeatureFile, labels: np.ndarray, draw: Draw | No
         found = _apart(sources, sources.val_features, own)
     elif {"val_features", "val_labels"} <= set(own.others):
         found = _inside(sources, own)
+    elif not (needed or sources.val_labels or sources.val_given_labels or sources.val_random):
+        nothing = np.zeros(0, np.int64)
+        found = {"features": own.features[nothing], "labels": labels[nothing], "given": None}
+        return found | {"index": nothing}
     else:
         holds = f" ({sources.features} holds {', '.join(sorted(own.others))})" if own.others else ""
         raise UserError(
             "no clean rows: give a few rows whose labels are right, as --val-features and --val-labels, or "
-            f"as --val-index FILE with their row numbers, or --draw-clean to do without{holds}"
+            f"as --val-index FILE with their row numbers; or --suggest 40 to be told which rows to review "
+            f"first, or --draw-clean to do without{holds}"
         )
     name = found.pop("name")
     count = len(found["features"])
@@ -163,10 +171,15 @@ def check_count(what: str, values: np.ndarray, count: int, of: str) -> None:
         )
 
 
-def check_every_class(encoded: dict[str, np.ndarray], names: tuple[str, ...]) -> None:
-    """Raises a UserError if there are fewer than two classes, or a class without clean row."""
+def check_two_classes(names: tuple[str, ...]) -> None:
+    """Raises a UserError if there are fewer than two classes."""
     if len(names) < 2:
         raise UserError(f"all labels are {names[0]!r}; purification needs at least two classes")
+
+
+def check_every_class(encoded: dict[str, np.ndarray], names: tuple[str, ...]) -> None:
+    """Raises a UserError if there are fewer than two classes, or a class without clean row."""
+    check_two_classes(names)
     absent = np.setdiff1d(np.arange(len(names)), encoded["val labels"])
     if absent.size:
         shown = ", ".join(repr(names[label]) for label in absent[:8]) + (", ..." if absent.size > 8 else "")

@@ -53,12 +53,14 @@ class LabelledRows(NamedTuple):
     columns: tuple[str, ...] | None = None
 
 
-def load(sources: Sources, draw: Draw | None = None) -> LabelledRows:
+def load(sources: Sources, draw: Draw | None = None, needs_clean: bool = True) -> LabelledRows:
     """Reads and checks all input files.
 
     Args:
         sources: the input files and columns.
         draw: function that draws clean rows from the noisy rows; then no clean rows may be given.
+        needs_clean: whether there must be clean rows, of every class. Else there may be none yet, or none of
+            a class.
 
     Raises:
         UserError: a file or a combination of files is invalid; the message says what to do.
@@ -67,8 +69,8 @@ def load(sources: Sources, draw: Draw | None = None) -> LabelledRows:
     own = read_features(sources.features, sources, sources.feature_columns, labels=beside)
     labels = _given(sources, own, beside)
     count = len(own.features)
-    clean = clean_rows.find(sources, own, labels, draw)
-    columns = {"labels": labels, "val labels": clean["labels"]}
+    clean = clean_rows.find(sources, own, labels, draw, needs_clean)
+    columns = {"labels": labels} | ({"val labels": clean["labels"]} if len(clean["labels"]) else {})
     known = given_labels.known(clean["given"], len(clean["labels"]))
     if clean["given"] is not None and not known.all():
         classes = class_labels.encode(columns, sources.num_classes)[1]
@@ -84,7 +86,9 @@ def load(sources: Sources, draw: Draw | None = None) -> LabelledRows:
         )
     encoded, names = class_labels.encode(columns, sources.num_classes)
     names = _class_names(sources, own, names)
-    clean_rows.check_every_class(encoded, names)
+    if needs_clean:
+        clean_rows.check_every_class(encoded, names)
+    clean_rows.check_two_classes(names)
     index = np.setdiff1d(np.arange(count), clean["index"])
     if not len(index):
         raise UserError(
@@ -96,7 +100,7 @@ def load(sources: Sources, draw: Draw | None = None) -> LabelledRows:
         features=own.features if whole else row_subset.take_rows(own.features, index),
         labels=encoded["labels"][index],
         val_features=clean["features"],
-        val_labels=encoded["val labels"],
+        val_labels=encoded.get("val labels", np.zeros(0, np.int32)),
         val_given_labels=None if val_given is None else np.where(known, val_given, np.int32(-1)),
         true_labels=encoded["true_labels"][index] if "true_labels" in encoded else None,
         class_names=names,

@@ -23,12 +23,14 @@ class Reviewed(NamedTuple):
         counts: 'accepted', 'rejected', 'corrected', 'skipped' (by the last file), 'clean' (all but the
             skipped), 'random' (those of them that were drawn at random), and of the changed labels that were
             reviewed: 'changes', 'right', and their mean 'confidence' (None if no file has it).
+        notes: what to say of files that are not filled in to the end, in sentences.
     """
 
     rows: LabelledRows
     row_numbers: np.ndarray
     labels: np.ndarray
     counts: dict[str, Any]
+    notes: tuple[str, ...] = ()
 
 
 def fold(rows: LabelledRows, paths: Sequence[Path]) -> Reviewed:
@@ -45,7 +47,7 @@ def fold(rows: LabelledRows, paths: Sequence[Path]) -> Reviewed:
     Raises:
         UserError: see `decisions.read`; or no row is left to purify.
     """
-    row_numbers, labels, read = [], [], []
+    row_numbers, labels, read, notes = [], [], [], []
     for path in paths:
         found = decisions.read(path, rows.labels, rows.class_names, rows.row_numbers)
         if len(found.rows) == len(rows.labels):
@@ -54,8 +56,22 @@ def fold(rows: LabelledRows, paths: Sequence[Path]) -> Reviewed:
         labels.append(found.labels)
         # The noisy labels of the decided rows, for counting how many changes were right.
         read.append((found, rows.labels[found.rows]))
+        notes += _notes(path, found)
         rows = _move(rows, found)
-    return Reviewed(rows, np.concatenate(row_numbers), np.concatenate(labels), _counts(read))
+    return Reviewed(rows, np.concatenate(row_numbers), np.concatenate(labels), _counts(read), tuple(notes))
+
+
+def _notes(path: Path, found: Decisions) -> list[str]:
+    """What is missing in a file of decisions; empty if nothing is."""
+    if not found.undecided:
+        return []
+    text = f"{path}: {found.undecided:,} rows are not decided and stay as they were"
+    if found.undecided_random:
+        text += (
+            f"; {found.undecided_random:,} of them were drawn at random, and until all of those are decided "
+            "none counts towards accuracies"
+        )
+    return [text]
 
 
 def _move(rows: LabelledRows, found: Decisions) -> LabelledRows:
