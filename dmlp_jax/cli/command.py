@@ -50,7 +50,7 @@ def _run(arguments: argparse.Namespace) -> None:
     import jax
     import numpy as np
 
-    from dmlp_jax.cli import compiling, outputs, suggestions
+    from dmlp_jax.cli import compiling, conflicts, outputs, suggestions
     from dmlp_jax.cli.inputs import clean_rows, labelled_rows, reviewed_rows
     from dmlp_jax.purifier import InputError, PurifyConfig, purify
     from dmlp_jax.runtime.timing import stopwatch
@@ -66,11 +66,16 @@ def _run(arguments: argparse.Namespace) -> None:
     pictures = _pictures(arguments, rows)
     image_of = _image_of(pictures, rows)
     print(_describe(rows), flush=True)
-    for note in () if reviewed is None else reviewed.notes:
+    for note in () if reviewed is None else (*reviewed.notes, *filter(None, [conflicts.described(reviewed)])):
         print(note, flush=True)
+    if reviewed is not None and reviewed.conflicts:
+        conflicts.check_folder(arguments.out)
     shown = {}
     if pictures is not None:
         shown["image"] = [path.relative_to(arguments.images).as_posix() for path in pictures]
+    if reviewed is not None and reviewed.conflicts and suggestions.lacks_class(rows):
+        # Before what may be missing ends the command.
+        print(conflicts.write(arguments.out, reviewed), flush=True)
     if arguments.suggest and suggestions.lacks_class(rows):
         print(f"\n{suggestions.write(arguments.out, rows, arguments.suggest, arguments.seed, shown=shown)}")
         return
@@ -103,6 +108,8 @@ def _run(arguments: argparse.Namespace) -> None:
     print(f"\n{outputs.table(contents)}\n")
     for name in outputs.NAMES:
         print(arguments.out / name)
+    if reviewed is not None and reviewed.conflicts:
+        print(f"\n{conflicts.write(arguments.out, reviewed)}")
     if arguments.suggest:
         told = suggestions.write(arguments.out, rows, arguments.suggest, arguments.seed, result, shown)
         print(f"\n{told}")
