@@ -14,6 +14,7 @@ from absl import logging as absl_logging
 
 from dmlp_jax.errors import UserError
 from dmlp_jax.pipeline import flags as config_flags
+from dmlp_jax.pipeline import help_text
 from dmlp_jax.runtime import console as streams
 from dmlp_jax.runtime import interrupts
 
@@ -38,6 +39,8 @@ def main(argv: Sequence[str]) -> None:
         if len(argv) > 1:
             raise UserError(f"unexpected argument {argv[1]!r}; settings are given as --config.key=value")
         config = flags.FLAGS.config
+        if flags.FLAGS.quiet:
+            sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (for the rest of the process)
         if flags.FLAGS.multihost:
             hosts.initialize()
             stop = hosts.make_stop()
@@ -70,6 +73,7 @@ def define_flags() -> None:
         False,
         "One of several processes, usually one a host, that share the work and the workdir.",
     )
+    flags.DEFINE_bool("quiet", False, "Print nothing but errors and warnings, which go to stderr.")
 
 
 def console() -> None:
@@ -77,6 +81,9 @@ def console() -> None:
     streams.accept_any_text()
     streams.outlive_readers()
     interrupts.end_promptly(f"error: {_INTERRUPTED}")
+    if any(argument in help_text.ASKS for argument in sys.argv[1:]):
+        print(help_text.text())
+        sys.exit(0)
     try:
         config_flags.check_arguments(sys.argv)
         define_flags()
