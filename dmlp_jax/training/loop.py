@@ -149,6 +149,7 @@ def fit(
         )
         unsaved = None
         for epoch in range(first, options.epochs):
+            progress.prepare_epoch()
             epoch_key = jax.random.fold_in(order_key, epoch)
             if planner is None:
                 plan = dispatch.shuffled(rows, options.batch_size, epoch_key)

@@ -47,24 +47,35 @@ class Progress:
         self._since: float | None = None
         self._place = float(done)
         self._trained_seconds = self._trained_epochs = self._trained_rows = 0.0
-        self._between: list[float] = []
+        # What each preparation of an epoch took, and what lay after each one.
+        self._before: list[float] = []
+        self._after: list[float] = []
+        self._prepares: float | None = None
         self._ended: float | None = None
         self._alike = False
+        self._finished, self._within = done, False
+
+    def prepare_epoch(self) -> None:
+        """What belongs to the epoch before has ended; the next one is prepared."""
+        self._prepares = self._clock()
+        if self._ended is not None:
+            self._after.append(self._prepares - self._ended)
 
     def begin_epoch(self, epoch: int) -> None:
-        """An epoch begins; `epoch` are done."""
+        """The steps of an epoch begin; `epoch` are done."""
         now = self._clock()
-        if self._ended is not None:
-            self._between.append(now - self._ended)
-        if epoch == self._alike_from:
+        if self._prepares is not None:
+            self._before.append(now - self._prepares)
+        if epoch >= self._alike_from and not self._alike:
             # What was measured before was of epochs of another kind.
             self._trained_seconds = self._trained_epochs = self._trained_rows = 0.0
-            self._between = []
+            self._before, self._after = self._before[-1:], []
             self._alike = True
             self._since = None
         elif self._since is not None:
             self._since = now
         self._place = float(epoch)
+        self._finished, self._within = epoch, True
 
     def first_call_done(self, epochs: float) -> None:
         """The first call of a step has ended at this place in the epochs: the clock starts here."""
@@ -81,9 +92,10 @@ class Progress:
         self._rows += rows
 
     def end_epoch(self, epochs: int) -> None:
-        """All steps of an epoch have ended; what follows belongs to no epoch."""
+        """All steps of an epoch have ended; `show` is called after what else belongs to it."""
         self._measure(float(epochs))
         self._ended = self._clock()
+        self._finished, self._within = epochs, False
 
     def due(self) -> bool:
         """Whether enough time has passed since the last line."""
@@ -103,18 +115,16 @@ class Progress:
 
     def seconds_left(self, epochs: float) -> float | None:
         """Seconds until the loop ends, without compiling; None where nothing is known of them yet."""
-        if epochs >= self._epochs:
+        if self._finished >= self._epochs:
             return 0.0
         if not self._alike or self._trained_seconds < LEAST_SECONDS or not self._trained_epochs:
             return None
-        if self._work_between and not self._between:
+        if self._work_between and not self._after:
             return None
         left = (self._epochs - epochs) * self._trained_seconds / self._trained_epochs
-        if self._between:
-            # After each epoch to come, the present one among them. The first time is slower than the others.
-            usual = self._between[1:] or self._between
-            left += (self._epochs - int(epochs)) * sum(usual) / len(usual)
-        return left
+        # After each epoch that has not ended, the present one among them; before each that has not begun.
+        ahead = self._epochs - self._finished
+        return left + ahead * _usual(self._after) + (ahead - self._within) * _usual(self._before)
 
     def _measure(self, epochs: float) -> None:
         """Takes the time since the last measurement as that of the steps up to `epochs`."""
@@ -125,6 +135,12 @@ class Progress:
         self._trained_epochs += epochs - self._place
         self._trained_rows += self._rows
         self._since, self._place, self._rows = now, epochs, 0
+
+
+def _usual(seconds: list[float]) -> float:
+    """The mean but for the first time, which is slower than the others; 0 of nothing."""
+    some = seconds[1:] or seconds
+    return sum(some) / len(some) if some else 0.0
 
 
 def format_values(values: dict[str, float]) -> str:

@@ -70,12 +70,13 @@ class Clock:
         return self.now
 
 
-def told(epochs, *, train=lambda epoch: 3.0, between=0.0, alike_from=0, steps=6):
+def told(epochs, *, train=lambda epoch: 3.0, before=0.0, after=0.0, alike_from=0, steps=6):
     """Every estimate of a loop whose times are known, and the time that really was left."""
     clock, pairs = Clock(), []
-    progress = Progress("x", epochs, 0.0, work_between=between > 0, alike_from=alike_from, clock=clock)
+    progress = Progress("x", epochs, 0.0, work_between=before + after > 0, alike_from=alike_from, clock=clock)
     for epoch in range(epochs):
-        clock.now += between * (3 if epoch == 0 else 1)
+        progress.prepare_epoch()
+        clock.now += before * (3 if epoch == 0 else 1)
         progress.begin_epoch(epoch)
         for step in range(1, steps + 1):
             first = progress.waits_for_first_call
@@ -88,6 +89,8 @@ def told(epochs, *, train=lambda epoch: 3.0, between=0.0, alike_from=0, steps=6)
                 progress.show(place, "")
             pairs.append((clock.now, progress.seconds_left(place)))
         progress.end_epoch(epoch + 1)
+        clock.now += after
+        pairs.append((clock.now, progress.seconds_left(epoch + 1)))
     return [(left, clock.now - now) for now, left in pairs[:-1]]
 
 
@@ -95,12 +98,13 @@ def told(epochs, *, train=lambda epoch: 3.0, between=0.0, alike_from=0, steps=6)
     ("options", "unknown"),
     [
         ({}, 1),
-        ({"between": 9.0}, 6),
-        ({"between": 0.1}, 6),
-        ({"train": lambda epoch: 1.0 if epoch < 4 else 20.0, "alike_from": 4}, 25),
-        ({"train": lambda epoch: 30.0 if epoch < 4 else 2.0, "alike_from": 4, "between": 5.0}, 30),
+        ({"after": 9.0}, 7),
+        ({"before": 9.0}, 7),
+        ({"before": 4.0, "after": 0.1}, 7),
+        ({"train": lambda epoch: 1.0 if epoch < 4 else 20.0, "alike_from": 4}, 29),
+        ({"train": lambda epoch: 30.0 if epoch < 4 else 2.0, "alike_from": 4, "after": 5.0}, 35),
     ],
-    ids=["even", "long pauses", "short pauses", "a quick warm-up", "a slow warm-up"],
+    ids=["even", "long evaluation", "long planning", "both", "a quick warm-up", "a slow warm-up"],
 )
 def test_the_time_left_is_told_when_it_is_known_and_then_right(options, unknown):
     pairs = told(10, **options)
