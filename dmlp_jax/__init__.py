@@ -1,6 +1,7 @@
 """Repairs wrong training labels with a small clean set, in JAX (DMLP, CVPR 2023).
 
-The public names are `purify`, `PurifyConfig`, `PurifyResult`, `accept`, `predict`, `InputError` and the
+The public names are `purify`, `PurifyConfig`, `PurifyResult`, `accept`, `predict`, `suggest`, `InputError`
+and the
 scikit-learn estimator `LabelPurifier`. They are loaded on first use, so that importing the package is fast.
 """
 
@@ -11,9 +12,18 @@ from dmlp_jax.runtime import moved_modules
 
 __version__ = "0.1.0"
 moved_modules.install()
-_PURIFIER = ("InputError", "PurifyConfig", "PurifyResult", "accept", "predict", "purify")
+_PURIFIER = ("InputError", "PurifyConfig", "PurifyResult", "accept", "predict", "purify", "suggest")
 _HOMES = dict.fromkeys(_PURIFIER, "dmlp_jax.purifier") | {"LabelPurifier": "dmlp_jax.interop.sklearn"}
-__all__ = ["InputError", "LabelPurifier", "PurifyConfig", "PurifyResult", "accept", "predict", "purify"]
+__all__ = [
+    "InputError",
+    "LabelPurifier",
+    "PurifyConfig",
+    "PurifyResult",
+    "accept",
+    "predict",
+    "purify",
+    "suggest",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -25,7 +25,8 @@ def default_config() -> ConfigDict:
     config.log_seconds = 2.0  # print at most one progress line per this many seconds
     # Folder of compiled programs. '': JAX_COMPILATION_CACHE_DIR, else the user's cache folder; 'none': none.
     config.compile_cache = ""
-    config.tensorboard = False  # also write TensorBoard files (extra 'tensorboard')
+    config.tensorboard = False  # also write TensorBoard files to <workdir>/tensorboard (extra 'tensorboard')
+    config.wandb = ""  # project at Weights & Biases that also gets the metrics (extra 'wandb'); '': none
 
     config.data = data = ConfigDict()
     data.name = "digits"  # digits, cifar10, cifar100, folder, clothing1m, npz

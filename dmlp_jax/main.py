@@ -14,10 +14,13 @@ from absl import logging as absl_logging
 
 from dmlp_jax.errors import UserError
 from dmlp_jax.pipeline import flags as config_flags
+from dmlp_jax.pipeline import help_text
 from dmlp_jax.runtime import console as streams
+from dmlp_jax.runtime import interrupts
 
 # The exit status after SIGTERM: EX_TEMPFAIL of sysexits.h, "try again".
 RETRY = 75
+_INTERRUPTED = "interrupted; the same command resumes"
 
 
 def main(argv: Sequence[str]) -> None:
@@ -36,6 +39,8 @@ def main(argv: Sequence[str]) -> None:
         if len(argv) > 1:
             raise UserError(f"unexpected argument {argv[1]!r}; settings are given as --config.key=value")
         config = flags.FLAGS.config
+        if flags.FLAGS.quiet:
+            sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (for the rest of the process)
         if flags.FLAGS.multihost:
             hosts.initialize()
             stop = hosts.make_stop()
@@ -51,7 +56,7 @@ def main(argv: Sequence[str]) -> None:
     except (UserError, InputError) as error:
         _fail(str(error))
     except KeyboardInterrupt:
-        _fail("interrupted; the same command resumes", status=130)
+        _interrupted()
 
 
 def define_flags() -> None:
@@ -68,16 +73,24 @@ def define_flags() -> None:
         False,
         "One of several processes, usually one a host, that share the work and the workdir.",
     )
+    flags.DEFINE_bool("quiet", False, "Print nothing but errors and warnings, which go to stderr.")
 
 
 def console() -> None:
     """Entry point of `python -m dmlp_jax.main` and `python -m dmlp_jax`."""
     streams.accept_any_text()
+    streams.outlive_readers()
+    interrupts.end_promptly(f"error: {_INTERRUPTED}")
+    if any(argument in help_text.ASKS for argument in sys.argv[1:]):
+        print(help_text.text())
+        sys.exit(0)
     try:
         config_flags.check_arguments(sys.argv)
         define_flags()
     except (UserError, flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
         _fail(str(error))
+    except KeyboardInterrupt:
+        _interrupted()
     app.run(main, flags_parser=_parse)
 
 
@@ -86,6 +99,11 @@ def _parse(argv: Sequence[str]) -> list[str]:
         return flags.FLAGS(argv)
     except flags.Error as error:
         _fail(f"{error}; --help lists the flags")
+
+
+def _interrupted() -> NoReturn:
+    print(f"error: {_INTERRUPTED}", file=sys.stderr, flush=True)
+    interrupts.end(interrupts.INTERRUPTED)
 
 
 def _fail(message: str, status: int = 2) -> NoReturn:

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 from dmlp_jax.cli.parser import make_parser
 from dmlp_jax.errors import UserError
 from dmlp_jax.runtime import console as streams
+from dmlp_jax.runtime import interrupts
 
 # Share of the total variance from which on a single feature is reported as dominating.
 ONE_FEATURE = 0.9
@@ -23,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         return _fail(str(error), 2)
     except KeyboardInterrupt:
-        return _fail("interrupted", 130)
+        return _fail("interrupted", interrupts.INTERRUPTED)
     return 0
 
 
@@ -34,10 +35,12 @@ def run(arguments: argparse.Namespace) -> None:
         UserError: an error of the user, such as a missing file.
     """
     # Imported late, so that --help and errors in arguments do not wait for jax.
-    from dmlp_jax.cli import compiling, outputs
+    from dmlp_jax.cli import compiling, outputs, suggestions
     from dmlp_jax.report import feature_map
 
     outputs.check_folder(arguments.out, arguments.overwrite)
+    if arguments.suggest:
+        suggestions.check_folder(arguments.out)
     feature_map.check(arguments.map)
     with compiling.set_up(arguments.compile_cache, not arguments.no_compile_cache):
         _run(arguments)
@@ -47,18 +50,37 @@ def _run(arguments: argparse.Namespace) -> None:
     import jax
     import numpy as np
 
-    from dmlp_jax.cli import compiling, outputs, risk
-    from dmlp_jax.cli.inputs import labelled_rows, reviewed_rows
+    from dmlp_jax.cli import compiling, conflicts, outputs, risk, suggestions
+    from dmlp_jax.cli.inputs import clean_rows, labelled_rows, reviewed_rows
     from dmlp_jax.purifier import InputError, PurifyConfig, accept, purify
     from dmlp_jax.runtime.timing import stopwatch
 
-    rows = labelled_rows.load(_sources(arguments), _draw(arguments))
+    incomplete = bool(arguments.apply or arguments.suggest)
+    rows = labelled_rows.load(_sources(arguments), _draw(arguments), needs_clean=not incomplete)
     reviewed = None
     if arguments.apply:
         reviewed = reviewed_rows.fold(rows, arguments.apply)
         rows = reviewed.rows
-    image_of = _image_of(arguments, rows)
+    if arguments.suggest:
+        suggestions.check_count(rows, arguments.suggest)
+    pictures = _pictures(arguments, rows)
+    image_of = _image_of(pictures, rows)
     print(_describe(rows), flush=True)
+    for note in () if reviewed is None else (*reviewed.notes, *filter(None, [conflicts.described(reviewed)])):
+        print(note, flush=True)
+    if reviewed is not None and reviewed.conflicts:
+        conflicts.check_folder(arguments.out)
+    shown = {}
+    if pictures is not None:
+        shown["image"] = [path.relative_to(arguments.images).as_posix() for path in pictures]
+    if reviewed is not None and reviewed.conflicts and suggestions.lacks_class(rows):
+        # Before what may be missing ends the command.
+        print(conflicts.write(arguments.out, reviewed), flush=True)
+    if arguments.suggest and suggestions.lacks_class(rows):
+        print(f"\n{suggestions.write(arguments.out, rows, arguments.suggest, arguments.seed, shown=shown)}")
+        return
+    if incomplete:
+        clean_rows.check_every_class({"val labels": rows.val_labels}, rows.class_names)
     config = PurifyConfig.paper() if arguments.preset == "paper" else PurifyConfig()
     if isinstance(rows.features, np.memmap):
         compiling.announce(None)  # Such a program calls back into Python, so it is never kept.
@@ -88,6 +110,11 @@ def _run(arguments: argparse.Namespace) -> None:
     print(f"\n{outputs.table(contents)}\n")
     for name in outputs.NAMES:
         print(arguments.out / name)
+    if reviewed is not None and reviewed.conflicts:
+        print(f"\n{conflicts.write(arguments.out, reviewed)}")
+    if arguments.suggest:
+        told = suggestions.write(arguments.out, rows, arguments.suggest, arguments.seed, result, shown)
+        print(f"\n{told}")
 
 
 def _sources(arguments: argparse.Namespace) -> Any:
@@ -126,8 +153,8 @@ def _draw(arguments: argparse.Namespace) -> Any:
     return draw
 
 
-def _image_of(arguments: argparse.Namespace, rows: Any) -> Any:
-    """The function from a noisy row to its picture, or None without --images."""
+def _pictures(arguments: argparse.Namespace, rows: Any) -> list[Path] | None:
+    """The picture of every row of the file, or None without --images."""
     from dmlp_jax.cli.inputs import input_files, row_images
 
     if arguments.images is None:
@@ -136,24 +163,34 @@ def _image_of(arguments: argparse.Namespace, rows: Any) -> Any:
         return None
     if arguments.image_names is not None:
         names = input_files.read_labels(arguments.image_names)
-        paths = row_images.find(arguments.images, rows.file_rows, names)
-    elif rows.ids is not None:
-        paths = row_images.find(arguments.images, rows.file_rows, rows.ids)
-    else:
-        paths = row_images.find(arguments.images, rows.file_rows)
-    return lambda row: row_images.thumbnail(paths[rows.row_numbers[row]])
+        return row_images.find(arguments.images, rows.file_rows, names)
+    if rows.ids is not None:
+        return row_images.find(arguments.images, rows.file_rows, rows.ids)
+    return row_images.find(arguments.images, rows.file_rows)
+
+
+def _image_of(pictures: list[Path] | None, rows: Any) -> Any:
+    """The function from a noisy row to its picture, or None without pictures."""
+    from dmlp_jax.cli.inputs import row_images
+
+    if pictures is None:
+        return None
+    return lambda row: row_images.thumbnail(pictures[rows.row_numbers[row]])
 
 
 def _describe(rows: Any) -> str:
+    from dmlp_jax.cli.inputs import columns
+    from dmlp_jax.data import class_names
+
     shown = ", ".join(rows.class_names[:8]) + (", ..." if len(rows.class_names) > 8 else "")
     lines = [
         f"{len(rows.labels):,} rows to purify and {len(rows.val_labels):,} clean ones, "
         f"{rows.features.shape[1]:,} features, {len(rows.class_names)} classes: {shown}"
     ]
-    if rows.left_out:
-        lines.append(
-            f"not used as features (row numbers, or not numeric): {', '.join(map(repr, rows.left_out))}"
-        )
+    if rows.columns is not None:
+        lines.append(columns.described(rows.columns, rows.left_out))
+    lines += _of_label_codes(rows)
+    lines += [f"warning: {text}" for text in class_names.near_equal(rows.class_names)]
     lines += _of_given_labels(rows)
     lines += _of_one_feature(rows.features)
     return "\n".join(lines)
@@ -167,6 +204,22 @@ def _of_given_labels(rows: Any) -> list[str]:
     wrong = int((rows.val_given_labels != rows.val_labels)[known].sum())
     return [
         f"{int(known.sum()):,} of {len(known):,} clean rows have a known given label; {wrong:,} are wrong"
+    ]
+
+
+def _of_label_codes(rows: Any) -> list[str]:
+    """A warning about features that are a code of the given label; empty if there is none."""
+    from dmlp_jax.cli.inputs import columns
+
+    found = columns.telling(rows.features, rows.labels)
+    if not len(found):
+        return []
+    named = rows.columns is not None and len(rows.columns) == rows.features.shape[1]
+    shown = [repr(rows.columns[place]) if named else str(place) for place in found[:8]]
+    counted = "" if named else ", counted from 0,"
+    return [
+        f"warning: feature {', '.join(shown)}{counted} tells the given label exactly, so it cannot show "
+        "which labels are wrong; leave it out unless it comes from another source than the labels"
     ]
 
 
@@ -205,7 +258,12 @@ def _fail(message: str, status: int) -> int:
 def console() -> NoReturn:
     """Entry point of `dmlp-purify`."""
     streams.accept_any_text()
-    sys.exit(main())
+    streams.outlive_readers()
+    interrupts.end_promptly("error: interrupted")
+    status = main()
+    if status == interrupts.INTERRUPTED:
+        interrupts.end(status)
+    sys.exit(status)
 
 
 if __name__ == "__main__":

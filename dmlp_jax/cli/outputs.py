@@ -115,6 +115,11 @@ def write(
         decided["drawn_index"] = np.setdiff1d(np.arange(rows.file_rows), known)
     if reviewed is not None:
         contents["review"] = reviewed.counts
+        if reviewed.conflicts:
+            contents["warnings"].append(
+                f"Decisions of reviews differ on {len(reviewed.conflicts):,} rows, which stay as they were; "
+                "conflicts.csv has them."
+            )
         decided |= {"reviewed_index": reviewed.row_numbers, "reviewed_labels": reviewed.labels}
     from dmlp_jax.report import page
 

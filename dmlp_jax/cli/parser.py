@@ -14,6 +14,7 @@ Repairs wrong labels of a data set with the help of a few rows whose labels are 
   dmlp-purify table.csv --label-column species --val-index clean_rows.txt --out OUT
   dmlp-purify embeddings.npz --out OUT
   dmlp-purify features.npy labels.npy --draw-clean --out OUT
+  dmlp-purify features.npy labels.npy --suggest 40 --out OUT
 
 FEATURES is a matrix [rows, features] from any encoder. OUT gets purified.npz (labels, probs, confidence,
 changed, index, class_names), purifier.npz (the classifier, the noise matrix, scores), issues.csv (the most
@@ -101,7 +102,15 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="FILE",
         type=Path,
         action="append",
-        help="decisions exported from this command's report: these rows join the clean rows; may be repeated",
+        help="decisions exported from this command's report, or review.csv filled in: these rows join the "
+        "clean rows; may be repeated",
+    )
+    review.add_argument(
+        "--suggest",
+        metavar="K",
+        type=_rows,
+        help="write OUT/review.csv, a table of the K rows whose review would help most; without clean rows, "
+        "of those to review first",
     )
     settings = parser.add_argument_group("settings")
     add = settings.add_argument
@@ -165,6 +174,11 @@ def _risk(text: str) -> float:
 def _count(text: str) -> int:
     """A number of images."""
     return _whole_number(text, 0, 1000)
+
+
+def _rows(text: str) -> int:
+    """A number of rows."""
+    return _whole_number(text, 1, 10**9)
 
 
 def _seed(text: str) -> int:

@@ -111,7 +111,9 @@ def make_mslc(settings: ConfigDict, task: Task) -> Method:
     def correct(state: MSLCState, inputs: jax.Array, targets: jax.Array, rows: jax.Array) -> jax.Array:
         return state.table[rows]
 
-    def make_planner(train: TrainingSet, devices: list[jax.Device]) -> Planner:
-        return meta_set.make_planner(train, settings, round(settings.correct_start * settings.epochs))
+    first = round(settings.correct_start * settings.epochs)
 
-    return Method(init, train_step, predict, make_planner, correct)
+    def make_planner(train: TrainingSet, devices: list[jax.Device]) -> Planner:
+        return meta_set.make_planner(train, settings, first)
+
+    return Method(init, train_step, predict, make_planner, correct, alike_from=first)

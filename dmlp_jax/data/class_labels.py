@@ -1,16 +1,23 @@
 """Converts the user's labels, numbers or names, to class indices and class names."""
 
 import re
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
 
+from dmlp_jax.data.label_notation import flat, is_missing
 from dmlp_jax.errors import UserError
 
-_WHOLE = re.compile(r"-?(0|[1-9]\d*)(\.0*)?")
-_NUMBER = re.compile(r"[-+]?(\d+\.\d*|\.\d+)([eE][-+]?\d+)?")
+__all__ = ["encode", "flat", "is_missing"]
+
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
+# '007' is a name.
+_LEADING_ZERO = re.compile(r"[-+]?0\d.*")
 
 _LARGEST = 2**63 - 1
+# Digits before the point that exceed int64 in any case.
+_TOO_LONG = 21
 
 
 def encode(
@@ -19,10 +26,12 @@ def encode(
     """Encodes several columns of labels with one common list of classes.
 
     Without `num_classes`, the classes are all labels that occur in any column, sorted by value if all are
-    whole numbers and by name otherwise.
+    whole numbers and by name otherwise. Whole numbers may be written in any notation: 1, 1.0, '1e0', '+1'.
+    Negative ones are classes where the labels are -1 and 1, or without a gap from -2 or less to some number.
 
     Args:
-        columns: labels [n] (numbers, strings or Python objects) by column name; error messages use the names.
+        columns: labels [n] (numbers, strings or Python objects) by column name, also in the notations of
+            `label_notation.flat`; error messages use the names.
         num_classes: number of classes. Numeric labels are then class indices 0 to num_classes - 1 and are
             kept as they are.
 
@@ -30,10 +39,10 @@ def encode(
         Class indices, int32 [n], by column name; and the class names.
 
     Raises:
-        UserError: a label is missing, fractional, negative, beyond int64 or outside the classes; or numbers
-            and names are mixed.
+        UserError: a label is missing, fractional, negative, beyond int64 or outside the classes; a row has
+            several labels; or numbers and names are mixed.
     """
-    plain = {name: _plain(name, values) for name, values in columns.items()}
+    plain = {name: _plain(name, flat(name, values)) for name, values in columns.items()}
     texts = {name: values for name, values in plain.items() if values.dtype.kind == "U"}
     if texts and _all_whole(texts):
         plain |= {name: _parsed(name, values) for name, values in texts.items()}
@@ -46,8 +55,9 @@ def encode(
             "the same way everywhere"
         )
     if not texts:
-        for name, values in plain.items():
-            _check_not_negative(name, values)
+        if num_classes is not None or not _negative_are_classes(np.concatenate(list(plain.values()))):
+            for name, values in plain.items():
+                _check_not_negative(name, values)
         if num_classes is not None:
             names = tuple(map(str, range(num_classes)))
             return {name: _check_below(name, values, num_classes) for name, values in plain.items()}, names
@@ -56,11 +66,6 @@ def encode(
         raise UserError(f"there are {len(classes)} class names but num_classes is {num_classes}")
     indices = {name: np.searchsorted(classes, values).astype(np.int32) for name, values in plain.items()}
     return indices, tuple(map(str, classes))
-
-
-def is_missing(label: Any) -> bool:
-    """Whether a label is missing: None, NaN, pandas.NA or an empty string."""
-    return label is None or type(label).__name__ in ("NAType", "NaTType") or label == "" or label != label
 
 
 def _plain(name: str, values: np.ndarray) -> np.ndarray:
@@ -78,7 +83,9 @@ def _plain(name: str, values: np.ndarray) -> np.ndarray:
     if kind not in "bUOT":
         raise UserError(f"{name} must be whole numbers or names, got {values.dtype}")
     _check_present(name, np.fromiter((is_missing(value) for value in values), bool, len(values)))
-    if kind == "O" and all(isinstance(value, (int, float, np.number)) for value in values):
+    if kind == "O" and all(isinstance(value, (bool, np.bool_)) for value in values):
+        return values.astype(np.str_)
+    if kind == "O" and all(isinstance(value, (int, float, np.number, Decimal)) for value in values):
         return _whole_objects(name, values)
     return values.astype(np.str_)
 
@@ -101,11 +108,26 @@ def _whole_objects(name: str, values: np.ndarray) -> np.ndarray:
     return _as_int64(name, values, [int(value) for value in values])
 
 
+def _as_number(text: str) -> Decimal | None:
+    """The number that a text is, exactly; None for a name."""
+    text = text.strip()
+    if not _NUMBER.fullmatch(text) or _LEADING_ZERO.fullmatch(text):
+        return None
+    number = Decimal(text)
+    # Cut short, because a text may stand for a number of millions of digits.
+    if number and number.adjusted() > _TOO_LONG:
+        return Decimal(10) ** _TOO_LONG * (1 if number > 0 else -1)
+    return number
+
+
+def _is_whole(number: Decimal) -> bool:
+    return number == number.to_integral_value()
+
+
 def _parsed(name: str, texts: np.ndarray) -> np.ndarray:
-    """Converts strings that `_WHOLE` matches, such as '7' or '7.0', to int64."""
+    """Converts strings that are whole numbers, such as '7', '7.0' or '7e0', to int64."""
     unique, places = np.unique(texts, return_inverse=True)
-    # Cut short because int() refuses thousands of digits; 20 digits already exceed int64.
-    whole = [int(text.partition(".")[0][:21]) for text in unique]
+    whole = [int(_as_number(text) or 0) for text in unique]
     return _as_int64(name, texts, [whole[place] for place in places])
 
 
@@ -117,16 +139,15 @@ def _as_int64(name: str, written: np.ndarray, values: list[int]) -> np.ndarray:
 
 def _all_whole(texts: dict[str, np.ndarray]) -> bool:
     """Whether all strings are whole numbers; a UserError if all are numbers and some have a fraction."""
-    unique = {name: np.unique(values) for name, values in texts.items()}
-    everything = [text for values in unique.values() for text in values]
-    if all(_WHOLE.fullmatch(text) for text in everything):
-        return True
-    if all(_WHOLE.fullmatch(text) or _NUMBER.fullmatch(text) for text in everything):
-        for name, values in texts.items():
-            for row, text in enumerate(values):
-                if not _WHOLE.fullmatch(text):
-                    raise UserError(_fraction(name, row, text))
-    return False
+    numbers = {text: _as_number(text) for values in texts.values() for text in np.unique(values).tolist()}
+    if any(number is None for number in numbers.values()):
+        return False
+    whole = {text: number is not None and _is_whole(number) for text, number in numbers.items()}
+    for name, values in texts.items():
+        for row, text in enumerate(values.tolist()):
+            if not whole[text]:
+                raise UserError(_fraction(name, row, text))
+    return True
 
 
 def _fraction(name: str, row: int, value: Any) -> str:
@@ -139,8 +160,8 @@ def _fraction(name: str, row: int, value: Any) -> str:
 def _check_present(name: str, missing: np.ndarray) -> None:
     if missing.any():
         raise UserError(
-            f"{name}[{int(missing.argmax())}] is missing ({int(missing.sum())} such rows); label these rows "
-            "or remove them"
+            f"{name}[{int(missing.argmax())}] is missing ({int(missing.sum())} such rows); label these "
+            "rows, or purify only those that have a label"
         )
 
 
@@ -153,13 +174,25 @@ def _check_fits(name: str, written: np.ndarray, bad: np.ndarray) -> None:
         )
 
 
+def _negative_are_classes(values: np.ndarray) -> bool:
+    """Whether negative whole numbers are plain classes: of -1 and 1, or of a range from -2 or less.
+
+    -1 beside 0, 1, 2, ... mostly stands for an unknown label.
+    """
+    found = np.unique(values)
+    if found.tolist() == [-1, 1]:
+        return True
+    return bool(found[0] <= -2 and len(found) == found[-1] - found[0] + 1)
+
+
 def _check_not_negative(name: str, values: np.ndarray) -> None:
     bad = values < 0
     if bad.any():
         row = int(bad.argmax())
         raise UserError(
-            f"{name}[{row}] is {values[row]} ({int(bad.sum())} such rows); classes are counted from 0. "
-            "Remove rows without a label"
+            f"{name}[{row}] is {values[row]} ({int(bad.sum())} such rows), but classes are counted from 0. "
+            "If it is a class, write the classes as names, such as 'negative' and 'positive'. If it says "
+            "that the label is unknown, label these rows, or purify only those that have a label"
         )
 
 

@@ -8,6 +8,8 @@ from dmlp_jax.errors import UserError
 from dmlp_jax.interop.issue_table import issues, probs_of
 from dmlp_jax.interop.libraries import require
 
+# Rows that are looked at together, because Arrow copies them.
+_ROWS = 4096
 ADDED = ("purified_label", "purified_confidence", "is_label_issue", "label_score")
 
 
@@ -26,13 +28,14 @@ def dataset_arrays(
         Features [n, d] float32, class indices [n] int32 and the class names.
 
     Raises:
-        UserError: datasets is not installed, a column is missing or has another type, or a label is missing
-            (`ClassLabel` writes -1).
+        UserError: datasets is not installed, a column is missing or has another type, or a row lacks its
+            features or its label (`ClassLabel` writes -1).
     """
     datasets = require("datasets")
     for name in (features, label):
         if name not in dataset.column_names:
             raise UserError(f"the dataset has no column {name!r}; it has {', '.join(dataset.column_names)}")
+    _refuse_missing(dataset, features)
     try:
         matrix = np.asarray(dataset.with_format("numpy", columns=[features])[:][features], np.float32)
     except (TypeError, ValueError) as error:
@@ -52,6 +55,37 @@ def dataset_arrays(
         raise UserError(f"column {label!r} must hold ClassLabel, strings or whole numbers, not {kind}")
     classes, indices = np.unique(np.asarray(values), return_inverse=True)
     return matrix, indices.astype(np.int32), tuple(str(value) for value in classes)
+
+
+def _refuse_missing(dataset: Any, name: str) -> None:
+    """Raises a UserError if the column holds no list in some row, or a list with an empty place."""
+    arrow = dataset.with_format("arrow", columns=[name])
+    starts = range(0, dataset.num_rows, _ROWS)
+    parts = [_missing(arrow[start : start + _ROWS].column(name).combine_chunks()) for start in starts]
+    missing = np.concatenate([np.zeros(0, bool), *parts])
+    if missing.any():
+        raise UserError(
+            f"column {name!r}: row {int(missing.argmax())} has no list of numbers, or one with an empty "
+            f"place ({int(missing.sum())} such rows); embed these rows anew, or filter them out"
+        )
+
+
+def _missing(column: Any) -> np.ndarray:
+    """Whether each list of an Arrow array is missing or has a missing value, bool [n]."""
+    import pyarrow.compute
+    from pyarrow import types
+
+    missing = np.array(column.is_null().to_numpy(zero_copy_only=False))
+    if (
+        types.is_list(column.type)
+        or types.is_large_list(column.type)
+        or types.is_fixed_size_list(column.type)
+    ):
+        values = column.flatten()
+        if values.null_count:
+            rows = pyarrow.compute.list_parent_indices(column).to_numpy()
+            missing[rows[values.is_null().to_numpy(zero_copy_only=False)]] = True
+    return missing
 
 
 def add_purified_columns(dataset: Any, result: Any, labels: np.ndarray, class_names: tuple[str, ...]) -> Any:

@@ -13,7 +13,9 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
+from dmlp_jax.data import class_names
 from dmlp_jax.data.row_subset import take_rows
+from dmlp_jax.interop.pipeline_steps import REMEDY, untransformed
 from dmlp_jax.interop.sklearn_labels import (
     check_classes,
     check_every_class,
@@ -37,6 +39,10 @@ class LabelPurifier(ClassifierMixin, BaseEstimator):
     `dmlp_jax.purify`. After `fit` the purified labels are in `labels_`. All learned attributes are NumPy
     arrays or plain numbers, so the estimator can be cloned, pickled and used in searches. Labels may be of
     any hashable type.
+
+    In a Pipeline, earlier steps transform X but not `X_val`, unless the Pipeline is told so: with
+    `sklearn.set_config(enable_metadata_routing=True)` by `Pipeline(steps, transform_input=["X_val"])`. `fit`
+    warns where the clean rows have not gone through a scaler that the training rows have gone through.
 
     Args:
         preset: 'default', or 'paper' for the paper's own equations and constants.
@@ -75,6 +81,11 @@ class LabelPurifier(ClassifierMixin, BaseEstimator):
         n_features_in_: d.
         feature_names_in_: names of the features [d], if X has names.
     """
+
+    # With scikit-learn's metadata routing, a Pipeline or a search hands these on without being asked to.
+    __metadata_request__fit = dict.fromkeys(
+        ("X_val", "y_val", "val_given", "val_random", "sample_weight"), True
+    )
 
     def __init__(
         self,
@@ -146,6 +157,7 @@ class LabelPurifier(ClassifierMixin, BaseEstimator):
             if X_val is not None:
                 reviewed = self._features("X_val", X_val), label_array("y_val", y_val)
             return self._fit_votes(features, y, reviewed, sample_weight, config, of_clean)
+        told = None
         given = label_array("y", y)
         if len(given) != len(features):
             raise InputError(f"y has {len(given)} labels but X has {len(features)} rows")
@@ -180,7 +192,8 @@ class LabelPurifier(ClassifierMixin, BaseEstimator):
             val_features, val_codes = np.asarray(features[held_out]), codes[held_out]
             features = take_rows(features, train)
         else:
-            val_features = self._features("X_val", X_val)
+            val_features = self._clean_features(X_val)
+            told = untransformed(features, val_features)
             clean = label_array("y_val", y_val)
             if clean.shape != val_features.shape[:1]:
                 raise InputError(f"y_val has shape {clean.shape} but X_val has {len(val_features)} rows")
@@ -207,7 +220,11 @@ class LabelPurifier(ClassifierMixin, BaseEstimator):
         if X_val is None:
             # The warning above says what rests on assumptions.
             numbers = {name: value for name, value in numbers.items() if name != "given_known"}
-        self.warnings_ = sentences(numbers, list(self.classes_))
+        self.warnings_ = (
+            *([told] if told else []),
+            *sentences(numbers, list(self.classes_)),
+            *(f"{text[0].upper()}{text[1:]}." for text in class_names.near_equal(list(self.classes_))),
+        )
         for text in self.warnings_:
             warnings.warn(text, UserWarning, stacklevel=2)
         self._store(result, codes, train, held_out)
@@ -316,6 +333,16 @@ class LabelPurifier(ClassifierMixin, BaseEstimator):
         )
         # Unlike scikit-learn's check, this one names the entry.
         return check_features(name, X if on_disk else checked)
+
+    def _clean_features(self, X_val: Any) -> np.ndarray:
+        """Checked features of the clean rows [m, d], with a hint where d is another one than that of X."""
+        shape: tuple[int, ...] = getattr(X_val, "shape", ())
+        if len(shape) == 2 and shape[1] != self.n_features_in_:
+            raise InputError(
+                f"X_val has {shape[1]} features but X has {self.n_features_in_} features; both must come "
+                f"from the same encoder. If another step made X from more features: {REMEDY}"
+            )
+        return self._features("X_val", X_val)
 
     def _config(self) -> Config:
         if self.preset not in PRESETS:

@@ -21,7 +21,7 @@ def label_array(name: str, y: Any) -> np.ndarray:
     if missing.any():
         raise InputError(
             f"{name}[{int(missing.argmax())}] is missing ({int(missing.sum())} such rows; NaN, None and '' "
-            "are no labels); label these rows or remove them"
+            "are no labels); label these rows, or fit only those that have a label"
         )
     if array.dtype.kind == "f" and (array != np.floor(array)).any():
         row = int(np.argmax(array != np.floor(array)))
@@ -46,7 +46,8 @@ def _as_array(name: str, y: Any) -> np.ndarray:
     if array.ndim == 2 and array.shape[1] == 1:
         array = column_or_1d(array, warn=True)
     if array.ndim != 1:
-        raise InputError(f"{name} must be one label per row, [n], got shape {array.shape}")
+        one_hot = "; of one-hot rows take argmax(axis=1)" if array.ndim == 2 else ""
+        raise InputError(f"{name} must be one label per row, [n], got shape {array.shape}{one_hot}")
     return array
 
 

@@ -1,7 +1,7 @@
 """Checks the files of a data set: `python -m dmlp_jax.data.check --config=FILE [--out=FILE.csv]`.
 
-Lists missing and broken files and counts rows by class. The exit status is 0 if the data set is complete, 1
-if files are missing or broken, 2 if it cannot be used at all.
+Lists missing and broken files and those that are not used, and counts rows by class. The exit status is 0 if
+every image of the data set can be decoded, 1 if files are missing or broken, 2 if it cannot be used at all.
 """
 
 import csv
@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from absl import app
@@ -23,14 +24,29 @@ from dmlp_jax.data.sets.image_sets import Listing
 from dmlp_jax.errors import UserError
 from dmlp_jax.pipeline import flags
 from dmlp_jax.runtime import console as streams
+from dmlp_jax.runtime import interrupts
 from dmlp_jax.storage import files
 
 # Most broken files that are printed; --out lists all of them.
 SHOWN = 20
 
 
-def check(data: ConfigDict, seed: int) -> dict[str, str]:
-    """Prints the contents of the data set and returns its broken or missing files, with reasons.
+class Checked(NamedTuple):
+    """What `check` found.
+
+    Attributes:
+        broken: files that are missing or cannot be decoded, with the reason.
+        left_out: files that are not used, with the reason.
+    """
+
+    broken: dict[str, str]
+    left_out: dict[str, str]
+
+
+def check(data: ConfigDict, seed: int) -> Checked:
+    """Prints the contents of the data set, and finds files that are broken, missing or not used.
+
+    The files are listed and decoded by the code that a run uses.
 
     Args:
         data: the `data` settings.
@@ -46,13 +62,13 @@ def check(data: ConfigDict, seed: int) -> dict[str, str]:
         print(f"{data.name}: {len(dataset.inputs):,} rows of shape {dataset.inputs.shape[1:]}")
         known = {"train": labels, "val": dataset.val_labels, "test": dataset.test_labels}
         _counts(dataset.class_names, {name: part for name, part in known.items() if part is not None})
-        return {}
+        return Checked({}, {})
     image_sets.check_size(data.image_size)
     listing = datasets.LISTINGS[data.name](Path(data.dir).expanduser())
     return _check_files(listing, data)
 
 
-def _check_files(listing: Listing, data: ConfigDict) -> dict[str, str]:
+def _check_files(listing: Listing, data: ConfigDict) -> Checked:
     paths = [path for part in listing.parts().values() for path in part.paths]
     start = time.monotonic()
 
@@ -70,7 +86,10 @@ def _check_files(listing: Listing, data: ConfigDict) -> dict[str, str]:
         absent = np.setdiff1d(np.arange(len(listing.class_names)), labels)
         if absent.size and name in ("train", "val"):
             raise UserError(f"{name} has no image of class {listing.class_names[absent[0]]!r}")
-    return found
+    account = listing.account
+    for line in account.lines() if account else ():
+        print(line)
+    return Checked(found, account.left_out() if account else {})
 
 
 def _counts(names: Sequence[str], parts: dict[str, np.ndarray]) -> None:
@@ -86,26 +105,33 @@ def main(argv: Sequence[str]) -> int:
     if len(argv) > 1:
         raise UserError(f"unexpected argument {argv[1]!r}; settings are given as --config.key=value")
     config = absl_flags.FLAGS.config
-    found = check(config.data, config.seed)
+    found, left_out = check(config.data, config.seed)
     if absl_flags.FLAGS.out:
         text = io.StringIO()
-        csv.writer(text).writerows([("path", "reason"), *found.items()])
+        csv.writer(text).writerows([("path", "reason"), *found.items(), *left_out.items()])
         files.save_text(Path(absl_flags.FLAGS.out), text.getvalue())
     for path, reason in list(found.items())[:SHOWN]:
         print(f"{path}: {reason}")
     if len(found) > SHOWN:
         print(f"and {len(found) - SHOWN:,} more; --out=FILE.csv writes all of them")
-    print(f"{len(found):,} files are missing or broken" if found else "the data set is complete")
+    if found:
+        print(f"{len(found):,} files are missing or broken")
+    elif left_out:
+        print("every image of the class folders can be decoded; the files named above are not used")
+    else:
+        print("the data set is complete")
     return 1 if found else 0
 
 
 def console() -> None:
     """Entry point of `python -m dmlp_jax.data.check`."""
     streams.accept_any_text()
+    streams.outlive_readers()
+    interrupts.end_promptly("error: interrupted")
     try:
         flags.check_arguments(sys.argv)
         flags.define_config()
-        absl_flags.DEFINE_string("out", None, "A CSV file for the list of missing and broken files.")
+        absl_flags.DEFINE_string("out", None, "A CSV file for the list of missing, broken and unused files.")
         app.run(_guarded)
     except (UserError, absl_flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -118,6 +144,9 @@ def _guarded(argv: Sequence[str]) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("error: interrupted", file=sys.stderr)
+        interrupts.end(interrupts.INTERRUPTED)
 
 
 if __name__ == "__main__":

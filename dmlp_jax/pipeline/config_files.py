@@ -21,12 +21,17 @@ def find(path: str) -> str:
     given = Path(path)
     if given.is_file():
         return path
-    own = {file.stem: file for file in sorted(_folder().glob("*.py"))}
+    ours = own()
     name = given.name.removesuffix(".py")
-    if name in own and given.parent in (Path(), Path("configs")):
-        return str(own[name])
-    hint = nearest(name, list(own)) or f", which are {', '.join(own)}"
+    if name in ours and given.parent in (Path(), Path("configs")):
+        return str(ours[name])
+    hint = nearest(name, list(ours)) or f", which are {', '.join(ours)}"
     raise UserError(f"--config: no file {path!r}, nor is it one of dmlp_jax's own in configs/{hint}")
+
+
+def own() -> dict[str, Path]:
+    """dmlp_jax's own settings files by name, sorted."""
+    return {file.stem: file for file in sorted(_folder().glob("*.py"))}
 
 
 def _folder() -> Path:

@@ -15,6 +15,7 @@ from dmlp_jax.pipeline.run import Run
 from dmlp_jax.pipeline.workdir import Workdir
 from dmlp_jax.runtime import cache_folder, compile_cache, hosts
 from dmlp_jax.storage import files
+from dmlp_jax.training.boards import Board, TensorBoard, WandB
 from dmlp_jax.training.metrics import MetricsLog
 from dmlp_jax.training.progress import format_seconds
 from dmlp_jax.training.session import Stopped
@@ -51,6 +52,16 @@ def run(
     return result
 
 
+def _boards(config: ConfigDict, workdir: Workdir) -> list[Board]:
+    """What shows the metrics while the run goes on."""
+    found: list[Board] = []
+    if config.tensorboard:
+        found.append(TensorBoard(workdir.root / "tensorboard"))
+    if config.wandb:
+        found.append(WandB(config.wandb, workdir.root, config.to_dict()))
+    return found
+
+
 def _run(
     config: ConfigDict, workdir: Workdir, names: list[str], stop: Callable[[], bool]
 ) -> dict[str, Any] | None:
@@ -59,7 +70,8 @@ def _run(
     config = check_settings.resolve(config, dataset.inputs.shape[1:])
     workdir.refuse_foreign(config)
     workdir.claim()
-    log = MetricsLog(workdir.metrics if hosts.is_main() else None, config.tensorboard)
+    main = hosts.is_main()
+    log = MetricsLog(workdir.metrics if main else None, _boards(config, workdir) if main else ())
     try:
         current = Run(config, workdir, dataset, log, stop)
         flipped = label_sources.flip_rate(current.problem)

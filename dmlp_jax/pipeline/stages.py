@@ -131,7 +131,7 @@ def purify_stage(run: Run) -> None:
             key=run.purify_key,
         )
         result = jax.tree.map(np.asarray, result)
-    hosts.only_main(lambda: summary.save_purified(workdir, result))
+    hosts.only_main(lambda: summary.save_purified(workdir, result, problem.class_names))
     summary.log_history(run.session.log, result, problem.true_labels)
     _say("purify", f"changed {np.mean(result.changed):.1%} of the labels")
     workdir.finish("purify", config, [workdir.purified, workdir.purifier], seconds=seconds)

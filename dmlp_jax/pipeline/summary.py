@@ -24,10 +24,11 @@ from dmlp_jax.training.metrics import MetricsLog
 EXPECTED = "an assumption, not a count: that given labels are as wrong as the purifier estimates"
 
 
-def save_purified(workdir: Workdir, result: PurifyResult) -> None:
-    """Writes purifier.npz and purified.npz, see `report/contents.py`."""
+def save_purified(workdir: Workdir, result: PurifyResult, class_names: tuple[str, ...]) -> None:
+    """Writes purifier.npz and purified.npz, see `report/contents.py`, the latter with the class names [c]."""
     files.save_npz(workdir.purifier, report_contents.purifier_arrays(result))
-    files.save_npz(workdir.purified, report_contents.purified_arrays(result))
+    arrays = report_contents.purified_arrays(result)
+    files.save_npz(workdir.purified, {**arrays, "class_names": np.array(class_names)})
 
 
 def log_history(log: MetricsLog, result: PurifyResult, true_labels: np.ndarray | None) -> None:
@@ -83,6 +84,7 @@ def summarize(
             "val": len(problem.val_labels),
             "test": 0 if problem.test_labels is None else len(problem.test_labels),
         },
+        "classes": list(problem.class_names),
         "noise": {
             "name": "given" if own_labels else config.noise.name,
             "rate": None if own_labels else config.noise.rate,

@@ -11,9 +11,11 @@ Files and folders:
     program.py      the whole computation, one traced function: probes, a schedule, the choice
     probes.py       the trivial baselines            choose.py   which labels are returned
     result.py       `PurifyResult`                   likely_clean.py  draws a clean set from noisy rows
+    suggest.py      `suggest`: which rows to review next, or first
     diagnostics.py  numbers about the arguments      warnings.py      sentences made of them
     posterior/      the default schedule             paper/      the paper's own, Eq. 4-9
     reviewed/       after the default schedule: what a given label is worth, learned from reviewed rows
+    annotators/     instead of both, where several annotators labelled each row
     rows/           how rows are scaled, cut into chunks, read from disk, split into folds,
                     rotated into their span
     base/           numerics that both schedules use
@@ -53,6 +55,7 @@ from dmlp_jax.purifier.probes import PROBES
 from dmlp_jax.purifier.purify import purify
 from dmlp_jax.purifier.result import SOURCES, Calibration, PurifyResult
 from dmlp_jax.purifier.rows.scaling import LinearClassifier, predict
+from dmlp_jax.purifier.suggest import Suggestion, suggest
 
 __all__ = [
     "PROBES",
@@ -64,7 +67,9 @@ __all__ = [
     "PaperConfig",
     "PurifyConfig",
     "PurifyResult",
+    "Suggestion",
     "accept",
     "predict",
     "purify",
+    "suggest",
 ]

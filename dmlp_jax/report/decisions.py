@@ -4,11 +4,23 @@ The columns are index, given_label, predicted_label, decision, confidence, label
 is one of `DECISIONS`; `label` is the row's class after the decision; `run` is the fingerprint of the run that
 the page shows; `picked` says how the row came to be reviewed, one of `PICKED`. Files written by hand may
 leave confidence, run and picked out, and label where nothing is corrected.
+
+A column `id` has the names of the rows. Where the rows to decide on have names, too, decisions find their
+rows by these: the table may have been sorted anew since, or have grown, and neither index nor run has to fit.
+What a row was given is then what the file says, because that is the label that was reviewed.
+
+A row may be decided on more than once, in one file or several: see `cli/inputs/review_conflicts.py`. The
+column `settles` of conflicts.csv marks a decision that ends such a conflict.
+
+review.csv, the table of `dmlp-purify --suggest`, has the same columns. Who fills it in writes a decision, or
+the right class as `label` or in the place of the decision. Rows of both empty are not decided yet: in a file
+with a run they are left out. If one of them was drawn at random, the others are no random sample any more.
 """
 
 import csv
 import hashlib
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,16 +30,20 @@ from dmlp_jax.errors import UserError
 
 DECISIONS = ("accept", "reject", "correct", "skip")
 RANDOM = "random"
-PICKED = (RANDOM, "suspicious", "own choice")
+PICKED = (RANDOM, "suspicious", "own choice", "uncertain", "class")
 COLUMNS = ("index", "given_label", "predicted_label", "decision", "confidence", "label", "run", "picked")
 _NEEDED = COLUMNS[:4]
+# What is needed where rows are found by their names.
+_NEEDED_BY_NAME = ("id", "decision")
 
 
 class Decisions(NamedTuple):
-    """Decided rows of one file, skipped ones left out; arrays [k].
+    """Decisions of one file, skipped ones left out; arrays [k]. A row may be among them more than once.
 
     Attributes:
         rows: positions among the noisy rows.
+        lines: number of each decision's line in the file.
+        given: class indices that the rows had been given when they were reviewed, int32.
         labels: the decided class indices, int32.
         predicted: class indices that the page proposed, int32.
         kinds: the decisions, strings.
@@ -35,15 +51,27 @@ class Decisions(NamedTuple):
         random: whether the row was drawn at random, bool. False where the file does not say so: most reviewed
             rows were picked because they look suspicious.
         skipped: number of rows that were skipped.
+        undecided: number of rows without decision and label.
+        undecided_random: how many of them were drawn at random. If any, no row counts as such.
+        settles: whether a decision ends a conflict of earlier ones, bool.
+        absent: number of decisions whose row is not, or not any more, among the noisy rows, by its name.
+        relabelled: number of decisions whose row has been given another label since.
     """
 
     rows: np.ndarray
+    lines: np.ndarray
+    given: np.ndarray
     labels: np.ndarray
     predicted: np.ndarray
     kinds: np.ndarray
     confidence: np.ndarray
     random: np.ndarray
     skipped: int
+    settles: np.ndarray
+    undecided: int = 0
+    undecided_random: int = 0
+    absent: int = 0
+    relabelled: int = 0
 
 
 def fingerprint(given: np.ndarray, class_names: tuple[str, ...], index: np.ndarray) -> str:
@@ -69,50 +97,149 @@ def run_fingerprint(data: str, purified: np.ndarray) -> str:
     return f"{data}-{hashlib.sha256(np.asarray(purified, '<i8').tobytes()).hexdigest()[:8]}"
 
 
-def read(path: Path, given: np.ndarray, class_names: tuple[str, ...], index: np.ndarray) -> Decisions:
-    """Reads and checks a file of decisions against the noisy rows; see `fingerprint` for the arguments.
+class _Noisy(NamedTuple):
+    """What decisions are matched with."""
+
+    given: np.ndarray
+    class_names: tuple[str, ...]
+    classes: dict[str, int]
+    places: dict[int, int]
+    # Positions of the rows of each name; None where rows have no names.
+    named: dict[str, list[int]] | None
+    runs: frozenset[str]
+
+
+def read(
+    path: Path,
+    given: np.ndarray,
+    class_names: tuple[str, ...],
+    index: np.ndarray,
+    *,
+    ids: Sequence[str] | np.ndarray | None = None,
+    runs: Sequence[str] = (),
+) -> Decisions:
+    """Reads and checks a file of decisions against the noisy rows.
+
+    Args:
+        path: the file.
+        given: given class indices of the noisy rows [n].
+        class_names: one per class.
+        index: number of each noisy row [n].
+        ids: name of each noisy row [n]; None without names.
+        runs: fingerprints of other sets of noisy rows that the file may belong to, see `fingerprint`.
 
     Raises:
         UserError: the file cannot be read, is malformed, or belongs to other rows; the message names line and
             column.
     """
     table = csv.DictReader(io.StringIO(_text(path), newline=""), restkey="more", restval="", strict=True)
-    _check_header(path, table)
-    wanted = fingerprint(given, class_names, index)
-    places = {int(number): place for place, number in enumerate(index)}
-    classes = {name: label for label, name in enumerate(class_names)}
-    seen: dict[int, int] = {}
-    kept, skipped = [], 0
+    by_name = ids is not None and "id" in (_header(path, table) or [])
+    _check_header(path, table, by_name)
+    named: dict[str, list[int]] = {}
+    for place, name in enumerate([] if ids is None or not by_name else ids):
+        named.setdefault(str(name), []).append(place)
+    noisy = _Noisy(
+        given,
+        class_names,
+        classes={name: label for label, name in enumerate(class_names)},
+        places={int(number): place for place, number in enumerate(index)},
+        named=named if by_name else None,
+        runs=frozenset({fingerprint(given, class_names, index), *runs}),
+    )
+    kept, skipped, absent, undecided = [], 0, 0, []
     for line, record in _records(path, table):
         where = f"{path}, line {line}"
         if "more" in record:
             raise UserError(f"{where}: more values than columns; quote labels that hold commas")
-        _check_run(where, record.get("run", ""), wanted)
-        place = _place(where, record["index"], places)
-        if place in seen:
-            raise UserError(
-                f"{where}, column index: row {record['index']} is decided twice, before in line {seen[place]}"
-            )
-        seen[place] = line
-        proposed = _class(where, "predicted_label", record["predicted_label"], classes)
-        if _class(where, "given_label", record["given_label"], classes) != given[place]:
-            raise UserError(
-                f"{where}, column given_label: row {record['index']} is given as "
-                f"{class_names[given[place]]!r}, not {record['given_label']!r}; the file is for other data"
-            )
-        label = _decided(where, record, int(given[place]), proposed, classes)
-        is_random = _is_random(where, record.get("picked", ""))
-        if label is None:
-            skipped += 1
+        row = _found(where, record, noisy)
+        if _is_undecided(record):
+            undecided.append(_is_random(where, record.get("picked", "")))
+        elif row is None:
+            absent += 1
         else:
-            confidence = _confidence(where, record.get("confidence", ""))
-            kept.append((place, label, proposed, record["decision"], confidence, is_random))
-    types: tuple[Any, ...] = (np.int64, np.int32, np.int32, np.str_, np.float64, np.bool_)
+            one = _read_one(where, record, row, noisy)
+            if one is None:
+                skipped += 1
+            else:
+                kept.append((row, line, *one))
+    if undecided and not kept:
+        raise UserError(
+            f"{path}: no row is decided yet; write the right class into the column label of each reviewed row"
+        )
+    if absent and absent >= len(kept) + skipped:
+        raise UserError(
+            f"{path}: {absent:,} of {absent + len(kept) + skipped:,} decisions are on rows that are not "
+            "among those to purify, by their names; it is of another table, or --id-column names "
+            "another column"
+        )
+    types: tuple[Any, ...] = (
+        np.int64,
+        np.int64,
+        np.int32,
+        np.int32,
+        np.int32,
+        np.str_,
+        np.float64,
+        bool,
+        bool,
+    )
     columns = zip(*kept, strict=True) if kept else ([],) * len(types)
-    rows, labels, predicted, kinds, confidences, random = (
+    rows, lines, before, labels, predicted, kinds, confidences, random, settles = (
         np.array(column, type) for column, type in zip(columns, types, strict=True)
     )
-    return Decisions(rows, labels, predicted, kinds, confidences, random, skipped)
+    return Decisions(
+        rows=rows,
+        lines=lines,
+        given=before,
+        labels=labels,
+        predicted=predicted,
+        kinds=kinds,
+        confidence=confidences,
+        random=random & (not any(undecided)),
+        skipped=skipped,
+        undecided=len(undecided),
+        undecided_random=sum(undecided),
+        settles=settles,
+        absent=absent,
+        relabelled=int(np.sum(before != given[rows])),
+    )
+
+
+def _found(where: str, record: dict[str, str], noisy: _Noisy) -> int | None:
+    """The position of a record's row; None where no row has its name."""
+    if noisy.named is None:
+        _check_run(where, record.get("run", ""), noisy.runs)
+        return _place(where, record["index"], noisy.places)
+    places = noisy.named.get(record["id"], [])
+    if len(places) > 1:
+        raise UserError(
+            f"{where}, column id: {len(places)} rows are called {record['id']!r}, so it is unclear which one "
+            "was reviewed; give each row a name of its own"
+        )
+    return places[0] if places else None
+
+
+def _read_one(where: str, record: dict[str, str], place: int, noisy: _Noisy) -> tuple[Any, ...] | None:
+    """Given label, label, proposal, kind, confidence, random and settles of a record; None where skipped."""
+    given, classes = int(noisy.given[place]), noisy.classes
+    proposed = _proposed(where, record, classes, needed=noisy.named is None)
+    if noisy.named is not None and not record.get("given_label"):
+        before = given
+    else:
+        before = _class(where, "given_label", record["given_label"], classes)
+    if noisy.named is None and before != given:
+        raise UserError(
+            f"{where}, column given_label: row {record['index']} is given as "
+            f"{noisy.class_names[given]!r}, not {record['given_label']!r}; the file is for other data"
+        )
+    kind, label = _decided(where, record, before, proposed, classes)
+    is_random = _is_random(where, record.get("picked", ""))
+    if label is None:
+        return None
+    confidence = _confidence(where, record.get("confidence", ""))
+    # Without a proposal nothing was to be changed.
+    shown = before if proposed is None else proposed
+    return before, label, shown, kind, confidence, is_random, bool(record.get("settles", ""))
 
 
 def _text(path: Path) -> str:
@@ -125,18 +252,22 @@ def _text(path: Path) -> str:
         raise UserError(f"{path} is not UTF-8 text (byte {error.start}); save it as CSV in UTF-8") from error
 
 
-def _check_header(path: Path, table: csv.DictReader) -> None:
+def _header(path: Path, table: csv.DictReader) -> Sequence[str]:
     try:
-        names = table.fieldnames or []
+        return table.fieldnames or []
     except csv.Error as error:
         raise UserError(f"{path}, line 1: {error}") from error
-    missing = [name for name in _NEEDED if name not in names]
+
+
+def _check_header(path: Path, table: csv.DictReader, by_name: bool) -> None:
+    names = _header(path, table)
+    missing = [name for name in (_NEEDED_BY_NAME if by_name else _NEEDED) if name not in names]
     if missing:
         raise UserError(
             f"{path}, line 1: no column {', '.join(missing)}; the file must be a comma-separated table with "
             f"the columns {', '.join(COLUMNS)}, it has {', '.join(map(repr, names)) or 'none'}"
         )
-    twice = [name for name in COLUMNS if names.count(name) > 1]
+    twice = [name for name in ("id", *COLUMNS) if names.count(name) > 1]
     if twice:
         raise UserError(f"{path}, line 1: the column {twice[0]} occurs twice; remove one")
 
@@ -150,11 +281,13 @@ def _records(path: Path, table: csv.DictReader):
         raise UserError(f"{path}, line {table.reader.line_num}: {error}") from error
 
 
-def _check_run(where: str, run: str, wanted: str) -> None:
-    if run and run.split("-")[0] != wanted:
+def _check_run(where: str, run: str, wanted: frozenset[str]) -> None:
+    if run and run.split("-")[0] not in wanted:
         raise UserError(
-            f"{where}, column run: decisions of another run ({run}; these rows are {wanted}); give the same "
-            "files and options as the run that was reviewed, and earlier --apply files before this one"
+            f"{where}, column run: decisions of another run ({run}; these rows are "
+            f"{', '.join(sorted(wanted))}); give the same files and options as the run that was reviewed, "
+            "and earlier --apply files before this one. With --id-column, in the review and here, decisions "
+            "find their rows by name"
         )
 
 
@@ -178,24 +311,60 @@ def _class(where: str, column: str, text: str, classes: dict[str, int]) -> int:
     return classes[text]
 
 
-def _decided(
-    where: str, record: dict[str, str], given: int, proposed: int, classes: dict[str, int]
-) -> int | None:
-    """The row's class after the decision; None where the row was skipped."""
-    decision, text = record["decision"], record.get("label", "")
-    if decision not in DECISIONS:
-        raise UserError(f"{where}, column decision: {decision!r} is none of {', '.join(DECISIONS)}")
-    if decision == "skip":
+def _is_undecided(record: dict[str, str]) -> bool:
+    """Whether nobody has filled in this row of a table that a run wrote."""
+    empty = not (record["decision"].strip() or record.get("label", "").strip())
+    return empty and bool(record.get("run", ""))
+
+
+def _proposed(where: str, record: dict[str, str], classes: dict[str, int], needed: bool) -> int | None:
+    """The proposed class; None in a table that was written before anything was purified."""
+    if not record.get("predicted_label") and (record.get("run", "") or not needed):
         return None
+    return _class(where, "predicted_label", record["predicted_label"], classes)
+
+
+def _decided(
+    where: str, record: dict[str, str], given: int, proposed: int | None, classes: dict[str, int]
+) -> tuple[str, int | None]:
+    """The kind of decision, and the row's class after it; None where the row was skipped."""
+    decision, text = record["decision"], record.get("label", "")
+    if decision == "skip":
+        return decision, None
     if decision == "correct":
-        return _class(where, "label", text, classes)
+        return decision, _class(where, "label", text, classes)
+    if decision not in DECISIONS:
+        return _by_class(where, decision, text, given, proposed, classes)
     label = proposed if decision == "accept" else given
+    if label is None:
+        raise UserError(
+            f"{where}, column decision: nothing is proposed for this row, so nothing can be accepted; write "
+            "its right class into the column label"
+        )
     if text and _class(where, "label", text, classes) != label:
         raise UserError(
             f"{where}, column label: {decision!r} stands for another label than {text!r}; to give this label "
             "write 'correct' as the decision"
         )
-    return label
+    return decision, label
+
+
+def _by_class(
+    where: str, decision: str, text: str, given: int, proposed: int | None, classes: dict[str, int]
+) -> tuple[str, int]:
+    """The decision that a class stands for, written as the label or in the place of the decision."""
+    if decision and decision not in classes:
+        raise UserError(
+            f"{where}, column decision: {decision!r} is none of {', '.join(DECISIONS)}, and no class"
+        )
+    if decision and text and decision != text:
+        raise UserError(
+            f"{where}: the decision is {decision!r} and the label {text!r}; write the right class once"
+        )
+    if not (decision or text):
+        raise UserError(f"{where}, column decision: '' is none of {', '.join(DECISIONS)}, and no class")
+    label = _class(where, "label", decision or text, classes)
+    return "accept" if label == proposed else "reject" if label == given else "correct", label
 
 
 def _is_random(where: str, picked: str) -> bool:

@@ -47,6 +47,7 @@ class Method(NamedTuple):
             all rows between epochs; None for all rows in random order. See `training.loop.Planner`.
         correct: `(state, inputs [b, ...], targets [b, c], rows [b]) -> labels [b, c]`, for methods that
             correct labels: distributions over classes, given training rows, their targets and row indices.
+        alike_from: number of first epochs, such as a warm-up, that do not take as long as the others.
     """
 
     init: Callable[[jax.Array, TrainingSet], Any]
@@ -54,6 +55,7 @@ class Method(NamedTuple):
     predict: Callable[[Any, jax.Array], jax.Array]
     make_planner: "Callable[[TrainingSet, list[jax.Device]], Planner] | None" = None
     correct: Callable[[Any, jax.Array, jax.Array, jax.Array], jax.Array] | None = None
+    alike_from: int = 0
 
 
 class Task(NamedTuple):

@@ -90,6 +90,7 @@ def retrain(
             settings.batch_size,
             settings.checkpoint_epochs,
             place,
+            chosen.alike_from,
         )
         outcome = loop.fit(
             chosen.train_step,

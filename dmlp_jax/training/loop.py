@@ -36,6 +36,8 @@ class LoopOptions(NamedTuple):
         batch_size: rows per step over all devices; an incomplete last batch is dropped.
         checkpoint_epochs: epochs between checkpoints; the last epoch is always saved.
         folder: folder of the checkpoints.
+        alike_from: number of first epochs that take less or more time than all others, such as a warm-up: no
+            time left is told during them.
     """
 
     stage: str
@@ -43,6 +45,7 @@ class LoopOptions(NamedTuple):
     batch_size: int
     checkpoint_epochs: int
     folder: Path
+    alike_from: int = 0
 
 
 class Outcome(NamedTuple):
@@ -136,15 +139,24 @@ def fit(
         if planner is None:
             state = parallel.replicate(plain, devices)
         arrays = parallel.replicate(arrays, devices)
-        progress = Progress(options.stage, options.epochs, session.log_seconds, first)
+        progress = Progress(
+            options.stage,
+            options.epochs,
+            session.log_seconds,
+            first,
+            work_between=bool(evaluate or planner),
+            alike_from=max(first, options.alike_from),
+        )
         unsaved = None
         for epoch in range(first, options.epochs):
+            progress.prepare_epoch()
             epoch_key = jax.random.fold_in(order_key, epoch)
             if planner is None:
                 plan = dispatch.shuffled(rows, options.batch_size, epoch_key)
             else:
                 plain, plan = planner(plain, epoch, epoch_key)
                 state = parallel.replicate(plain, devices)
+            progress.begin_epoch(epoch)
             watch = Watch(options.stage, epoch, plan.steps, progress)
             done = 0
             keys = jax.random.fold_in(step_key, epoch)
@@ -159,6 +171,7 @@ def fit(
                 done += len(shared[0])
                 watch.add(done, sum(index.size for index in jax.tree.leaves(indices)), metrics)
             means = watch.finish()
+            progress.end_epoch(epoch + 1)
             last = epoch + 1 == options.epochs
             due = last or (epoch + 1) % options.checkpoint_epochs == 0
             if due or evaluate or planner:

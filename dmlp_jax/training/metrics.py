@@ -1,13 +1,14 @@
-"""Writes training metrics to metrics.jsonl and optionally to TensorBoard, and prints progress lines."""
+"""Writes training metrics to metrics.jsonl, and hands them on to boards such as TensorBoard."""
 
 import contextlib
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from dmlp_jax.errors import UserError
 from dmlp_jax.storage import files
+from dmlp_jax.training.boards import Board
 
 
 class MetricsLog:
@@ -16,30 +17,29 @@ class MetricsLog:
     Args:
         path: metrics.jsonl. An incomplete last line, left by a kill, is dropped when the file is opened. None
             writes nothing; of several processes, all but the main one use it.
-        tensorboard: also write TensorBoard event files to the folder `tensorboard` beside the file.
+        boards: what else gets the metrics; closed with the log.
     """
 
-    def __init__(self, path: Path | None, tensorboard: bool = False):
-        self._path = path
+    def __init__(self, path: Path | None, boards: Sequence[Board] = ()):
+        self._path, self._boards = path, boards
         if path is None:
             return
         lines = _complete_lines(path)
         files.save_text(path, "".join(lines))
         self._file = _open(path)
-        self._board = _tensorboard(path.parent / "tensorboard") if tensorboard else None
 
     def write(self, stage: str, step: int, values: dict[str, Any]) -> None:
         """Appends `values` (numbers) of `stage` at `step`."""
         if self._path is None:
             return
         record = {"stage": stage, "step": int(step), "time": round(time.time(), 3)}
-        record.update({name: float(value) for name, value in values.items()})
+        numbers = {name: float(value) for name, value in values.items()}
+        record.update(numbers)
         with files.writing(self._path):
             self._file.write(json.dumps(record) + "\n")
             self._file.flush()
-        if self._board is not None:
-            for name, value in values.items():
-                self._board.add_scalar(f"{stage}/{name}", float(value), int(step))
+        for board in self._boards:
+            board.write(stage, int(step), numbers)
 
     def rewind(self, stage: str, step: int) -> None:
         """Removes the lines of `stage` after `step`, because a resumed loop writes them again."""
@@ -61,8 +61,8 @@ class MetricsLog:
         # Closing flushes what a full disk refused before, and fails again.
         with contextlib.suppress(OSError):
             self._file.close()
-        if self._board is not None:
-            self._board.close()
+        for board in self._boards:
+            board.close()
 
 
 def _complete_lines(path: Path) -> list[str]:
@@ -83,11 +83,3 @@ def _complete_lines(path: Path) -> list[str]:
 def _open(path: Path) -> TextIO:
     with files.writing(path):
         return path.open("a", encoding="utf-8")
-
-
-def _tensorboard(folder: Path) -> Any:
-    try:
-        from tensorboardX import SummaryWriter
-    except ImportError as error:
-        raise UserError("tensorboard=True needs tensorboardX: pip install tensorboardX") from error
-    return SummaryWriter(str(folder))

@@ -36,7 +36,12 @@ class Watch:
             UserError: a progress line is due and a loss is not finite.
         """
         self._pending.append(metrics)
-        self._progress.count(rows)
+        if self._progress.waits_for_first_call:
+            # Once a loop: from here on time is measured, and what was dispatched before must have ended.
+            jax.block_until_ready(metrics)
+            self._progress.first_call_done(self._epoch + done / self._steps)
+        else:
+            self._progress.count(rows)
         if self._progress.due():
             latest = self._collect()
             text = format_values({"loss": float(latest["loss"][-1])})

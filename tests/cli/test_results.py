@@ -148,8 +148,8 @@ def test_table_with_clean_rows_ids_and_a_gallery(folder, tmp_path, capsys):
     (tmp_path / "images" / "299.png").write_bytes(b"broken")
     assert cli.main([*arguments, "--out", str(tmp_path / "out")]) == 0
     assert (
-        "not used as features (row numbers, or not numeric): 'Unnamed: 0', 'note'" in capsys.readouterr().out
-    )
+        "; not used as features: 'Unnamed: 0' (row numbers), 'note' (text); --feature-columns chooses others"
+    ) in capsys.readouterr().out
     stored = files.load_npz(tmp_path / "out" / "purified.npz")
     rest = np.setdiff1d(np.arange(300), clean)
     np.testing.assert_array_equal(stored["index"], rest)

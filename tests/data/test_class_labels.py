@@ -69,7 +69,7 @@ def test_names_that_only_look_like_numbers_stay_names():
         (np.array([0, np.inf]), ["labels[1]", "inf"]),
         (np.array(["0.5", "1.25"]), ["labels[0]", "0.5", "Regression"]),
         (np.array([3, -1, -1]), ["labels[1]", "-1", "2 such rows"]),
-        (np.array([["a"], ["b"]]), ["labels", "(2, 1)"]),
+        (np.array([["a", "b"]]), ["labels", "(1, 2)"]),
         (np.array([], str), ["labels", "(0,)"]),
         (np.array([1j, 2j]), ["labels", "complex"]),
         (np.array(["0", str(2**63)]), ["labels[1]", str(2**63), "largest class"]),

@@ -9,6 +9,7 @@ import pytest
 
 from dmlp_jax import interop
 from dmlp_jax.errors import UserError
+from dmlp_jax.interop import huggingface
 
 NAMES = ("cat", "dog", "emu")
 
@@ -241,6 +242,19 @@ def test_datasets_that_are_no_labelling_problem(dataset):
         interop.add_purified_columns(data.select(range(59)), RESULT, LABELS, NAMES)
     with pytest.raises(UserError, match="2 names but the labels have 3"):
         interop.add_purified_columns(data, RESULT, LABELS, NAMES[:2])
+
+
+@pytest.mark.parametrize("row", [0, 7, 59])
+@pytest.mark.parametrize("gap", [None, [0.0, None, 1.0, 2.0]], ids=["no list", "a gap"])
+def test_rows_without_an_embedding_are_named(dataset, row, gap, monkeypatch):
+    monkeypatch.setattr(huggingface, "_ROWS", 10)
+    rows = dataset[1].tolist()
+    rows[row] = gap
+    bad = sys.modules["datasets"].Dataset.from_dict({"embedding": rows, "label": LABELS.tolist()})
+    with pytest.raises(UserError, match=rf"'embedding': row {row} has no list.*1 such rows"):
+        interop.dataset_arrays(bad)
+    with pytest.raises(UserError, match=rf"row {59 - row} has"):
+        interop.dataset_arrays(bad.select(range(59, -1, -1)))
 
 
 def test_label_files_are_what_dividemix_loads(tmp_path):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dmlp_jax.data import label_notation
 from dmlp_jax.errors import UserError
 
 # Features above this share of the memory stay on disk, because `purify` needs several copies in memory.
@@ -32,21 +33,19 @@ def read_matrix(path: Path) -> np.ndarray:
 
 
 def read_vector(path: Path) -> np.ndarray:
-    """One value per row, [n]: from .npy, .txt (a line each) or .json (a flat list of numbers or strings).
+    """One value per row, [n]: from .npy, .txt (a line each) or .json (a list of numbers or strings).
+
+    One-hot rows and lists of one are taken too, see `label_notation.flat`.
 
     Raises:
         UserError: another kind of file, or one that is missing, damaged or not flat.
     """
-    if path.suffix == ".npy":
-        values = _load(path, None)
-        if values.ndim == 2 and values.shape[1] == 1:
-            values = values[:, 0]
-        if values.ndim != 1:
-            raise UserError(f"{path} must hold one value per row, [n], but has shape {values.shape}")
-        return values
-    if path.suffix == ".txt":
+    suffix = path.suffix.lower()
+    if suffix == ".npy":
+        return label_notation.flat(str(path), _load(path, None))
+    if suffix == ".txt":
         return np.array(_read_text(path).splitlines(), dtype=np.str_)
-    if path.suffix == ".json":
+    if suffix == ".json":
         return _read_json(path)
     raise UserError(f"{path}: unknown kind of file {path.suffix!r}; use {', '.join(VECTOR_SUFFIXES)}")
 
@@ -110,6 +109,10 @@ def _parsed_rows(path: Path, texts: np.ndarray) -> np.ndarray:
     if len(words) and np.isin(words, ("true", "false")).all():
         return words == "true"
     try:
+        numbers = texts.astype(np.float64)
+        # numpy.savetxt writes 7.000000000000000000e+00.
+        if (np.abs(numbers) < 2**53).all() and (numbers == np.floor(numbers)).all():
+            return numbers.astype(np.int64)
         return texts.astype(np.int64)
     except (ValueError, OverflowError) as error:
         raise UserError(f"{path} must hold row numbers, or True or False for each row ({error})") from error
@@ -165,8 +168,16 @@ def _read_json(path: Path) -> np.ndarray:
         raise UserError(f"{path} cannot be read as JSON ({error})") from error
     if not isinstance(values, list):
         raise UserError(f"{path} must hold a flat JSON list, not {type(values).__name__}")
+    if values and all(isinstance(value, list) and value for value in values):
+        return label_notation.flat(str(path), _objects(values))
     for place, value in enumerate(values):
         if not isinstance(value, (bool, int, float, str)):
             raise UserError(f"{path}: entry {place} is {value!r}; it must be a number or a string")
     kinds = {type(value) for value in values}
     return np.array(values, dtype=np.str_ if str in kinds else None)
+
+
+def _objects(values: list) -> np.ndarray:
+    array = np.empty(len(values), object)
+    array[:] = values
+    return array

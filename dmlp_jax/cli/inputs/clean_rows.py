@@ -15,14 +15,16 @@ from dmlp_jax.cli.inputs.input_files import (
     read_features,
     read_labels,
 )
-from dmlp_jax.data import class_labels
+from dmlp_jax.data import class_labels, class_names, label_notation
 from dmlp_jax.errors import UserError
 
 # Maps features [n, d], class indices [n] and the number of classes to rows to use as clean, and a noise rate.
 Draw = Callable[[Any, np.ndarray, int], tuple[np.ndarray, float]]
 
 
-def find(sources: Sources, own: FeatureFile, labels: np.ndarray, draw: Draw | None) -> dict[str, Any]:
+def find(
+    sources: Sources, own: FeatureFile, labels: np.ndarray, draw: Draw | None, needed: bool = True
+) -> dict[str, Any]:
     """'features', 'labels', 'given' of the clean rows, and the 'index' of those among the noisy rows.
 
     'given' is None where no given label is known; else some may be missing, see `given_labels`. Also
@@ -34,6 +36,7 @@ def find(sources: Sources, own: FeatureFile, labels: np.ndarray, draw: Draw | No
         own: the noisy rows.
         labels: given labels of the noisy rows [n].
         draw: function that draws clean rows from the noisy rows, if no clean rows are given.
+        needed: whether there must be clean rows. Without any, everything has length 0.
 
     Raises:
         UserError: there are no clean rows, or they do not match the noisy rows.
@@ -48,11 +51,16 @@ def find(sources: Sources, own: FeatureFile, labels: np.ndarray, draw: Draw | No
         found = _apart(sources, sources.val_features, own)
     elif {"val_features", "val_labels"} <= set(own.others):
         found = _inside(sources, own)
+    elif not (needed or sources.val_labels or sources.val_given_labels or sources.val_random):
+        nothing = np.zeros(0, np.int64)
+        found = {"features": own.features[nothing], "labels": labels[nothing], "given": None}
+        return found | {"index": nothing}
     else:
         holds = f" ({sources.features} holds {', '.join(sorted(own.others))})" if own.others else ""
         raise UserError(
             "no clean rows: give a few rows whose labels are right, as --val-features and --val-labels, or "
-            f"as --val-index FILE with their row numbers, or --draw-clean to do without{holds}"
+            f"as --val-index FILE with their row numbers; or --suggest 40 to be told which rows to review "
+            f"first, or --draw-clean to do without{holds}"
         )
     name = found.pop("name")
     count = len(found["features"])
@@ -88,7 +96,7 @@ def _drawn(sources: Sources, own: FeatureFile, labels: np.ndarray, draw: Draw) -
         raise UserError(f"{sources.features} holds val_features, its clean rows; leave --draw-clean out")
     known = {"labels": labels}
     if "true_labels" in own.others:
-        known["true_labels"] = own.others["true_labels"]
+        known["true_labels"] = label_notation.flat("true_labels", own.others["true_labels"])
     encoded, names = class_labels.encode(known, sources.num_classes)
     absent = np.setdiff1d(np.arange(len(names)), encoded["labels"])
     if absent.size:
@@ -144,10 +152,11 @@ def _inside(sources: Sources, own: FeatureFile) -> dict[str, Any]:
     """Clean rows from the npz file of the noisy rows."""
     name = f"val_features in {sources.features}"
     check_matrix(name, own.others["val_features"])
+    given = own.others.get("val_given_labels")
     return {
         "features": own.others["val_features"],
-        "labels": own.others["val_labels"],
-        "given": own.others.get("val_given_labels"),
+        "labels": label_notation.flat("val_labels", own.others["val_labels"]),
+        "given": None if given is None else label_notation.flat("val_given_labels", given),
         "random": own.others.get("val_random"),
         "index": np.zeros(0, np.int64),
         "name": name,
@@ -162,14 +171,20 @@ def check_count(what: str, values: np.ndarray, count: int, of: str) -> None:
         )
 
 
-def check_every_class(encoded: dict[str, np.ndarray], names: tuple[str, ...]) -> None:
-    """Raises a UserError if there are fewer than two classes, or a class without clean row."""
+def check_two_classes(names: tuple[str, ...]) -> None:
+    """Raises a UserError if there are fewer than two classes."""
     if len(names) < 2:
         raise UserError(f"all labels are {names[0]!r}; purification needs at least two classes")
+
+
+def check_every_class(encoded: dict[str, np.ndarray], names: tuple[str, ...]) -> None:
+    """Raises a UserError if there are fewer than two classes, or a class without clean row."""
+    check_two_classes(names)
     absent = np.setdiff1d(np.arange(len(names)), encoded["val labels"])
     if absent.size:
         shown = ", ".join(repr(names[label]) for label in absent[:8]) + (", ..." if absent.size > 8 else "")
         raise UserError(
             f"the clean rows have none of class {shown} ({absent.size} of {len(names)} classes); add at "
-            "least one clean row of each, or remove the class from the data"
+            "least one clean row of each, or purify the rows of the other classes only"
+            + "".join(f". Note: {text}" for text in class_names.near_equal(names))
         )

@@ -8,14 +8,21 @@ from dmlp_jax.data import class_labels
 _UNKNOWN = ("-1", "-1.0")
 
 
-def known(labels: np.ndarray | None, rows: int) -> np.ndarray:
-    """Whether each label [m] is known, neither missing nor -1; bool [m]. None is `rows` unknown labels."""
+def known(labels: np.ndarray | None, rows: int, classes: tuple[str, ...] = ()) -> np.ndarray:
+    """Whether each label [m] is known, neither missing nor -1; bool [m]. None is `rows` unknown labels.
+
+    -1 is a label like others where it is one of the `classes`.
+    """
     if labels is None:
         return np.zeros(rows, bool)
     if labels.dtype.kind == "S":
         labels = np.char.decode(labels, "utf-8")
     return np.array(
-        [not class_labels.is_missing(label) and str(label).strip() not in _UNKNOWN for label in labels], bool
+        [
+            not class_labels.is_missing(label) and ("-1" in classes or str(label).strip() not in _UNKNOWN)
+            for label in labels
+        ],
+        bool,
     )
 
 

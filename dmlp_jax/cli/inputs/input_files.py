@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dmlp_jax.cli.inputs import arrays, tables
+from dmlp_jax.cli.inputs.table_frames import remedy, suffix
+from dmlp_jax.data import label_notation
 from dmlp_jax.errors import UserError
 from dmlp_jax.storage import files
 
@@ -58,7 +60,7 @@ class FeatureFile(NamedTuple):
     labels: np.ndarray | None = None
     ids: np.ndarray | None = None
     columns: tuple[str, ...] | None = None
-    left_out: tuple[str, ...] = ()
+    left_out: Mapping[str, str] = MappingProxyType({})
     others: Mapping[str, np.ndarray] = MappingProxyType({})
 
 
@@ -68,16 +70,20 @@ def read_labels(path: Path, column: str | None = None) -> np.ndarray:
     Raises:
         UserError: another kind of file, or one that cannot be read.
     """
-    if path.suffix in tables.SUFFIXES:
-        return tables.read_column(path, column)
-    if path.suffix not in arrays.VECTOR_SUFFIXES:
+    if tables.is_table(path):
+        return label_notation.flat(str(path), tables.read_column(path, column))
+    if suffix(path) not in arrays.VECTOR_SUFFIXES:
         known = ", ".join([*arrays.VECTOR_SUFFIXES, *tables.SUFFIXES])
-        raise UserError(f"{path}: unknown kind of file {path.suffix!r}; use {known}")
+        raise UserError(f"{path}: unknown kind of file {path.suffix!r}; use {known}{remedy(path)}")
     return arrays.read_vector(path)
 
 
 def read_features(
-    path: Path, sources: Sources, columns: tuple[str, ...] | None, exact: bool = False
+    path: Path,
+    sources: Sources,
+    columns: tuple[str, ...] | None,
+    exact: bool = False,
+    labels: np.ndarray | None = None,
 ) -> FeatureFile:
     """Reads a file of features, with labels and other contents.
 
@@ -86,17 +92,18 @@ def read_features(
         sources: names of the columns of tables.
         columns: columns of features in tables.
         exact: whether `columns` are full names rather than prefixes.
+        labels: labels of these rows from another file [n]; a column that is a code of them is no feature.
 
     Raises:
         UserError: the file cannot be read or holds no matrix of features.
     """
-    table = path.suffix in tables.SUFFIXES
+    table = tables.is_table(path)
     own = path == sources.features
     if own and not table:
         _refuse_options_of_tables(sources)
-    if path.suffix == ".npy":
+    if suffix(path) == ".npy":
         found = FeatureFile(arrays.read_matrix(path))
-    elif path.suffix == ".npz":
+    elif suffix(path) == ".npz":
         stored = files.load_npz(path, ("features",))
         found = FeatureFile(stored.pop("features"), stored.pop("labels", None), others=stored)
     elif table:
@@ -108,13 +115,16 @@ def read_features(
             id_column=sources.id_column if own else None,
             exact=exact,
             labelled=(sources.labels if own else sources.val_labels) is None,
+            labels=labels,
         )
         found = FeatureFile(read.features, read.labels, read.ids, read.columns, read.left_out)
     else:
         raise UserError(
             f"{path}: unknown kind of file {path.suffix!r}; features come as .npy, .npz, "
-            f"{', '.join(tables.SUFFIXES)}"
+            f"{', '.join(tables.SUFFIXES)}{remedy(path)}"
         )
+    if found.labels is not None:
+        found = found._replace(labels=label_notation.flat(f"labels in {path}", found.labels))
     check_matrix(str(path), found.features)
     if own:
         _check_varied(str(path), found.features)
@@ -165,7 +175,7 @@ def _refuse_options_of_tables(sources: Sources) -> None:
     """Raises a UserError for options of tables if `sources.features` is not a table."""
     names = ["feature_columns", "id_column"]
     others = (sources.labels, sources.val_features, sources.val_labels, sources.val_given_labels)
-    if not any(Path(path).suffix in tables.SUFFIXES for path in others if path is not None):
+    if not any(tables.is_table(Path(path)) for path in others if path is not None):
         names.append("label_column")
     for name in names:
         if getattr(sources, name) is not None:

@@ -5,6 +5,7 @@ The format of a file follows from its suffix: .npy, .npz (arrays as in `own_feat
 """
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy as np
 from dmlp_jax.cli.inputs import clean_rows, given_labels, tables
 from dmlp_jax.cli.inputs.clean_rows import Draw
 from dmlp_jax.cli.inputs.input_files import FeatureFile, Sources, read_features, read_labels
-from dmlp_jax.data import class_labels, row_subset
+from dmlp_jax.data import class_labels, label_notation, row_subset
 from dmlp_jax.errors import UserError
 
 
@@ -30,9 +31,10 @@ class LabelledRows(NamedTuple):
         row_numbers: number of each noisy row in its file [n].
         ids: names of all rows in the file, [file_rows] strings, or None.
         file_rows: number of rows in the file.
-        left_out: columns that were not used as features, see `tables.Table`.
+        left_out: why each column that is no feature is none, see `tables.Table`.
         noise_rate: noise rate at which clean rows were drawn from the noisy rows; None if they were given.
         val_random: whether each clean row was drawn at random [m], see `purify`; None if all were.
+        columns: names of the columns of features of a table; None for other files.
     """
 
     features: Any
@@ -45,37 +47,48 @@ class LabelledRows(NamedTuple):
     row_numbers: np.ndarray
     ids: np.ndarray | None
     file_rows: int
-    left_out: tuple[str, ...]
+    left_out: Mapping[str, str]
     noise_rate: float | None = None
     val_random: np.ndarray | None = None
+    columns: tuple[str, ...] | None = None
 
 
-def load(sources: Sources, draw: Draw | None = None) -> LabelledRows:
+def load(sources: Sources, draw: Draw | None = None, needs_clean: bool = True) -> LabelledRows:
     """Reads and checks all input files.
 
     Args:
         sources: the input files and columns.
         draw: function that draws clean rows from the noisy rows; then no clean rows may be given.
+        needs_clean: whether there must be clean rows, of every class. Else there may be none yet, or none of
+            a class.
 
     Raises:
         UserError: a file or a combination of files is invalid; the message says what to do.
     """
-    own = read_features(sources.features, sources, sources.feature_columns)
-    labels = _given(sources, own)
+    beside = None if sources.labels is None else read_labels(sources.labels, sources.label_column)
+    own = read_features(sources.features, sources, sources.feature_columns, labels=beside)
+    labels = _given(sources, own, beside)
     count = len(own.features)
-    clean = clean_rows.find(sources, own, labels, draw)
-    columns = {"labels": labels, "val labels": clean["labels"]}
+    clean = clean_rows.find(sources, own, labels, draw, needs_clean)
+    columns = {"labels": labels} | ({"val labels": clean["labels"]} if len(clean["labels"]) else {})
     known = given_labels.known(clean["given"], len(clean["labels"]))
+    if clean["given"] is not None and not known.all():
+        classes = class_labels.encode(columns, sources.num_classes)[1]
+        known = given_labels.known(clean["given"], len(clean["labels"]), classes)
     if known.any():
         columns["val given labels"] = given_labels.fill(clean["given"], known)
     if "true_labels" in own.others:
-        columns["true_labels"] = own.others["true_labels"]
+        columns["true_labels"] = label_notation.flat(
+            f"true_labels in {sources.features}", own.others["true_labels"]
+        )
         clean_rows.check_count(
             f"true_labels in {sources.features}", columns["true_labels"], count, "features"
         )
     encoded, names = class_labels.encode(columns, sources.num_classes)
     names = _class_names(sources, own, names)
-    clean_rows.check_every_class(encoded, names)
+    if needs_clean:
+        clean_rows.check_every_class(encoded, names)
+    clean_rows.check_two_classes(names)
     index = np.setdiff1d(np.arange(count), clean["index"])
     if not len(index):
         raise UserError(
@@ -87,7 +100,7 @@ def load(sources: Sources, draw: Draw | None = None) -> LabelledRows:
         features=own.features if whole else row_subset.take_rows(own.features, index),
         labels=encoded["labels"][index],
         val_features=clean["features"],
-        val_labels=encoded["val labels"],
+        val_labels=encoded.get("val labels", np.zeros(0, np.int32)),
         val_given_labels=None if val_given is None else np.where(known, val_given, np.int32(-1)),
         true_labels=encoded["true_labels"][index] if "true_labels" in encoded else None,
         class_names=names,
@@ -97,18 +110,19 @@ def load(sources: Sources, draw: Draw | None = None) -> LabelledRows:
         left_out=own.left_out,
         noise_rate=clean.get("noise_rate"),
         val_random=clean.get("random"),
+        columns=own.columns,
     )
 
 
-def _given(sources: Sources, own: FeatureFile) -> np.ndarray:
-    if sources.labels is not None:
-        labels, path = read_labels(sources.labels, sources.label_column), sources.labels
+def _given(sources: Sources, own: FeatureFile, beside: np.ndarray | None) -> np.ndarray:
+    if beside is not None:
+        labels, path = beside, sources.labels
     elif own.labels is not None:
         labels, path = own.labels, sources.features
     else:
         raise UserError(
             f"{sources.features} holds no labels; name their file after it"
-            + (", or their column with --label-column" if sources.features.suffix in tables.SUFFIXES else "")
+            + (", or their column with --label-column" if tables.is_table(sources.features) else "")
         )
     clean_rows.check_count(f"labels in {path}", labels, len(own.features), str(sources.features))
     return labels

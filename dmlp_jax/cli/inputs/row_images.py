@@ -1,13 +1,14 @@
 """Finds the image of each row of features, for the report's gallery."""
 
 import re
+import unicodedata
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from dmlp_jax.data.images.decode import FORMATS
-from dmlp_jax.data.sets.folder import SUFFIXES
+from dmlp_jax.data.images import found
+from dmlp_jax.data.images.decode import picture
+from dmlp_jax.data.images.found import SUFFIXES
 from dmlp_jax.errors import UserError
 
 # Side of a picture in the gallery, pixels.
@@ -37,36 +38,47 @@ def find(folder: Path, count: int, names: np.ndarray | None = None) -> list[Path
         return _in_order(folder, beside, count)
     if len(names) != count:
         raise UserError(f"there are {len(names)} image names for {count} rows; give one for each row")
-    known = {
-        name: path
-        for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in SUFFIXES
-        for name in (path.relative_to(folder).as_posix(), path.relative_to(folder).with_suffix("").as_posix())
-    }
-    for row, name in enumerate(names):
-        if str(name) not in known:
-            raise UserError(
-                f"--images: row {row} is {str(name)!r}, but {folder} holds no such image; names are those of "
-                "files in it, with or without suffix"
-            )
-    return [known[str(name)] for name in names]
+    known: dict[str, set[Path]] = {}
+    for path in map(Path, found.walk(folder).images):
+        inside = path.relative_to(folder)
+        for name in (inside.as_posix(), inside.with_suffix("").as_posix()):
+            known.setdefault(_spelt(name), set()).add(path)
+    return [_named(folder, row, str(name), known) for row, name in enumerate(names)]
+
+
+def _named(folder: Path, row: int, name: str, known: dict[str, set[Path]]) -> Path:
+    paths = sorted(known.get(_spelt(name), ()))
+    if not paths:
+        raise UserError(
+            f"--images: row {row} is {name!r}, but {folder} holds no such image; names are those of files in "
+            "it, with or without suffix"
+        )
+    exact = [path for path in paths if path.relative_to(folder).as_posix() == name]
+    if len(paths) > 1 and not exact:
+        raise UserError(
+            f"--images: row {row} is {name!r}, which may be {paths[0].name} or {paths[1].name}; name files "
+            "with their suffix"
+        )
+    return (exact or paths)[0]
+
+
+def _spelt(name: str) -> str:
+    """A name as it is compared: macOS writes letters with accents as two characters, other systems as one."""
+    return unicodedata.normalize("NFC", name)
 
 
 def thumbnail(path: Path) -> np.ndarray | None:
     """An image [h, w, 3] uint8 of at most `SIDE` pixels a side; None where it cannot be read."""
     try:
-        with Image.open(path, formats=FORMATS) as stored:
-            stored.draft("RGB", (SIDE, SIDE))
-            image = stored.convert("RGB")
-            image.thumbnail((SIDE, SIDE))
-            return np.asarray(image)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        # The gallery is shown without this image rather than not at all.
+        return picture(path, SIDE)
+    except Exception:
+        # Pillow's plugins raise exceptions of any type. The gallery is shown without this image rather than
+        # not at all.
         return None
 
 
 def _in_order(folder: Path, beside: list[Path], count: int) -> list[Path]:
-    paths = [path for path in beside if path.suffix.lower() in SUFFIXES]
+    paths = [path for path in beside if found.is_image(path.name) and not found.is_hidden(path.name)]
     if len(paths) != count:
         raise UserError(
             f"{folder} holds {len(paths)} images ({', '.join(SUFFIXES)}) for {count} rows; name the image of "

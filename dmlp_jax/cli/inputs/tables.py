@@ -5,13 +5,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dmlp_jax.cli.inputs import cells, columns, table_frames
+from dmlp_jax.cli.inputs.table_frames import SUFFIXES, is_table
 from dmlp_jax.errors import UserError, nearest
 
-SEPARATORS = {".csv": ",", ".tsv": "\t"}
-SUFFIXES = (*SEPARATORS, ".parquet")
 LABEL_COLUMN = "label"
-# Texts that count as missing numbers. Labels and ids may be called 'NA' or 'None'.
-_MISSING = ["", "NA", "N/A", "n/a", "NaN", "nan", "-nan", "null", "NULL", "None", "#N/A", "<NA>"]
+
+__all__ = ["LABEL_COLUMN", "SUFFIXES", "Table", "is_table", "read", "read_column"]
 
 
 class Table(NamedTuple):
@@ -22,14 +22,14 @@ class Table(NamedTuple):
         labels: [n] as in the table, or None if no label column was requested and there is none.
         ids: [n] strings, or None.
         columns: names of the columns that were used as features.
-        left_out: names of the other columns but labels and ids: row numbers and columns that are not numeric.
+        left_out: why each of the other columns but labels and ids is no feature, by name; see `columns`.
     """
 
     features: np.ndarray
     labels: np.ndarray | None
     ids: np.ndarray | None
     columns: tuple[str, ...]
-    left_out: tuple[str, ...]
+    left_out: dict[str, str]
 
 
 def read(
@@ -40,23 +40,24 @@ def read(
     id_column: str | None = None,
     exact: bool = False,
     labelled: bool = True,
+    labels: np.ndarray | None = None,
 ) -> Table:
     """Reads a table.
 
     Args:
         path: the file.
         label_column: column of labels, 'label' by default if it exists. Never a feature.
-        feature_columns: names of columns, or prefixes of names. By default all columns of numbers, or of
-            lists of numbers, except labels, ids, and row numbers written by other tools.
+        feature_columns: names of columns, or prefixes of names. By default the rules in `columns` decide.
         id_column: column of the rows' names. Never a feature.
         exact: whether `feature_columns` are full names, such as another table's `Table.columns`.
         labelled: whether `label_column`, if given, must exist.
+        labels: labels from another file [n], which the rules go by in place of those of the table.
 
     Raises:
         UserError: pyarrow, which .parquet needs, is not installed, the file cannot be read, a column is
             missing or cannot be a feature, or a feature is not a finite number.
     """
-    frame = _read_frame(path, label_column or LABEL_COLUMN, id_column)
+    frame = table_frames.read(path, (label_column or LABEL_COLUMN, id_column))
     if not len(frame):
         raise UserError(f"{path} has no rows")
     if label_column is not None and labelled:
@@ -66,23 +67,25 @@ def read(
     if id_column is not None:
         _require(path, frame, id_column, "the id column")
     others = [name for name in frame.columns if name not in (label, id_column)]
-    left_out: tuple[str, ...] = ()
+    left_out: dict[str, str] = {}
+    own = None if label is None else _objects(frame[label])
     if feature_columns is None:
-        columns = [name for name in others if _is_numeric(frame[name]) and not _counts_rows(frame[name])]
-        left_out = tuple(name for name in others if name not in columns)
-        if not columns:
-            raise UserError(f"{path} has no column of numbers beside {label!r}: {_listed(frame.columns)}")
+        taken, left_out = columns.choose(path, frame, others, own if labels is None else labels)
+        if not taken:
+            reasons = ", ".join(f"{name!r} ({reason})" for name, reason in list(left_out.items())[:8])
+            beside = f" beside {label!r}" if label is not None else ""
+            raise UserError(f"{path} has no column of numbers{beside}: {reasons or _listed(frame.columns)}")
     else:
         if not feature_columns:
             raise UserError("--feature-columns names no column; leave it out to take all columns of numbers")
         _refuse_as_features(path, feature_columns, {label: "labels", id_column: "ids"})
-        columns = [name for text in feature_columns for name in _matching(path, frame, others, text, exact)]
-    features = np.concatenate([_numbers(path, frame[name]) for name in dict.fromkeys(columns)], axis=1)
+        names = [name for text in feature_columns for name in _matching(path, frame, others, text, exact)]
+        taken = {name: cells.numbers(path, frame[name]) for name in dict.fromkeys(names)}
     return Table(
-        features=features,
-        labels=None if label is None else _objects(frame[label]),
+        features=np.concatenate(list(taken.values()), axis=1),
+        labels=own,
         ids=None if id_column is None else _objects(frame[id_column]).astype(np.str_),
-        columns=tuple(dict.fromkeys(columns)),
+        columns=tuple(taken),
         left_out=left_out,
     )
 
@@ -93,38 +96,12 @@ def read_column(path: Path, column: str | None) -> np.ndarray:
     Raises:
         UserError: as `read`.
     """
-    frame = _read_frame(path, column or LABEL_COLUMN, None)
+    frame = table_frames.read(path, (column or LABEL_COLUMN,))
     if column is None and LABEL_COLUMN not in frame and len(frame.columns) == 1:
-        frame = _read_frame(path, frame.columns[0], None)
+        frame = table_frames.read(path, (frame.columns[0],))
         return _objects(frame[frame.columns[0]])
     _require(path, frame, column or LABEL_COLUMN, "the label column")
     return _objects(frame[column or LABEL_COLUMN])
-
-
-def _read_frame(path: Path, label: str, identifier: str | None) -> Any:
-    import pandas  # Takes half a second, which --help and .npy files need not wait for.
-
-    try:
-        if path.suffix == ".parquet":
-            return pandas.read_parquet(path)
-        separator = SEPARATORS[path.suffix]
-        header = list(pandas.read_csv(path, sep=separator, nrows=0).columns)
-        texts = [name for name in header if name in (label, identifier)]
-        return pandas.read_csv(
-            path,
-            sep=separator,
-            dtype=dict.fromkeys(texts, str),
-            keep_default_na=False,
-            na_values={name: [""] if name in texts else _MISSING for name in header},
-            low_memory=False,
-        )
-    except ImportError as error:
-        raise UserError(
-            f"{path}: parquet needs pyarrow, which is not installed: pip install pyarrow"
-        ) from error
-    except (OSError, ValueError, KeyError, pandas.errors.ParserError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path} cannot be read as a table ({reason})") from error
 
 
 def _require(path: Path, frame: Any, name: str, what: str) -> None:
@@ -155,66 +132,6 @@ def _matching(path: Path, frame: Any, others: list[str], wanted: str, exact: boo
     if not found:
         _require(path, frame, wanted, "features")
     return found
-
-
-def _is_numeric(column: Any) -> bool:
-    from pandas.api import types
-
-    if types.is_bool_dtype(column):
-        return False
-    return types.is_numeric_dtype(column) or _is_nested(column)
-
-
-def _is_nested(column: Any) -> bool:
-    return column.dtype.kind == "O" and isinstance(column.iloc[0], (list, tuple, np.ndarray))
-
-
-def _counts_rows(column: Any) -> bool:
-    """Whether a column holds row numbers, 0, 1, 2, ... or 1, 2, 3, ..., which are not a feature."""
-    if column.dtype.kind not in "iu" or len(column) < 3:
-        return False
-    values = column.to_numpy()
-    return bool(values[0] in (0, 1) and np.array_equal(values, np.arange(len(values)) + values[0]))
-
-
-def _numbers(path: Path, column: Any) -> np.ndarray:
-    """A column as float32, [n, 1], or [n, k] if it holds lists of k numbers."""
-    if _is_nested(column):
-        return _nested(path, column)
-    import pandas
-
-    values = pandas.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan)
-    with np.errstate(over="ignore"):
-        values = values.astype(np.float32)
-    bad = ~np.isfinite(values)
-    if bad.any():
-        row = int(bad.argmax())
-        raise UserError(
-            f"column {column.name!r} of {path} holds {column.iloc[row]!r} in row {row} ({int(bad.sum())} "
-            "rows without a finite number); repair or remove these rows, or choose other --feature-columns"
-        )
-    return values[:, None]
-
-
-def _nested(path: Path, column: Any) -> np.ndarray:
-    width = len(column.iloc[0])
-    for row, values in enumerate(column):
-        if not isinstance(values, (list, tuple, np.ndarray)) or len(values) != width:
-            raise UserError(
-                f"column {column.name!r} of {path}: row {row} is no list of {width} numbers as row 0 is"
-            )
-    try:
-        matrix = np.array(column.tolist(), dtype=np.float32)
-    except (TypeError, ValueError) as error:
-        raise UserError(
-            f"column {column.name!r} of {path} holds lists of values that are not numbers"
-        ) from error
-    bad = ~np.isfinite(matrix).all(axis=-1)
-    if matrix.ndim != 2 or bad.any():
-        raise UserError(
-            f"column {column.name!r} of {path}: row {int(bad.argmax())} holds no flat list of finite numbers"
-        )
-    return matrix
 
 
 def _objects(column: Any) -> np.ndarray:

@@ -1,6 +1,12 @@
-"""Decodes image files to RGB arrays; imports Pillow and NumPy only, since worker processes import it."""
+"""Decodes image files to RGB arrays, for networks and for the report alike.
 
+Imports Pillow and NumPy only, since worker processes import it.
+"""
+
+import contextlib
+import math
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -8,13 +14,16 @@ from PIL import Image, ImageOps
 
 # Pillow picks the decoder by the file's content, and some of its other decoders start external programs.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
+# Pixels to each side that bicubic interpolation looks at.
+_SUPPORT = 2
 
 
 def decode(path: Path | str, size: int) -> np.ndarray:
-    """Decodes an image, resizes it and crops the central square: [size, size, 3], uint8.
+    """Decodes an image, crops the central square and resizes it: [size, size, 3], uint8.
 
     The EXIF orientation is applied. Greyscale, palette, CMYK and 16-bit images are converted to RGB, and
-    transparency is dropped. The shorter side is resized to `size`, bicubically and with antialiasing.
+    transparent ones are laid on white. Resizing is bicubic, with antialiasing. Images of up to 179 megapixels
+    are decoded, twice `PIL.Image.MAX_IMAGE_PIXELS`.
 
     Args:
         path: the image file.
@@ -23,15 +32,34 @@ def decode(path: Path | str, size: int) -> np.ndarray:
     Raises:
         Exception: of many types, raised by Pillow for damaged files.
     """
-    with Image.open(path, formats=FORMATS) as stored:
-        # Lets a JPEG be decoded at 1/2, 1/4 or 1/8 of its size if that is still large enough.
-        stored.draft("RGB", (size, size))
-        image = _rgb(ImageOps.exif_transpose(stored))
-        scale = size / min(image.size)
-        width, height = (max(size, round(side * scale)) for side in image.size)
-        image = image.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=2.0)
-        left, top = (width - size) // 2, (height - size) // 2
-        return np.asarray(image.crop((left, top, left + size, top + size)))
+    with _opened(path, size) as image:
+        # Cropped before it is resized: a strip of 40,000 x 2 pixels would become one of gigabytes.
+        side = min(image.size)
+        left, top = (_offset(length, side, size) for length in image.size)
+        margin = math.ceil(_SUPPORT * max(1.0, side / size)) + 1
+        x, y = (max(0, math.floor(offset) - margin) for offset in (left, top))
+        right = min(image.width, math.ceil(left + side) + margin)
+        bottom = min(image.height, math.ceil(top + side) + margin)
+        whole = (x, y, right, bottom) == (0, 0, *image.size)
+        part = _rgb(image if whole else image.crop((x, y, right, bottom)))
+        left, top = left - x, top - y
+        box = (left, top, left + side, top + side)
+        resized = part.resize((size, size), Image.Resampling.BICUBIC, box=box, reducing_gap=2.0)
+        return np.asarray(resized)
+
+
+def picture(path: Path | str, side: int) -> np.ndarray:
+    """Decodes a whole image at no more than `side` pixels a side, [h, w, 3] uint8, for a page.
+
+    Colours, orientation and transparency are those of `decode`.
+
+    Raises:
+        Exception: as `decode`.
+    """
+    with _opened(path, side) as image:
+        whole = _rgb(image)
+        whole.thumbnail((side, side), Image.Resampling.BICUBIC)
+        return np.asarray(whole)
 
 
 def inspect(path: Path | str) -> str | None:
@@ -41,13 +69,10 @@ def inspect(path: Path | str) -> str | None:
     still detects truncated files.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=FORMATS) as image:
-                image.draft("RGB", (1, 1))
-                if min(image.size) < 1:
-                    return "it has no pixels"
-                _rgb(image)
+        with _opened(path, 1) as image:
+            if min(image.size) < 1:
+                return "it has no pixels"
+            _rgb(image)
     except Exception as error:
         # Pillow's plugins raise exceptions of any type for damaged files.
         return f"{type(error).__name__}: {error}"
@@ -74,8 +99,34 @@ def inspect_all(paths: list[str]) -> list[str | None]:
     return [inspect(path) for path in paths]
 
 
+@contextlib.contextmanager
+def _opened(path: Path | str, least: int) -> Iterator[Image.Image]:
+    """An image, turned as it is shown; a JPEG perhaps smaller, but of `least` pixels a side at least."""
+    with warnings.catch_warnings():
+        # Of more than half the pixels that are refused, which cameras have.
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        stored = Image.open(path, formats=FORMATS)
+    with stored:
+        # Lets a JPEG be decoded at 1/2, 1/4 or 1/8 of its size if that is still large enough.
+        stored.draft("RGB", (least, least))
+        stored.load()
+        # Pillow's reader of EXIF raises many types; damaged metadata say nothing about the pixels.
+        with contextlib.suppress(Exception):
+            ImageOps.exif_transpose(stored, in_place=True)
+        yield stored
+
+
+def _offset(length: int, side: int, size: int) -> float:
+    """Where the central square begins; a whole number where its pixels are only copied."""
+    return (length - side) // 2 if side == size else (length - side) / 2
+
+
 def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I;16"):
-        # Pillow's own conversion clips all values above 255.
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
-    return image.convert("RGB")
+    if image.mode.startswith("I"):
+        # 16 bits. Pillow's own conversion clips all values above 255.
+        values = np.clip(np.asarray(image).astype(np.int64), 0, 2**16 - 1)
+        return Image.fromarray((values >> 8).astype(np.uint8)).convert("RGB")
+    if image.has_transparency_data:
+        ground = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(ground, image.convert("RGBA")).convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")

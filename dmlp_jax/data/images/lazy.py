@@ -69,7 +69,7 @@ class ImageFiles:
         total = zlib.crc32(str(self.shape).encode())
         for path in self.paths:
             entry = f"{Path(path).parent.name}/{Path(path).name} {os.path.getsize(path)}\n"
-            total = zlib.crc32(entry.encode(), total)
+            total = zlib.crc32(os.fsencode(entry), total)
         return total
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from dmlp_jax.data.images import scan
+from dmlp_jax.data.images.account import Account
 from dmlp_jax.data.images.lazy import ImageFiles
 from dmlp_jax.data.types import Dataset
 from dmlp_jax.errors import UserError
@@ -35,12 +36,14 @@ class Listing(NamedTuple):
         train: the noisy images with their given labels.
         val: the clean images with their true labels.
         test: the test images with their labels; None without a test set.
+        account: which files are used and which are not; None where lists of files say that.
     """
 
     class_names: tuple[str, ...]
     train: Part
     val: Part
     test: Part | None
+    account: Account | None = None
 
     def parts(self) -> dict[str, Part]:
         """The parts that exist, by name."""
@@ -62,6 +65,8 @@ def load(listing: Listing, data: ConfigDict, record: Path | None) -> Dataset:
         UserError: too many files cannot be decoded, a part has none left, or `data.image_size` is too small.
     """
     check_size(data.image_size)
+    for line in listing.account.lines() if listing.account else ():
+        print(line, flush=True)
     paths = [path for part in listing.parts().values() for path in part.paths]
     found = scan.broken(paths, data.workers, record)
     if found:

@@ -226,7 +226,7 @@ def make_dividemix(settings: ConfigDict, task: Task) -> Method:
 
         return plan
 
-    return Method(init, train_step, predict, make_planner)
+    return Method(init, train_step, predict, make_planner, alike_from=settings.divide_warmup)
 
 
 def _judge(

@@ -19,7 +19,12 @@ def test_vectors_of_every_kind(tmp_path):
     write(pandas.DataFrame({"animal": ["b", "a"]}), tmp_path / "one.csv")
     for name in ("a.npy", "a.txt", "a.json", "a.csv", "one.csv"):
         assert input_files.read_labels(tmp_path / name).tolist() == ["b", "a"], name
-    with pytest.raises(UserError, match=r"unknown kind of file '\.xlsx'"):
+    np.save(tmp_path / "b.npy", np.array([["b"], ["a"]]))
+    (tmp_path / "b.npy").rename(tmp_path / "B.NPY")
+    (tmp_path / "lists.json").write_text('[["b"], ["a"]]')
+    for name in ("B.NPY", "lists.json"):
+        assert input_files.read_labels(tmp_path / name).tolist() == ["b", "a"], name
+    with pytest.raises(UserError, match=r"unknown kind of file '\.xlsx'.*save it as CSV"):
         input_files.read_labels(tmp_path / "a.xlsx")
 
 
@@ -98,6 +103,8 @@ def test_row_numbers_and_booleans(tmp_path):
     for text in ("True\nFalse\nTrue\nFalse\nTrue\n", "true\nfalse\nTRUE \nfalse\ntrue"):
         (tmp_path / "i.txt").write_text(text)
         assert arrays.read_row_index(tmp_path / "i.txt", 5).tolist() == [0, 2, 4]
+    np.savetxt(tmp_path / "i.txt", [4, 0, 2])
+    assert arrays.read_row_index(tmp_path / "i.txt", 5).tolist() == [4, 0, 2]
     (tmp_path / "i.txt").write_text("true\nfalse\n")
     with pytest.raises(UserError, match="2 booleans for 5 rows"):
         arrays.read_row_index(tmp_path / "i.txt", 5)

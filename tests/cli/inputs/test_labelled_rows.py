@@ -157,7 +157,7 @@ def test_npz_with_names_truth_and_clean_rows(tmp_path):
             r"true_labels in .*e\.npz: shape \(7,\), but features has 6 rows",
         ),
         ({"true_labels": np.zeros(5, int)}, r"true_labels in .*e\.npz: shape \(5,\)"),
-        ({"true_labels": np.zeros((6, 1), int)}, r"true_labels in .*e\.npz: shape \(6, 1\)"),
+        ({"true_labels": np.zeros((6, 2), int)}, r"true_labels in .*e\.npz\[0\] has no label"),
         ({"val_random": np.ones(4, bool)}, r"val_random: shape \(4,\).* has 3 rows"),
         ({"val_features": np.zeros(3)}, "matrix"),
     ):
@@ -319,3 +319,33 @@ def test_features_that_are_no_numbers_or_no_float32(folder):
 def test_options_of_tables_are_refused_elsewhere(folder):
     with pytest.raises(UserError, match="--id-column is for tables"):
         labelled_rows.load(Sources(folder / "f.npy", id_column="name"))
+
+
+def test_minus_one_is_a_class_beside_one_and_no_unknown_label(folder):
+    np.save(folder / "y.npy", np.where(np.arange(12) % 3 > 0, 1, -1))
+    np.save(folder / "w.npy", np.array([1, -1, 1]))
+    np.save(folder / "g.npy", np.array([-1, -1, 1]))
+    rows = load(folder, labels="y.npy", val_features="v.npy", val_labels="w.npy", val_given_labels="g.npy")
+    assert rows.class_names == ("-1", "1")
+    assert rows.val_labels.tolist() == [1, 0, 1]
+    assert rows.val_given_labels.tolist() == [0, 0, 1]
+
+
+def test_one_hot_labels_of_files_and_archives(folder, tmp_path):
+    codes = np.arange(12) % 3
+    np.save(folder / "y.npy", np.eye(3)[codes])
+    np.save(folder / "w.npy", np.eye(3, dtype=bool))
+    rows = load(folder, labels="y.npy", val_features="v.npy", val_labels="w.npy")
+    assert (rows.labels.tolist(), rows.val_labels.tolist()) == (codes.tolist(), [0, 1, 2])
+    x = np.random.default_rng(0).normal(size=(12, 2))
+    np.savez(
+        tmp_path / "e.npz", features=x, labels=np.eye(3)[codes], val_features=x[:3], val_labels=np.eye(3)
+    )
+    rows = labelled_rows.load(Sources(tmp_path / "e.npz"))
+    assert (rows.labels.tolist(), rows.val_labels.tolist()) == (codes.tolist(), [0, 1, 2])
+
+
+def test_a_class_that_differs_in_a_blank_only_is_named_where_it_has_no_clean_row(folder):
+    (folder / "y.txt").write_text("ant\ncat\ndog\ncat \n" * 3)
+    with pytest.raises(UserError, match=r"none of class 'cat '.*'cat' and 'cat ' count as 2"):
+        load(folder, labels="y.txt", val_features="v.npy", val_labels="w.txt")

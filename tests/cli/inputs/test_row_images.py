@@ -23,6 +23,24 @@ def test_images_by_name_with_and_without_suffix(images):
         row_images.find(images, 3, np.array(["a", "b"]))
 
 
+def test_one_name_in_two_spellings_and_two_files_of_one_name(images):
+    Image.new("RGB", (4, 2), "red").save(images / "cafe\u0301.png")
+    (images / "._a.png").write_bytes(b"left by macOS")
+    assert row_images.find(images, 1, np.array(["caf\u00e9"]))[0].name == "cafe\u0301.png"
+    assert len(row_images.find(images, 3)) == 3
+    Image.new("RGB", (4, 2), "red").save(images / "a.jpg")
+    assert row_images.find(images, 1, np.array(["a.png"]))[0].name == "a.png"
+    with pytest.raises(UserError, match=r"row 0 is 'a', which may be a\.jpg or a\.png"):
+        row_images.find(images, 1, np.array(["a"]))
+
+
+def test_a_picture_is_turned_as_the_network_sees_it(images):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (40, 20), "red").save(images / "a.jpg", exif=exif)
+    assert row_images.thumbnail(images / "a.jpg").shape == (40, 20, 3)
+
+
 def test_images_in_order_where_there_is_one(images):
     assert [path.name for path in row_images.find(images, 2)] == ["a.png", "b.jpg"]
     with pytest.raises(UserError, match=r"2 images .* for 3 rows"):

@@ -201,9 +201,9 @@ def test_keys_that_lead_out_of_the_folder_are_refused(tmp_path):
 
 def test_check_counts_rows_and_finds_missing_files(tmp_path, capsys):
     make_clothing(tmp_path)
-    assert check_images.check(settings("clothing1m", tmp_path), 0) == {}
+    assert check_images.check(settings("clothing1m", tmp_path), 0).broken == {}
     lost = sorted((tmp_path / "images/0/10").iterdir())[0]
     lost.unlink()
-    assert list(check_images.check(settings("clothing1m", tmp_path), 0)) == [str(lost)]
+    assert list(check_images.check(settings("clothing1m", tmp_path), 0).broken) == [str(lost)]
     lines = capsys.readouterr().out.splitlines()
     assert ["all", "28", "14", "14"] in [line.split() for line in lines]
