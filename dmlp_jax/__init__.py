@@ -1,7 +1,8 @@
 """Repairs wrong training labels with a small clean set, in JAX (DMLP, CVPR 2023).
 
-The public names are `purify`, `PurifyConfig`, `PurifyResult`, `predict`, `InputError` and the scikit-learn
-estimator `LabelPurifier`. They are loaded on first use, so that importing the package is fast.
+The public names are `purify`, `PurifyConfig`, `PurifyResult`, `predict`, `InputError`, `embed` for texts and
+images, and the scikit-learn estimator `LabelPurifier`. They are loaded on first use, so that importing the
+package is fast.
 """
 
 import importlib
@@ -12,8 +13,11 @@ from dmlp_jax.runtime import moved_modules
 __version__ = "0.1.0"
 moved_modules.install()
 _PURIFIER = ("InputError", "PurifyConfig", "PurifyResult", "predict", "purify")
-_HOMES = dict.fromkeys(_PURIFIER, "dmlp_jax.purifier") | {"LabelPurifier": "dmlp_jax.interop.sklearn"}
-__all__ = ["InputError", "LabelPurifier", "PurifyConfig", "PurifyResult", "predict", "purify"]
+_HOMES = dict.fromkeys(_PURIFIER, "dmlp_jax.purifier") | {
+    "LabelPurifier": "dmlp_jax.interop.sklearn",
+    "embed": "dmlp_jax.embedding",
+}
+__all__ = ["InputError", "LabelPurifier", "PurifyConfig", "PurifyResult", "embed", "predict", "purify"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""Runs `dmlp-purify`: reads features and labels, purifies, writes labels, a list of issues and a report."""
+"""Runs `dmlp-purify`: reads rows and labels, purifies, writes labels, a list of issues and a report."""
 
 import argparse
 import sys
@@ -47,7 +47,7 @@ def _run(arguments: argparse.Namespace) -> None:
     import jax
     import numpy as np
 
-    from dmlp_jax.cli import compiling, outputs
+    from dmlp_jax.cli import compiling, first_look, outputs
     from dmlp_jax.cli.inputs import labelled_rows, reviewed_rows
     from dmlp_jax.purifier import InputError, PurifyConfig, purify
     from dmlp_jax.runtime.timing import stopwatch
@@ -59,6 +59,12 @@ def _run(arguments: argparse.Namespace) -> None:
         rows = reviewed.rows
     image_of = _image_of(arguments, rows)
     print(_describe(rows), flush=True)
+    if first_look.is_needed(rows):
+        with stopwatch() as seconds:
+            looked = first_look.look(rows)
+        _write(arguments, rows, looked, seconds, image_of, reviewed)
+        print(f"\n{first_look.next_step(rows, arguments.out)}.")
+        return
     config = PurifyConfig.paper() if arguments.preset == "paper" else PurifyConfig()
     if isinstance(rows.features, np.memmap):
         compiling.announce(None)  # Such a program calls back into Python, so it is never kept.
@@ -78,20 +84,39 @@ def _run(arguments: argparse.Namespace) -> None:
             result = jax.tree.map(np.asarray, result)
     except InputError as error:
         raise UserError(str(error)) from error
+    _write(arguments, rows, result, seconds, image_of, reviewed)
+
+
+def _write(
+    arguments: argparse.Namespace, rows: Any, result: Any, seconds: Any, image_of: Any, reviewed: Any
+) -> None:
+    """Writes the results, and prints what they say and where they are."""
+    from dmlp_jax.cli import outputs
+
     settings = {name: _plain(value) for name, value in vars(arguments).items()}
     try:
         contents = outputs.write(arguments.out, rows, result, settings, seconds, image_of, reviewed)
     except OSError as error:
         raise UserError(f"cannot write to {arguments.out}: {error.strerror}") from error
     print(f"\n{outputs.table(contents)}\n")
-    for name in outputs.NAMES:
+    for name in outputs.written(arguments.out):
         print(arguments.out / name)
 
 
 def _sources(arguments: argparse.Namespace) -> Any:
     from dmlp_jax.cli.inputs.input_files import Sources
+    from dmlp_jax.cli.inputs.raw_rows import Embedder
 
     columns = arguments.feature_columns
+    embedder = None
+    if arguments.text is not None or arguments.features.is_dir():
+        folder = arguments.embeddings or arguments.out / "embedding"
+        embedder = Embedder(folder, arguments.encoder, arguments.text)
+    elif arguments.encoder is not None or arguments.embeddings is not None:
+        option = "encoder" if arguments.encoder is not None else "embeddings"
+        raise UserError(
+            f"--{option} is for texts and images: name the column of texts with --text, or a folder of images"
+        )
     return Sources(
         features=arguments.features,
         labels=arguments.labels,
@@ -104,6 +129,7 @@ def _sources(arguments: argparse.Namespace) -> Any:
         feature_columns=None if columns is None else tuple(filter(None, columns.split(","))),
         id_column=arguments.id_column,
         num_classes=arguments.num_classes,
+        embedder=embedder,
     )
 
 
@@ -131,7 +157,8 @@ def _image_of(arguments: argparse.Namespace, rows: Any) -> Any:
     if arguments.images is None:
         if arguments.image_names is not None:
             raise UserError("--image-names needs --images, the folder of the images")
-        return None
+        own = None if rows.file is None or rows.file.raw is None else rows.file.raw.pictures
+        return None if own is None else lambda row: row_images.thumbnail(own[rows.row_numbers[row]])
     if arguments.image_names is not None:
         names = input_files.read_labels(arguments.image_names)
         paths = row_images.find(arguments.images, rows.file_rows, names)
@@ -152,6 +179,8 @@ def _describe(rows: Any) -> str:
         lines.append(
             f"not used as features (row numbers, or not numeric): {', '.join(map(repr, rows.left_out))}"
         )
+    if rows.file is not None and rows.file.raw is not None:
+        lines += rows.file.raw.said
     lines += _of_given_labels(rows)
     lines += _of_one_feature(rows.features)
     return "\n".join(lines)

@@ -34,6 +34,16 @@ def decode(path: Path | str, size: int) -> np.ndarray:
         return np.asarray(image.crop((left, top, left + size, top + size)))
 
 
+def whole(path: Path | str) -> Image.Image:
+    """Decodes an image whole, as `decode` does before it resizes: turned as EXIF says, in RGB.
+
+    Raises:
+        Exception: of many types, raised by Pillow for damaged files.
+    """
+    with Image.open(path, formats=FORMATS) as stored:
+        return _rgb(ImageOps.exif_transpose(stored))
+
+
 def inspect(path: Path | str) -> str | None:
     """Checks that an image file can be decoded; returns the reason if not, else None.
 
