@@ -37,7 +37,11 @@ def test_texts_of_polars():
 
 def test_columns_of_a_data_set():
     datasets = pytest.importorskip("datasets")
-    kinds = {"text": datasets.Value("string"), "image": datasets.Image(), "label": datasets.ClassLabel(names=["a"])}
+    kinds = {
+        "text": datasets.Value("string"),
+        "image": datasets.Image(),
+        "label": datasets.ClassLabel(names=["a"]),
+    }
     data = datasets.Dataset.from_dict(
         {"text": ["one", "two"], "image": [Image.fromarray(row) for row in ARRAY], "label": [0, 0]},
         features=datasets.Features(kinds),

@@ -24,7 +24,9 @@ def test_the_matrix_is_scikit_learns_tfidf_of_words_and_of_pieces():
     encoder = text.fit(TEXTS, width=100)
     settings = {"sublinear_tf": True, "strip_accents": "unicode"}
     words = TfidfVectorizer(min_df=2, **settings).fit_transform(TEXTS)
-    pieces = TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 5), min_df=3, **settings).fit_transform(TEXTS)
+    pieces = TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 5), min_df=3, **settings).fit_transform(
+        TEXTS
+    )
     products = (words @ words.T + pieces @ pieces.T).toarray()
     # Seven directions hold nearly all of eight rows; float16 stores them.
     found = encoder.encode(TEXTS)
