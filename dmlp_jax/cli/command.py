@@ -1,4 +1,4 @@
-"""Runs `dmlp-purify`: reads features and labels, purifies, writes labels, a list of issues and a report."""
+"""Runs `dmlp-purify`: reads rows and labels, purifies, writes labels, a list of issues and a report."""
 
 import argparse
 import sys
@@ -50,8 +50,8 @@ def _run(arguments: argparse.Namespace) -> None:
     import jax
     import numpy as np
 
-    from dmlp_jax.cli import compiling, conflicts, outputs, risk, suggestions
-    from dmlp_jax.cli.inputs import clean_rows, labelled_rows, reviewed_rows
+    from dmlp_jax.cli import compiling, conflicts, first_look, outputs, risk, suggestions
+    from dmlp_jax.cli.inputs import labelled_rows, reviewed_rows
     from dmlp_jax.purifier import InputError, PurifyConfig, accept, purify
     from dmlp_jax.runtime.timing import stopwatch
 
@@ -64,23 +64,20 @@ def _run(arguments: argparse.Namespace) -> None:
     if arguments.suggest:
         suggestions.check_count(rows, arguments.suggest)
     pictures = _pictures(arguments, rows)
-    image_of = _image_of(pictures, rows)
     print(_describe(rows), flush=True)
     for note in () if reviewed is None else (*reviewed.notes, *filter(None, [conflicts.described(reviewed)])):
         print(note, flush=True)
     if reviewed is not None and reviewed.conflicts:
         conflicts.check_folder(arguments.out)
-    shown = {}
-    if pictures is not None:
-        shown["image"] = [path.relative_to(arguments.images).as_posix() for path in pictures]
-    if reviewed is not None and reviewed.conflicts and suggestions.lacks_class(rows):
-        # Before what may be missing ends the command.
-        print(conflicts.write(arguments.out, reviewed), flush=True)
-    if arguments.suggest and suggestions.lacks_class(rows):
-        print(f"\n{suggestions.write(arguments.out, rows, arguments.suggest, arguments.seed, shown=shown)}")
+    if first_look.is_needed(rows):
+        with stopwatch() as seconds:
+            looked = first_look.look(rows)
+        _write(arguments, rows, looked, seconds, pictures, reviewed)
+        if arguments.accept_risk is not None:
+            print("no label is accepted at a risk: not every class has a reviewed row")
+        if not arguments.suggest:
+            print(f"\n{first_look.next_step(rows, arguments.out)}.")
         return
-    if incomplete:
-        clean_rows.check_every_class({"val labels": rows.val_labels}, rows.class_names)
     config = PurifyConfig.paper() if arguments.preset == "paper" else PurifyConfig()
     if isinstance(rows.features, np.memmap):
         compiling.announce(None)  # Such a program calls back into Python, so it is never kept.
@@ -102,25 +99,55 @@ def _run(arguments: argparse.Namespace) -> None:
             accepted = None if arguments.accept_risk is None else accept(result, arguments.accept_risk)
     except InputError as error:
         raise UserError(str(error)) from error
+    _write(arguments, rows, result, seconds, pictures, reviewed, accepted)
+
+
+def _write(
+    arguments: argparse.Namespace,
+    rows: Any,
+    result: Any,
+    seconds: Any,
+    pictures: Any,
+    reviewed: Any,
+    accepted: Any = None,
+) -> None:
+    """Writes the results, and prints what they say and where they are."""
+    from dmlp_jax.cli import conflicts, outputs, suggestions
+    from dmlp_jax.cli.first_look import FirstLook
+
     settings = {name: _plain(value) for name, value in vars(arguments).items()}
     try:
-        contents = outputs.write(arguments.out, rows, result, settings, seconds, image_of, reviewed, accepted)
+        contents = outputs.write(
+            arguments.out, rows, result, settings, seconds, _image_of(pictures, rows), reviewed, accepted
+        )
     except OSError as error:
         raise UserError(f"cannot write to {arguments.out}: {error.strerror}") from error
     print(f"\n{outputs.table(contents)}\n")
-    for name in outputs.NAMES:
+    for name in outputs.written(arguments.out):
         print(arguments.out / name)
     if reviewed is not None and reviewed.conflicts:
         print(f"\n{conflicts.write(arguments.out, reviewed)}")
     if arguments.suggest:
-        told = suggestions.write(arguments.out, rows, arguments.suggest, arguments.seed, result, shown)
+        purified = None if isinstance(result, FirstLook) else result
+        shown = _shown(arguments, pictures)
+        told = suggestions.write(arguments.out, rows, arguments.suggest, arguments.seed, purified, shown)
         print(f"\n{told}")
 
 
 def _sources(arguments: argparse.Namespace) -> Any:
     from dmlp_jax.cli.inputs.input_files import Sources
+    from dmlp_jax.cli.inputs.raw_rows import Embedder
 
     columns = arguments.feature_columns
+    embedder = None
+    if arguments.text is not None or arguments.features.is_dir():
+        folder = arguments.embeddings or arguments.out / "embedding"
+        embedder = Embedder(folder, arguments.encoder, arguments.text)
+    elif arguments.encoder is not None or arguments.embeddings is not None:
+        option = "encoder" if arguments.encoder is not None else "embeddings"
+        raise UserError(
+            f"--{option} is for texts and images: name the column of texts with --text, or a folder of images"
+        )
     return Sources(
         features=arguments.features,
         labels=arguments.labels,
@@ -133,6 +160,7 @@ def _sources(arguments: argparse.Namespace) -> Any:
         feature_columns=None if columns is None else tuple(filter(None, columns.split(","))),
         id_column=arguments.id_column,
         num_classes=arguments.num_classes,
+        embedder=embedder,
     )
 
 
@@ -154,19 +182,28 @@ def _draw(arguments: argparse.Namespace) -> Any:
 
 
 def _pictures(arguments: argparse.Namespace, rows: Any) -> list[Path] | None:
-    """The picture of every row of the file, or None without --images."""
+    """The picture of every row of the file, or None without pictures."""
     from dmlp_jax.cli.inputs import input_files, row_images
 
     if arguments.images is None:
         if arguments.image_names is not None:
             raise UserError("--image-names needs --images, the folder of the images")
-        return None
+        own = None if rows.file is None or rows.file.raw is None else rows.file.raw.pictures
+        return own
     if arguments.image_names is not None:
         names = input_files.read_labels(arguments.image_names)
         return row_images.find(arguments.images, rows.file_rows, names)
     if rows.ids is not None:
         return row_images.find(arguments.images, rows.file_rows, rows.ids)
     return row_images.find(arguments.images, rows.file_rows)
+
+
+def _shown(arguments: argparse.Namespace, pictures: list[Path] | None) -> dict[str, list[str]]:
+    """Columns of review.csv that show a row: the name of its picture."""
+    if pictures is None:
+        return {}
+    folder = arguments.features if arguments.images is None else arguments.images
+    return {"image": [path.relative_to(folder).as_posix() for path in pictures]}
 
 
 def _image_of(pictures: list[Path] | None, rows: Any) -> Any:
@@ -191,6 +228,8 @@ def _describe(rows: Any) -> str:
         lines.append(columns.described(rows.columns, rows.left_out))
     lines += _of_label_codes(rows)
     lines += [f"warning: {text}" for text in class_names.near_equal(rows.class_names)]
+    if rows.file is not None and rows.file.raw is not None:
+        lines += rows.file.raw.said
     lines += _of_given_labels(rows)
     lines += _of_one_feature(rows.features)
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""Writes the results of `dmlp-purify`: purified.npz, purifier.npz, issues.csv, report.html, summary.json."""
+"""Writes the results of `dmlp-purify`: the corrected table, issues.csv, the report, arrays, the summary."""
 
 import contextlib
 import importlib
@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from dmlp_jax.cli import risk
+from dmlp_jax.cli import first_look, purified_table, risk
+from dmlp_jax.cli.first_look import FirstLook
 from dmlp_jax.cli.inputs.labelled_rows import LabelledRows
 from dmlp_jax.cli.inputs.reviewed_rows import Reviewed
 from dmlp_jax.data.types import Problem
@@ -26,7 +27,10 @@ from dmlp_jax.report.contents import purified_arrays, purifier_arrays
 from dmlp_jax.storage import addresses, files
 
 # summary.json is written last: if it exists, the others do.
-NAMES = ("purified.npz", "purifier.npz", "issues.csv", "report.html", "summary.json")
+NAMES = ("purified.npz", "purifier.npz", "issues.csv", "purified.csv", "report.html", "summary.json")
+# Of a .parquet table, in place of purified.csv.
+PARQUET = "purified.parquet"
+_ALL = (*NAMES[:-1], PARQUET, NAMES[-1])
 # Prefix of the temporary folder inside OUT, from which complete files are moved into place.
 _PREFIX = ".dmlp-purify."
 
@@ -53,7 +57,7 @@ def check_folder(folder: Path, overwrite: bool) -> None:
     try:
         if folder.exists() and not folder.is_dir():
             raise UserError(f"--out: {folder} is a file; name a folder")
-        there = [name for name in NAMES if (folder / name).exists()]
+        there = [name for name in _ALL if (folder / name).exists()]
         if there and not overwrite:
             raise UserError(f"--out: {folder} holds {', '.join(there)} already; name another, or --overwrite")
         for name in there:
@@ -73,10 +77,15 @@ def check_folder(folder: Path, overwrite: bool) -> None:
                 path.rmdir()
 
 
+def written(folder: Path) -> list[str]:
+    """The names of the results in the folder."""
+    return [name for name in _ALL if (folder / name).exists()]
+
+
 def write(
     folder: Path,
     rows: LabelledRows,
-    result: PurifyResult,
+    result: PurifyResult | FirstLook,
     settings: dict[str, Any],
     seconds: dict[str, float],
     image_of: Callable[[int], np.ndarray | None] | None = None,
@@ -88,7 +97,7 @@ def write(
     Args:
         folder: the folder, made if absent.
         rows: the noisy and clean rows.
-        result: result of `purify`, as NumPy arrays.
+        result: result of `purify`, as NumPy arrays; or of `first_look.look`, without clean rows.
         settings: the command's arguments, 'features', 'seed', 'preset', 'accept_risk', 'gallery' and 'map'
             among them.
         seconds: durations of the purification, 'compile' and 'run'.
@@ -106,7 +115,7 @@ def write(
     taken = None if accepted is None else np.asarray(accepted.rows)
     found = issues(result, rows.labels, rows.class_names, index=rows.row_numbers, ids=ids, accepted=taken)
     contents = summarize(rows, result, settings, seconds)
-    decided = {}
+    decided: dict[str, np.ndarray] = {}
     if accepted is not None:
         contents["accepted"] = risk.summary(rows, accepted, settings["accept_risk"])
         decided["accepted"] = np.asarray(accepted.rows)
@@ -123,25 +132,30 @@ def write(
         decided |= {"reviewed_index": reviewed.row_numbers, "reviewed_labels": reviewed.labels}
     from dmlp_jax.report import page
 
+    class_names = np.array(rows.class_names)
     purified = purified_arrays(result)
-    arrays = purifier_arrays(result)
+    arrays: dict[str, Any] = {} if isinstance(result, FirstLook) else purifier_arrays(result)
     with _replacing(folder) as new:
         files.save_npz(
             new / "purified.npz",
-            {**purified, "index": rows.row_numbers, "class_names": np.array(rows.class_names), **decided},
+            {**purified, "index": rows.row_numbers, "class_names": class_names, **decided},
         )
-        files.save_npz(new / "purifier.npz", arrays)
+        files.save_npz(new / "purifier.npz", {**arrays, "class_names": class_names})
         files.save_text(new / "issues.csv", found.csv())
+        if rows.file is not None:
+            own = purified_table.table(rows)
+            columns = purified_table.columns(rows, result, reviewed, decided.get("accepted"))
+            own.write(new / (PARQUET if own.is_parquet else "purified.csv"), columns)
         page.write(
             new / "report.html",
             contents,
             ConfigDict({"report": {key: settings[key] for key in ("gallery", "map")}, "arguments": settings}),
             _problem(rows),
-            purified,
+            first_look.proposals(result) if isinstance(result, FirstLook) else purified,
             arrays,
             curves={},
             row_index=rows.row_numbers,
-            row_names=ids,
+            row_names=_shown_names(rows),
             image_of=image_of,
         )
         files.save_json(new / "summary.json", contents)
@@ -149,9 +163,11 @@ def write(
 
 
 def summarize(
-    rows: LabelledRows, result: PurifyResult, settings: dict[str, Any], seconds: dict[str, float]
+    rows: LabelledRows, result: PurifyResult | FirstLook, settings: dict[str, Any], seconds: dict[str, float]
 ) -> dict[str, Any]:
     """The contents of summary.json; the keys are those of the pipeline's, as far as they apply."""
+    if isinstance(result, FirstLook):
+        return _summary_of_first_look(rows, result, settings, seconds)
     scores = {
         name: {key: summary.finite(value) for key, value in result.scores[name].items()}
         for name in label_sources.LABEL_SOURCES
@@ -159,9 +175,7 @@ def summarize(
     labels = {"given": rows.labels, **result.baselines, "purified": result.labels}
     true = rows.true_labels
     return {
-        "dataset": Path(settings["features"]).name,
-        "rows": {"train": len(rows.labels), "val": len(rows.val_labels), "test": 0},
-        "classes": list(rows.class_names),
+        **_of_data(rows, settings),
         "noise": {
             "name": "given",
             "rate": None,
@@ -169,8 +183,6 @@ def summarize(
             "estimated_flip_rate": _estimated_flip_rate(result, settings),
         },
         "drawn": None if rows.noise_rate is None else {"noise_rate": rows.noise_rate},
-        "seed": settings["seed"],
-        "preset": settings["preset"],
         "labels": {
             name: None if true is None else float(np.mean(labels[name] == true))
             for name in label_sources.LABEL_SOURCES
@@ -188,6 +200,51 @@ def summarize(
         "arguments": settings,
         **provenance.provenance(),
     }
+
+
+def _summary_of_first_look(
+    rows: LabelledRows, result: FirstLook, settings: dict[str, Any], seconds: dict[str, float]
+) -> dict[str, Any]:
+    """The summary without clean rows, which claims no accuracy."""
+    return {
+        **_of_data(rows, settings),
+        "first_look": True,
+        "noise": {"name": "given", "rate": None, "measured_flip_rate": None, "estimated_flip_rate": None},
+        "drawn": None,
+        "labels": {},
+        "changed": 0.0,
+        "suspicious": int(np.sum(result.probs.argmax(axis=1) != rows.labels)),
+        "held_out": {},
+        "scores": {},
+        "source": "given",
+        "warnings": [],
+        "test": {},
+        "probe": {"linear": None, "knn": None},
+        "seconds": {"rank": seconds},
+        "arguments": settings,
+        **provenance.provenance(),
+    }
+
+
+def _of_data(rows: LabelledRows, settings: dict[str, Any]) -> dict[str, Any]:
+    """The part of the summary about the input."""
+    return {
+        "dataset": Path(settings["features"]).name,
+        "rows": {"train": len(rows.labels), "val": len(rows.val_labels), "test": 0},
+        "classes": list(rows.class_names),
+        "seed": settings["seed"],
+        "preset": settings["preset"],
+    }
+
+
+def _shown_names(rows: LabelledRows) -> Any:
+    """What the report calls each noisy row: its id, its text, or both; None for its number."""
+    texts = None if rows.file is None or rows.file.raw is None else rows.file.raw.texts
+    if texts is None:
+        return None if rows.ids is None else rows.ids[rows.row_numbers]
+    if rows.ids is None:
+        return texts[rows.row_numbers]
+    return np.array([f"{rows.ids[row]}: {texts[row]}" for row in rows.row_numbers], dtype=object)
 
 
 def _estimated_flip_rate(result: PurifyResult, settings: dict[str, Any]) -> float | None:
@@ -210,6 +267,8 @@ def _told(rows: LabelledRows, result: PurifyResult) -> dict[str, Any]:
 
 def table(contents: dict[str, Any]) -> str:
     """A printed table: held-out accuracy of each source of labels, and the number of changed labels."""
+    if contents.get("first_look"):
+        return headline.trust(contents)
     known = contents["labels"]["purified"] is not None
     lines = [f"{'labels':<22}{'right on held-out clean rows':>30}{'right, by the true labels':>27}"]
     lines[0] = lines[0] if known else lines[0][:52]
@@ -262,16 +321,17 @@ def _replace(folder: Path, new: Path) -> None:
     old.mkdir()
     try:
         # summary.json is removed first and written last: a command killed in between leaves none.
-        for name in reversed(NAMES):
+        for name in reversed(_ALL):
             if (folder / name).exists():
                 os.replace(folder / name, old / name)
-        for name in NAMES:
-            os.replace(new / name, folder / name)
+        for name in _ALL:
+            if (new / name).exists():
+                os.replace(new / name, folder / name)
     except BaseException:
-        for name in NAMES:
+        for name in _ALL:
             if (old / name).exists():
                 os.replace(old / name, folder / name)
-            elif not (new / name).exists():
+            elif (folder / name).exists() and not (new / name).exists():
                 (folder / name).unlink()
         raise
 

@@ -8,17 +8,23 @@ from typing import NoReturn
 from dmlp_jax.errors import UserError
 
 DESCRIPTION = """\
-Repairs wrong labels of a data set with the help of a few rows whose labels are right.
+Finds wrong labels of a data set, and repairs them with the help of a few rows whose labels are right.
 
+  dmlp-purify data.csv --text text --label label --out OUT
+  dmlp-purify photos/ --out OUT
+  dmlp-purify data.csv --text text --label label --apply decisions.csv --out OUT2
   dmlp-purify features.npy labels.npy --val-features v.npy --val-labels w.npy --out OUT
   dmlp-purify table.csv --label-column species --val-index clean_rows.txt --out OUT
   dmlp-purify embeddings.npz --out OUT
   dmlp-purify features.npy labels.npy --draw-clean --out OUT
   dmlp-purify features.npy labels.npy --suggest 40 --out OUT
 
-FEATURES is a matrix [rows, features] from any encoder. OUT gets purified.npz (labels, probs, confidence,
-changed, index, class_names), purifier.npz (the classifier, the noise matrix, scores), issues.csv (the most
-suspicious rows first), report.html and summary.json."""
+FEATURES is a table with a column of texts, a folder of images (a folder for each class, or with a table of
+names and labels), or a matrix [rows, features] from any encoder. Without clean rows the labels are ranked and
+kept; after a review of the report, --apply makes the reviewed rows the clean ones. OUT gets purified.csv
+(your rows with purified_label, confidence, label_quality and status), issues.csv (the most suspicious rows
+first), report.html, purified.npz (labels, probs, confidence, changed, index, class_names), purifier.npz (the
+classifier, the noise matrix, scores), summary.json and embedding/ (features of texts and images)."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -32,10 +38,31 @@ def make_parser() -> argparse.ArgumentParser:
         "dmlp-purify", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("features", metavar="FEATURES", type=Path, help=".npy, .npz, .csv, .tsv or .parquet")
+    add(
+        "features",
+        metavar="FEATURES",
+        type=Path,
+        help=".npy, .npz, .csv, .tsv, .parquet, or a folder of images",
+    )
     add("labels", metavar="LABELS", type=Path, nargs="?", help=".npy, .txt, .json or a table; class per row")
     add("--out", metavar="OUT", type=Path, required=True, help="folder for the results")
     add("--overwrite", action="store_true", help="replace earlier results in OUT")
+    raw = parser.add_argument_group("texts and images")
+    add = raw.add_argument
+    add("--text", metavar="COLUMN", help="column of texts of the table FEATURES, which are embedded")
+    add(
+        "--encoder",
+        metavar="NAME",
+        help="what embeds texts or images: tfidf and patches, the defaults, learn on the rows; "
+        "sentence-transformers:MODEL, transformers:MODEL, timm:MODEL and open_clip:MODEL load one by name "
+        "or from a folder; module:function calls your own function",
+    )
+    add(
+        "--embeddings",
+        metavar="FOLDER",
+        type=Path,
+        help="where embeddings are kept and found again; by default embedding/ in OUT",
+    )
     clean = parser.add_argument_group("the clean rows, every class at least once")
     add = clean.add_argument
     add("--val-features", metavar="FILE", type=Path, help="their features, as FEATURES")
@@ -44,7 +71,8 @@ def make_parser() -> argparse.ArgumentParser:
         "--val-index",
         metavar="FILE",
         type=Path,
-        help="instead: the rows of FEATURES that are clean, numbers or a boolean per row (.npy, .txt, .json)",
+        help="instead: the rows of FEATURES that are clean, numbers, names or a boolean per row (.npy, .txt, "
+        ".json)",
     )
     add(
         "--draw-clean",
@@ -72,7 +100,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     tables = parser.add_argument_group("tables")
     add = tables.add_argument
-    add("--label-column", metavar="NAME", help="by default 'label'")
+    add("--label-column", "--label", metavar="NAME", help="by default 'label'")
     add(
         "--feature-columns",
         metavar="NAMES",

@@ -23,6 +23,8 @@ class Issues:
         given_label: class names, or class indices where no names were given.
         predicted_label: the purified label, likewise.
         confidence: probability of the purified label, in [0, 1], float64.
+        runner_up: the most probable class beside the purified one, likewise; '' or -1 where all others have
+            probability 0.
         ids: the rows' names, or None.
         accepted: whether the purified label is accepted at a risk (`dmlp_jax.accept`), bool; or None.
     """
@@ -33,6 +35,7 @@ class Issues:
     given_label: np.ndarray
     predicted_label: np.ndarray
     confidence: np.ndarray
+    runner_up: np.ndarray
     ids: np.ndarray | None = None
     accepted: np.ndarray | None = None
 
@@ -113,6 +116,14 @@ def issues(
     def named(classes):
         return classes[order] if names is None else names[classes[order]]
 
+    others = probs.copy()
+    others[np.arange(len(probs)), predicted] = 0.0
+    second, absent = others.argmax(axis=1), others.max(axis=1) <= 0
+    second[absent] = -1
+    runner_up = named(second)
+    if names is not None:
+        runner_up = np.where(absent[order], "", runner_up)
+
     return Issues(
         index=(np.arange(len(probs)) if index is None else np.asarray(index))[order],
         is_label_issue=(predicted != given)[order],
@@ -120,6 +131,7 @@ def issues(
         given_label=named(given),
         predicted_label=named(predicted),
         confidence=probs.max(axis=1)[order],
+        runner_up=runner_up,
         ids=None if ids is None else np.asarray(ids)[order],
         accepted=None if accepted is None else np.asarray(accepted)[order],
     )

@@ -1,6 +1,7 @@
 """Names the arrays of purified.npz (labels) and purifier.npz (all other results), and reads these files."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,8 +15,12 @@ FORMAT_VERSION = 1
 PER_ROW = ("labels", "probs", "confidence", "changed", "label_quality")
 
 
-def purified_arrays(result: PurifyResult) -> dict[str, np.ndarray]:
-    """The arrays of purified.npz: 'format_version', and `PER_ROW` with an entry per row each."""
+def purified_arrays(result: Any) -> dict[str, np.ndarray]:
+    """The arrays of purified.npz: 'format_version', and `PER_ROW` with an entry per row each.
+
+    Args:
+        result: a `PurifyResult`, or another result with these fields.
+    """
     return {name: np.asarray(getattr(result, name)) for name in PER_ROW} | _version()
 
 

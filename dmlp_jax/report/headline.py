@@ -19,6 +19,8 @@ def trust(result: dict[str, Any]) -> str:
     Args:
         result: the contents of summary.json.
     """
+    if result.get("first_look"):
+        return _first_look(result)
     replaced = source(result)
     if accuracies.value(result, "purified") is None:
         return _uncounted(result)
@@ -41,6 +43,17 @@ def trust(result: dict[str, Any]) -> str:
             f"{_ERROR}{_single_rows(result)}"
         )
     return _counted(result)
+
+
+def _first_look(result: dict[str, Any]) -> str:
+    """What a run without clean rows says: which labels to look at, and nothing about how many are wrong."""
+    count = result["rows"]["train"]
+    return (
+        f"All {count:,} labels were kept, because not every class has a row that is known to be right. The "
+        f"rows are sorted by how little the other rows support their label; for {result['suspicious']:,} of "
+        "them another class has more support. How many labels are wrong is not known before some rows are "
+        "reviewed."
+    )
 
 
 def _uncounted(result: dict[str, Any]) -> str:

@@ -84,11 +84,11 @@ def write(
         result=result,
         headline=headline.trust(result),
         verdict=findings,
-        steps=len(purifier["history/changed"]),
+        steps=len(purifier.get("history/changed", ())),
         rows=label_tables.sources(result),
         flows=label_tables.flows(problem.given_labels, purified["labels"], problem.class_names),
         figures=list(map(Markup, _figures(result, problem, purified, purifier, curves))),
-        confidence_figures=list(map(Markup, _confidence_figures(problem, purified, purifier))),
+        confidence_figures=list(map(Markup, _confidence_figures(result, problem, purified, purifier))),
         map=_map(features, purified, config),
         suspects=shown[:gallery],
         samples=shown[gallery:],
@@ -142,7 +142,8 @@ def _figures(
         accuracy = np.mean(history["labels"] == true, axis=1)
         baselines = {name: value for name, value in result["labels"].items() if name != "purified"}
         drawn.append(label_figures.label_accuracy(accuracy, baselines, findings.step(result)))
-    drawn.append(label_figures.course(history, findings.step(result)))
+    if history:
+        drawn.append(label_figures.course(history, findings.step(result)))
     drawn.append(label_figures.confusion(problem.given_labels, purified["labels"], names))
     rates = None
     if true is not None:
@@ -150,16 +151,23 @@ def _figures(
         rates = np.array(
             [wrong[true == label].mean() if np.any(true == label) else np.nan for label in range(len(names))]
         )
-    class_rows = np.bincount(purified["labels"], minlength=len(names))
-    drawn.append(label_figures.class_noise(purifier["transition"], names, rates, class_rows))
+    if "transition" in purifier:
+        class_rows = np.bincount(purified["labels"], minlength=len(names))
+        drawn.append(label_figures.class_noise(purifier["transition"], names, rates, class_rows))
     if curves:
         drawn.append(label_figures.test_accuracy(curves))
     return drawn
 
 
 def _confidence_figures(
-    problem: Problem, purified: dict[str, np.ndarray], purifier: dict[str, np.ndarray]
+    result: dict[str, Any],
+    problem: Problem,
+    purified: dict[str, np.ndarray],
+    purifier: dict[str, np.ndarray],
 ) -> list[str]:
+    if result.get("first_look"):
+        # Scores without clean rows are no probabilities.
+        return []
     confidence, true = purified["confidence"], problem.true_labels
     right = None if true is None else purified["labels"] == true
     drawn = [

@@ -16,30 +16,27 @@ from dmlp_jax.cli.inputs.input_files import (
     read_labels,
 )
 from dmlp_jax.data import class_labels, class_names, label_notation
-from dmlp_jax.errors import UserError
+from dmlp_jax.errors import UserError, nearest
 
 # Maps features [n, d], class indices [n] and the number of classes to rows to use as clean, and a noise rate.
 Draw = Callable[[Any, np.ndarray, int], tuple[np.ndarray, float]]
 
 
-def find(
-    sources: Sources, own: FeatureFile, labels: np.ndarray, draw: Draw | None, needed: bool = True
-) -> dict[str, Any]:
+def find(sources: Sources, own: FeatureFile, labels: np.ndarray, draw: Draw | None) -> dict[str, Any]:
     """'features', 'labels', 'given' of the clean rows, and the 'index' of those among the noisy rows.
 
-    'given' is None where no given label is known; else some may be missing, see `given_labels`. Also
-    'random', whether each clean row was drawn at random, if a file says so, and 'noise_rate' if they were
-    drawn here.
+    Without any there are no rows of features. 'given' is None where no given label is known; else some may be
+    missing, see `given_labels`. Also 'random', whether each clean row was drawn at random, if a file says so,
+    and 'noise_rate' if they were drawn here.
 
     Args:
         sources: the input files and columns.
         own: the noisy rows.
         labels: given labels of the noisy rows [n].
         draw: function that draws clean rows from the noisy rows, if no clean rows are given.
-        needed: whether there must be clean rows. Without any, everything has length 0.
 
     Raises:
-        UserError: there are no clean rows, or they do not match the noisy rows.
+        UserError: the clean rows do not match the noisy rows, or are named in part.
     """
     if sources.val_features is not None and sources.val_index is not None:
         raise UserError("give --val-features or --val-index, not both: the clean rows are one set")
@@ -51,17 +48,8 @@ def find(
         found = _apart(sources, sources.val_features, own)
     elif {"val_features", "val_labels"} <= set(own.others):
         found = _inside(sources, own)
-    elif not (needed or sources.val_labels or sources.val_given_labels or sources.val_random):
-        nothing = np.zeros(0, np.int64)
-        found = {"features": own.features[nothing], "labels": labels[nothing], "given": None}
-        return found | {"index": nothing}
     else:
-        holds = f" ({sources.features} holds {', '.join(sorted(own.others))})" if own.others else ""
-        raise UserError(
-            "no clean rows: give a few rows whose labels are right, as --val-features and --val-labels, or "
-            f"as --val-index FILE with their row numbers; or --suggest 40 to be told which rows to review "
-            f"first, or --draw-clean to do without{holds}"
-        )
+        return _none(sources, own)
     name = found.pop("name")
     count = len(found["features"])
     if sources.val_labels is not None:
@@ -121,7 +109,7 @@ def _among(sources: Sources, path: Path, own: FeatureFile, labels: np.ndarray) -
 
     With their true labels in a file of their own, LABELS holds what they were given.
     """
-    index = arrays.read_row_index(path, len(own.features))
+    index = _row_index(path, own)
     if sources.val_given_labels == SAME and sources.val_labels is None:
         raise UserError("--val-given-labels without a file needs --val-labels, the true labels of these rows")
     return {
@@ -130,6 +118,43 @@ def _among(sources: Sources, path: Path, own: FeatureFile, labels: np.ndarray) -
         "given": None if sources.val_labels is None else labels[index],
         "index": index,
         "name": f"--val-index {path}",
+    }
+
+
+def _row_index(path: Path, own: FeatureFile) -> np.ndarray:
+    """Row numbers from a file of row numbers, booleans, or names where the rows have names."""
+    words = [str(value).strip() for value in arrays.read_vector(path)] if own.ids is not None else []
+    if all(word.isdigit() or word.lower() in ("true", "false") for word in words) or own.ids is None:
+        return arrays.read_row_index(path, len(own.features))
+    places: dict[str, list[int]] = {}
+    for row, name in enumerate(own.ids.tolist()):
+        places.setdefault(str(name), []).append(row)
+    for place, word in enumerate(words):
+        found = places.get(word, [])
+        if not found:
+            hint = nearest(word, list(places))
+            raise UserError(f"{path}, entry {place}: no row is called {word!r}{hint}")
+        if len(found) > 1:
+            raise UserError(f"{path} names {word!r}, but rows {found[0]} and {found[1]} are both called so")
+        if words.index(word) < place:
+            raise UserError(f"{path} names {word!r} twice; name each row once")
+    return np.array([places[word][0] for word in words], np.int64)
+
+
+def _none(sources: Sources, own: FeatureFile) -> dict[str, Any]:
+    """No clean rows: labels are then ranked, and none is changed."""
+    for name in ("val_labels", "val_given_labels", "val_random"):
+        if getattr(sources, name) is not None:
+            holds = f" ({sources.features} holds {', '.join(sorted(own.others))})" if own.others else ""
+            raise UserError(
+                f"--{name.replace('_', '-')} is of clean rows, but no clean rows are named; give their "
+                f"features as --val-features, or their row numbers as --val-index{holds}"
+            )
+    return {
+        "features": np.zeros((0, own.features.shape[1]), np.float32),
+        "labels": np.zeros(0, np.int64),
+        "given": None,
+        "index": np.zeros(0, np.int64),
     }
 
 
@@ -171,16 +196,15 @@ def check_count(what: str, values: np.ndarray, count: int, of: str) -> None:
         )
 
 
-def check_two_classes(names: tuple[str, ...]) -> None:
+def check_classes(names: tuple[str, ...]) -> None:
     """Raises a UserError if there are fewer than two classes."""
     if len(names) < 2:
         raise UserError(f"all labels are {names[0]!r}; purification needs at least two classes")
 
 
-def check_every_class(encoded: dict[str, np.ndarray], names: tuple[str, ...]) -> None:
-    """Raises a UserError if there are fewer than two classes, or a class without clean row."""
-    check_two_classes(names)
-    absent = np.setdiff1d(np.arange(len(names)), encoded["val labels"])
+def check_every_class(val_labels: np.ndarray, names: tuple[str, ...]) -> None:
+    """Raises a UserError if there is a class without clean row."""
+    absent = np.setdiff1d(np.arange(len(names)), val_labels)
     if absent.size:
         shown = ", ".join(repr(names[label]) for label in absent[:8]) + (", ..." if absent.size > 8 else "")
         raise UserError(

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dmlp_jax.cli.inputs import arrays, tables
+from dmlp_jax.cli.inputs.raw_rows import Embedder, RawRows
 from dmlp_jax.cli.inputs.table_frames import remedy, suffix
 from dmlp_jax.data import label_notation
 from dmlp_jax.errors import UserError
@@ -38,6 +39,7 @@ class Sources:
         feature_columns: columns of features in tables, see `tables.read`.
         id_column: column of the rows' names in tables.
         num_classes: number of classes, if labels are class indices.
+        embedder: what embeds folders of images and tables of texts; None where there are none.
     """
 
     features: Path
@@ -51,6 +53,7 @@ class Sources:
     feature_columns: tuple[str, ...] | None = None
     id_column: str | None = None
     num_classes: int | None = None
+    embedder: Embedder | None = None
 
 
 class FeatureFile(NamedTuple):
@@ -62,6 +65,7 @@ class FeatureFile(NamedTuple):
     columns: tuple[str, ...] | None = None
     left_out: Mapping[str, str] = MappingProxyType({})
     others: Mapping[str, np.ndarray] = MappingProxyType({})
+    raw: RawRows | None = None
 
 
 def read_labels(path: Path, column: str | None = None) -> np.ndarray:
@@ -99,6 +103,8 @@ def read_features(
     """
     table = tables.is_table(path)
     own = path == sources.features
+    if sources.embedder is not None and sources.embedder.takes(path):
+        return _embedded(path, sources, own)
     if own and not table:
         _refuse_options_of_tables(sources)
     if suffix(path) == ".npy":
@@ -129,6 +135,23 @@ def read_features(
     if own:
         _check_varied(str(path), found.features)
     return found
+
+
+def _embedded(path: Path, sources: Sources, own: bool) -> FeatureFile:
+    """Reads and embeds texts or images."""
+    assert sources.embedder is not None
+    if sources.feature_columns is not None:
+        raise UserError("--feature-columns is for tables of features; these rows are embedded")
+    raw = sources.embedder.read(
+        path,
+        sources.labels if own else None,
+        sources.label_column,
+        # The clean rows' table need not have the id column.
+        sources.id_column if own else None,
+    )
+    if own:
+        _check_varied(str(path), raw.features)
+    return FeatureFile(raw.features, raw.labels, raw.ids, raw=raw)
 
 
 def check_matrix(name: str, features: Any) -> None:

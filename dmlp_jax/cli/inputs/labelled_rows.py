@@ -13,12 +13,27 @@ import numpy as np
 from dmlp_jax.cli.inputs import clean_rows, given_labels, tables
 from dmlp_jax.cli.inputs.clean_rows import Draw
 from dmlp_jax.cli.inputs.input_files import FeatureFile, Sources, read_features, read_labels
+from dmlp_jax.cli.inputs.raw_rows import RawRows
 from dmlp_jax.data import class_labels, label_notation, row_subset
 from dmlp_jax.errors import UserError
 
 
+class FileRows(NamedTuple):
+    """All rows of the user's file, for the corrected table.
+
+    Attributes:
+        given: given class indices [file_rows], int32.
+        clean: numbers of the clean rows among them that somebody gave, the first of the clean rows.
+        raw: texts or images and where they came from; None for rows of features.
+    """
+
+    given: np.ndarray
+    clean: np.ndarray
+    raw: RawRows | None = None
+
+
 class LabelledRows(NamedTuple):
-    """The input of `purify`; features may be memory maps.
+    """The input of `purify`; features may be memory maps. Without clean rows m is 0.
 
     Attributes:
         features: features of the noisy rows [n, d].
@@ -35,6 +50,7 @@ class LabelledRows(NamedTuple):
         noise_rate: noise rate at which clean rows were drawn from the noisy rows; None if they were given.
         val_random: whether each clean row was drawn at random [m], see `purify`; None if all were.
         columns: names of the columns of features of a table; None for other files.
+        file: all rows of the file; None where they are not known.
     """
 
     features: Any
@@ -51,6 +67,7 @@ class LabelledRows(NamedTuple):
     noise_rate: float | None = None
     val_random: np.ndarray | None = None
     columns: tuple[str, ...] | None = None
+    file: FileRows | None = None
 
 
 def load(sources: Sources, draw: Draw | None = None, needs_clean: bool = True) -> LabelledRows:
@@ -65,12 +82,17 @@ def load(sources: Sources, draw: Draw | None = None, needs_clean: bool = True) -
     Raises:
         UserError: a file or a combination of files is invalid; the message says what to do.
     """
-    beside = None if sources.labels is None else read_labels(sources.labels, sources.label_column)
+    embedded = sources.embedder is not None and sources.embedder.takes(sources.features)
+    beside = None
+    if sources.labels is not None and not embedded:
+        beside = read_labels(sources.labels, sources.label_column)
     own = read_features(sources.features, sources, sources.feature_columns, labels=beside)
     labels = _given(sources, own, beside)
     count = len(own.features)
-    clean = clean_rows.find(sources, own, labels, draw, needs_clean)
-    columns = {"labels": labels} | ({"val labels": clean["labels"]} if len(clean["labels"]) else {})
+    clean = clean_rows.find(sources, own, labels, draw)
+    columns = {"labels": labels}
+    if len(clean["features"]):
+        columns["val labels"] = clean["labels"]
     known = given_labels.known(clean["given"], len(clean["labels"]))
     if clean["given"] is not None and not known.all():
         classes = class_labels.encode(columns, sources.num_classes)[1]
@@ -86,10 +108,11 @@ def load(sources: Sources, draw: Draw | None = None, needs_clean: bool = True) -
         )
     encoded, names = class_labels.encode(columns, sources.num_classes)
     names = _class_names(sources, own, names)
-    if needs_clean:
-        clean_rows.check_every_class(encoded, names)
-    clean_rows.check_two_classes(names)
-    index = np.setdiff1d(np.arange(count), clean["index"])
+    clean_rows.check_classes(names)
+    val_labels = encoded.get("val labels", np.zeros(0, np.int32))
+    if needs_clean and len(val_labels):
+        clean_rows.check_every_class(val_labels, names)
+    index = np.setdiff1d(np.arange(count), np.append(clean["index"], _unreadable(own, clean["index"])))
     if not len(index):
         raise UserError(
             f"{sources.val_index} names every row; leave out the rows whose labels are to be purified"
@@ -100,7 +123,7 @@ def load(sources: Sources, draw: Draw | None = None, needs_clean: bool = True) -
         features=own.features if whole else row_subset.take_rows(own.features, index),
         labels=encoded["labels"][index],
         val_features=clean["features"],
-        val_labels=encoded.get("val labels", np.zeros(0, np.int32)),
+        val_labels=val_labels,
         val_given_labels=None if val_given is None else np.where(known, val_given, np.int32(-1)),
         true_labels=encoded["true_labels"][index] if "true_labels" in encoded else None,
         class_names=names,
@@ -111,15 +134,41 @@ def load(sources: Sources, draw: Draw | None = None, needs_clean: bool = True) -
         noise_rate=clean.get("noise_rate"),
         val_random=clean.get("random"),
         columns=own.columns,
+        file=FileRows(
+            encoded["labels"], clean["index"][:0] if "noise_rate" in clean else clean["index"], own.raw
+        ),
     )
 
 
+def _unreadable(own: FeatureFile, clean: np.ndarray) -> np.ndarray:
+    """Numbers of images that cannot be decoded, none of them a clean row."""
+    if own.raw is None:
+        return np.zeros(0, np.int64)
+    found = np.array(sorted(own.raw.unreadable), np.int64)
+    for row in np.intersect1d(found, clean):
+        name = row if own.ids is None else own.ids[row]
+        raise UserError(
+            f"the image {name} is a clean row but cannot be decoded ({own.raw.unreadable[int(row)]}); repair "
+            "it, or take it from the clean rows"
+        )
+    return found
+
+
 def _given(sources: Sources, own: FeatureFile, beside: np.ndarray | None) -> np.ndarray:
-    if beside is not None:
+    if sources.labels is not None and own.raw is not None and own.raw.pictures is None:
+        raise UserError(
+            f"{sources.labels}: the labels of texts are a column of their table; see --label-column"
+        )
+    if beside is not None and own.raw is None:
         labels, path = beside, sources.labels
     elif own.labels is not None:
         labels, path = own.labels, sources.features
     else:
+        if own.raw is not None and own.raw.pictures is not None:
+            raise UserError(
+                f"{sources.features} has no class folders, so its images have no labels; name a table of "
+                "their names and labels after it"
+            )
         raise UserError(
             f"{sources.features} holds no labels; name their file after it"
             + (", or their column with --label-column" if tables.is_table(sources.features) else "")

@@ -7,6 +7,8 @@ Europe write semicolons and decimal commas into files that are called .csv.
 import csv
 import io
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -53,7 +55,12 @@ def suffix(path: Path) -> str:
 
 def is_table(path: Path) -> bool:
     """Whether a file is a table, by its name."""
-    return suffix(path) in SEPARATORS or suffix(path) in _PARQUET
+    return suffix(path) in SEPARATORS or is_parquet(path)
+
+
+def is_parquet(path: Path) -> bool:
+    """Whether a file is a table of Apache Parquet, by its name."""
+    return suffix(path) in _PARQUET
 
 
 def remedy(path: Path) -> str:
@@ -74,16 +81,11 @@ def read(path: Path, texts: tuple[str | None, ...]) -> Any:
     """
     import pandas  # Takes half a second, which --help and .npy files need not wait for.
 
-    try:
-        if suffix(path) in _PARQUET:
+    with _readable(path):
+        if is_parquet(path):
             return pandas.read_parquet(path)
         dialect = _dialect(path)
-        options = {
-            "sep": dialect.separator,
-            "skiprows": dialect.skipped,
-            "encoding": dialect.encoding,
-            "compression": _compression(path),
-        }
+        options = _options(path, dialect)
         header = list(pandas.read_csv(path, nrows=0, **options).columns)
         as_text = [name for name in header if str(name).strip() in texts]
         frame = pandas.read_csv(
@@ -97,6 +99,36 @@ def read(path: Path, texts: tuple[str | None, ...]) -> Any:
             thousands=dialect.thousands,
             **options,
         )
+    names = [str(name).strip() for name in frame.columns]
+    if len(set(names)) == len(names):
+        frame.columns = names
+    _refuse_missing_header(path, header)
+    return frame
+
+
+def read_cells(path: Path) -> tuple[Any, str]:
+    """Reads a table of text, every cell as it is written: a pandas frame of strings, and the separator.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
+    import pandas
+
+    with _readable(path):
+        dialect = _dialect(path)
+        frame = pandas.read_csv(
+            path, dtype=str, keep_default_na=False, index_col=False, **_options(path, dialect)
+        )
+    return frame, dialect.separator
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Turns what goes wrong while a file is read into a UserError."""
+    from pandas.errors import ParserError
+
+    try:
+        yield
     except ImportError as error:
         raise UserError(
             f"{path}: parquet needs pyarrow, which is not installed: pip install pyarrow"
@@ -105,14 +137,19 @@ def read(path: Path, texts: tuple[str | None, ...]) -> Any:
         raise UserError(
             f"{path} cannot be read as a table (byte {error.start} is not UTF-8); save it as CSV in UTF-8"
         ) from error
-    except (OSError, ValueError, KeyError, EOFError, csv.Error, pandas.errors.ParserError) as error:
+    except (OSError, ValueError, KeyError, EOFError, csv.Error, ParserError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{path} cannot be read as a table ({reason})") from error
-    names = [str(name).strip() for name in frame.columns]
-    if len(set(names)) == len(names):
-        frame.columns = names
-    _refuse_missing_header(path, header)
-    return frame
+
+
+def _options(path: Path, dialect: _Dialect) -> dict[str, Any]:
+    """What pandas is told of the form of a table of text."""
+    return {
+        "sep": dialect.separator,
+        "skiprows": dialect.skipped,
+        "encoding": dialect.encoding,
+        "compression": _compression(path),
+    }
 
 
 def _compression(path: Path) -> str | None:

@@ -62,6 +62,16 @@ def picture(path: Path | str, side: int) -> np.ndarray:
         return np.asarray(whole)
 
 
+def whole(path: Path | str) -> Image.Image:
+    """Decodes an image whole, as `decode` does before it resizes: turned as EXIF says, in RGB.
+
+    Raises:
+        Exception: of many types, raised by Pillow for damaged files.
+    """
+    with Image.open(path, formats=FORMATS) as stored:
+        return _rgb(ImageOps.exif_transpose(stored))
+
+
 def inspect(path: Path | str) -> str | None:
     """Checks that an image file can be decoded; returns the reason if not, else None.
 
