@@ -78,6 +78,7 @@ def _run(arguments: argparse.Namespace) -> None:
         if not arguments.suggest:
             print(f"\n{first_look.next_step(rows, arguments.out)}.")
         return
+    has_clean = not first_look.lacks_class(rows)
     config = PurifyConfig.paper() if arguments.preset == "paper" else PurifyConfig()
     if isinstance(rows.features, np.memmap):
         compiling.announce(None)  # Such a program calls back into Python, so it is never kept.
@@ -86,12 +87,12 @@ def _run(arguments: argparse.Namespace) -> None:
             outputs.load_early()
             result = purify(
                 rows.features,
-                rows.labels,
-                (rows.val_features, rows.val_labels),
+                rows.labels if rows.votes is None else rows.votes,
+                (rows.val_features, rows.val_labels) if has_clean else None,
                 num_classes=len(rows.class_names),
-                val_given_labels=rows.val_given_labels,
-                val_random=rows.val_random,
-                calibration=risk.share(rows, arguments.accept_risk),
+                val_given_labels=rows.val_given_labels if rows.votes is None else rows.val_votes,
+                val_random=rows.val_random if has_clean else None,
+                calibration=risk.share(rows, arguments.accept_risk) if has_clean else None,
                 config=config,
                 key=jax.random.key(arguments.seed),
             )
@@ -135,10 +136,16 @@ def _write(
 
 
 def _sources(arguments: argparse.Namespace) -> Any:
+    from dmlp_jax.cli.inputs import annotators
     from dmlp_jax.cli.inputs.input_files import Sources
     from dmlp_jax.cli.inputs.raw_rows import Embedder
 
     columns = arguments.feature_columns
+    several = annotators.named(arguments.label_column)
+    if several and arguments.annotator_column is not None:
+        raise UserError("--annotator-column is for a long table with one column of labels; name only this")
+    if (several or arguments.annotator_column is not None) and arguments.draw_clean is not None:
+        raise UserError("--draw-clean is for one label a row; several annotators need no clean rows")
     embedder = None
     if arguments.text is not None or arguments.features.is_dir():
         folder = arguments.embeddings or arguments.out / "embedding"
@@ -156,7 +163,9 @@ def _sources(arguments: argparse.Namespace) -> Any:
         val_index=arguments.val_index,
         val_given_labels=arguments.val_given_labels,
         val_random=arguments.val_random,
-        label_column=arguments.label_column,
+        label_column=None if several else arguments.label_column,
+        annotators=several,
+        annotator_column=arguments.annotator_column,
         feature_columns=None if columns is None else tuple(filter(None, columns.split(","))),
         id_column=arguments.id_column,
         num_classes=arguments.num_classes,

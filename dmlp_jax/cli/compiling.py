@@ -71,7 +71,7 @@ def announce(folder: Path | None) -> None:
 def _compiler(folder: Path | None) -> compiled.Compiler:
     def compiler(function: Callable, arguments: tuple, num_classes: int) -> Callable:
         features, inputs = arguments
-        rows = features.shape[0] + inputs.val_features.shape[0]
+        rows = features.shape[0] + (0 if inputs.val_features is None else inputs.val_features.shape[0])
         paper = isinstance(inputs.config, purifier.PaperConfig)
         return programs.load_or_compile(
             function,

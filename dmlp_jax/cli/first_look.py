@@ -45,7 +45,12 @@ def look(rows: LabelledRows) -> FirstLook:
 
 
 def is_needed(rows: LabelledRows) -> bool:
-    """Whether some class has no clean row, so that labels cannot be purified."""
+    """Whether labels cannot be purified: one label a row, and some class has no clean row."""
+    return rows.votes is None and lacks_class(rows)
+
+
+def lacks_class(rows: LabelledRows) -> bool:
+    """Whether some class has no clean row."""
     return len(np.unique(rows.val_labels)) < len(rows.class_names)
 
 

@@ -194,12 +194,21 @@ def summarize(
         "source": result.source,
         "warnings": list(warnings.sentences(_told(rows, result), rows.class_names)),
         "chosen": {name: int(value) for name, value in result.chosen.items()},
+        **_of_annotators(rows, result),
         "test": {},
         "probe": {"linear": None, "knn": None},
         "seconds": {"purify": seconds},
         "arguments": settings,
         **provenance.provenance(),
     }
+
+
+def _of_annotators(rows: LabelledRows, result: PurifyResult) -> dict[str, Any]:
+    """The estimated share of right labels of each annotator, by name; nothing with one label a row."""
+    if result.annotator_quality is None:
+        return {}
+    quality = np.asarray(result.annotator_quality)
+    return {"annotators": {name: float(q) for name, q in zip(rows.annotators, quality, strict=True)}}
 
 
 def _summary_of_first_look(
@@ -281,7 +290,7 @@ def table(contents: dict[str, Any]) -> str:
     lines += [
         "",
         headline.trust(contents),
-        *filter(None, (findings.drawn(contents), risk.sentence(contents))),
+        *filter(None, (findings.drawn(contents), risk.sentence(contents), findings.annotators(contents))),
         f"{round(contents['changed'] * count):,} of {count:,} labels changed{_estimates(contents)}",
     ]
     return "\n".join(lines)

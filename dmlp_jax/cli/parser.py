@@ -100,7 +100,18 @@ def make_parser() -> argparse.ArgumentParser:
     )
     tables = parser.add_argument_group("tables")
     add = tables.add_argument
-    add("--label-column", "--label", metavar="NAME", help="by default 'label'")
+    add(
+        "--label-column",
+        "--label",
+        metavar="NAME",
+        help="by default 'label'; several names, separated by commas, are annotators of the same rows",
+    )
+    add(
+        "--annotator-column",
+        metavar="NAME",
+        help="LABELS has a line for each label of an annotator: the column of the annotators; --id-column "
+        "names that of the rows in both tables",
+    )
     add(
         "--feature-columns",
         metavar="NAMES",

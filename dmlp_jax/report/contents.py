@@ -28,7 +28,8 @@ def purifier_arrays(result: PurifyResult) -> dict[str, np.ndarray]:
     """The arrays of purifier.npz, by names such as 'history/val_loss'.
 
     'transition', 'format_version', and the fields 'history', 'scores', 'baselines', 'chosen', 'reliability',
-    'diagnostics' and 'classifier' of `PurifyResult`.
+    'diagnostics' and 'classifier' of `PurifyResult`; with several annotators also 'annotator_transition' and
+    'annotator_quality'.
     """
     nested = {
         "history": result.history,
@@ -40,6 +41,9 @@ def purifier_arrays(result: PurifyResult) -> dict[str, np.ndarray]:
         **{f"scores/{name}": scores for name, scores in result.scores.items()},
     }
     arrays = {f"{group}/{key}": value for group, values in nested.items() for key, value in values.items()}
+    if result.annotator_transition is not None:
+        arrays["annotator_transition"] = np.asarray(result.annotator_transition)
+        arrays["annotator_quality"] = np.asarray(result.annotator_quality)
     return {**arrays, "transition": result.transition} | _version()
 
 

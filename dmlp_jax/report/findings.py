@@ -5,6 +5,9 @@ from typing import Any
 from dmlp_jax.report import accuracies, intervals, names
 from dmlp_jax.report.accuracies import percent
 
+# Annotators that a sentence names, the best and the worst half.
+MOST_ANNOTATORS = 10
+
 
 def changes(result: dict[str, Any]) -> str:
     """How many labels changed, and the label accuracy before and after where the true labels are known."""
@@ -37,6 +40,19 @@ def calibration(result: dict[str, Any]) -> str | None:
             f"{text} on held-out clean rows {percent(own)} are expected to be right, by the estimated noise."
         )
     return f"{text} the accuracy is {accuracies.claim(result, 'purified')}."
+
+
+def annotators(result: dict[str, Any]) -> str | None:
+    """Who labels best and worst by the model's estimate; None with one label a row."""
+    quality = result.get("annotators")
+    if not quality:
+        return None
+    ordered = sorted(quality, key=lambda name: -quality[name])
+    shown = [f"{name} {percent(quality[name])}" for name in ordered]
+    if len(shown) > MOST_ANNOTATORS:
+        half = MOST_ANNOTATORS // 2
+        shown = [*shown[:half], "...", *shown[-half:]]
+    return f"Estimated share of right labels by annotator: {', '.join(shown)}."
 
 
 def drawn(result: dict[str, Any]) -> str | None:

@@ -62,6 +62,12 @@ def _uncounted(result: dict[str, Any]) -> str:
             "The given labels were kept: on held-out clean rows the features tell the classes no better than "
             "chance."
         )
+    if "annotators" in result:
+        return (
+            "How good the consensus labels are was not counted: that takes reviewed rows of every class "
+            "whose labels by the annotators are known. Annotators and features alone expect "
+            f"{percent(result['scores']['purified']['estimated_accuracy'])} of them to be right."
+        )
     if result.get("counted", {}).get("random_rows", 1) == 0:
         return (
             "How good the purified labels are was not counted: none of the reviewed rows was drawn at random."

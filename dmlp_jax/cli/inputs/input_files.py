@@ -39,6 +39,8 @@ class Sources:
         feature_columns: columns of features in tables, see `tables.read`.
         id_column: column of the rows' names in tables.
         num_classes: number of classes, if labels are class indices.
+        annotators: columns of labels by several annotators, in place of `label_column`; empty for one.
+        annotator_column: column of the annotators in a long table of labels.
         embedder: what embeds folders of images and tables of texts; None where there are none.
     """
 
@@ -53,6 +55,8 @@ class Sources:
     feature_columns: tuple[str, ...] | None = None
     id_column: str | None = None
     num_classes: int | None = None
+    annotators: tuple[str, ...] = ()
+    annotator_column: str | None = None
     embedder: Embedder | None = None
 
 
@@ -122,6 +126,7 @@ def read_features(
             exact=exact,
             labelled=(sources.labels if own else sources.val_labels) is None,
             labels=labels,
+            ignored=sources.annotators,
         )
         found = FeatureFile(read.features, read.labels, read.ids, read.columns, read.left_out)
     else:
@@ -144,7 +149,7 @@ def _embedded(path: Path, sources: Sources, own: bool) -> FeatureFile:
         raise UserError("--feature-columns is for tables of features; these rows are embedded")
     raw = sources.embedder.read(
         path,
-        sources.labels if own else None,
+        sources.labels if own and sources.annotator_column is None else None,
         sources.label_column,
         # The clean rows' table need not have the id column.
         sources.id_column if own else None,

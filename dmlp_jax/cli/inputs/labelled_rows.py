@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dmlp_jax.cli.inputs import clean_rows, given_labels, tables
+from dmlp_jax.cli.inputs import annotators, clean_rows, given_labels, tables
+from dmlp_jax.cli.inputs.annotators import GivenVotes
 from dmlp_jax.cli.inputs.clean_rows import Draw
 from dmlp_jax.cli.inputs.input_files import FeatureFile, Sources, read_features, read_labels
 from dmlp_jax.cli.inputs.raw_rows import RawRows
@@ -50,6 +51,9 @@ class LabelledRows(NamedTuple):
         noise_rate: noise rate at which clean rows were drawn from the noisy rows; None if they were given.
         val_random: whether each clean row was drawn at random [m], see `purify`; None if all were.
         columns: names of the columns of features of a table; None for other files.
+        votes: with several annotators, class indices [n, a], -1 for none; `labels` are their majority then.
+        val_votes: those of the clean rows [m, a], or None where they are unknown.
+        annotators: names of the annotators [a].
         file: all rows of the file; None where they are not known.
     """
 
@@ -67,6 +71,9 @@ class LabelledRows(NamedTuple):
     noise_rate: float | None = None
     val_random: np.ndarray | None = None
     columns: tuple[str, ...] | None = None
+    votes: np.ndarray | None = None
+    val_votes: np.ndarray | None = None
+    annotators: tuple[str, ...] = ()
     file: FileRows | None = None
 
 
@@ -84,13 +91,17 @@ def load(sources: Sources, draw: Draw | None = None, needs_clean: bool = True) -
     """
     embedded = sources.embedder is not None and sources.embedder.takes(sources.features)
     beside = None
-    if sources.labels is not None and not embedded:
+    several = sources.annotators or sources.annotator_column
+    if sources.labels is not None and not embedded and not several:
         beside = read_labels(sources.labels, sources.label_column)
     own = read_features(sources.features, sources, sources.feature_columns, labels=beside)
-    labels = _given(sources, own, beside)
+    given = _votes(sources, own)
+    labels = _given(sources, own, beside) if given is None else given.majority()
     count = len(own.features)
     clean = clean_rows.find(sources, own, labels, draw)
     columns = {"labels": labels}
+    if given is not None:
+        columns["labels of annotators"] = given.cells[given.cells != ""]
     if len(clean["features"]):
         columns["val labels"] = clean["labels"]
     known = given_labels.known(clean["given"], len(clean["labels"]))
@@ -118,10 +129,11 @@ def load(sources: Sources, draw: Draw | None = None, needs_clean: bool = True) -
             f"{sources.val_index} names every row; leave out the rows whose labels are to be purified"
         )
     val_given = encoded.get("val given labels")
+    votes = None if given is None else annotators.encode(given, names, sources.num_classes)
     whole = len(index) == count
     return LabelledRows(
         features=own.features if whole else row_subset.take_rows(own.features, index),
-        labels=encoded["labels"][index],
+        labels=encoded["labels"][index] if votes is None else annotators.majority(votes[index], len(names)),
         val_features=clean["features"],
         val_labels=val_labels,
         val_given_labels=None if val_given is None else np.where(known, val_given, np.int32(-1)),
@@ -134,6 +146,9 @@ def load(sources: Sources, draw: Draw | None = None, needs_clean: bool = True) -
         noise_rate=clean.get("noise_rate"),
         val_random=clean.get("random"),
         columns=own.columns,
+        votes=None if votes is None else votes[index],
+        val_votes=None if votes is None or val_given is None else votes[clean["index"]],
+        annotators=() if given is None else given.names,
         file=FileRows(
             encoded["labels"], clean["index"][:0] if "noise_rate" in clean else clean["index"], own.raw
         ),
@@ -150,6 +165,32 @@ def _unreadable(own: FeatureFile, clean: np.ndarray) -> np.ndarray:
         raise UserError(
             f"the image {name} is a clean row but cannot be decoded ({own.raw.unreadable[int(row)]}); repair "
             "it, or take it from the clean rows"
+        )
+    return found
+
+
+def _votes(sources: Sources, own: FeatureFile) -> GivenVotes | None:
+    """The labels of several annotators; None where each row has one label."""
+    if sources.annotators:
+        path = sources.labels or sources.features
+        found = annotators.read_wide(path, sources.annotators)
+    elif sources.annotator_column is not None:
+        if sources.labels is None or own.ids is None or sources.id_column is None:
+            raise UserError(
+                "--annotator-column is for a long table of labels: name its file as LABELS, and with "
+                "--id-column the column of the rows' names in both tables"
+            )
+        path = sources.labels
+        found = annotators.read_long(
+            path, own.ids, sources.id_column, sources.annotator_column, sources.label_column
+        )
+    else:
+        return None
+    clean_rows.check_count(f"labels in {path}", found.cells[:, 0], len(own.features), str(sources.features))
+    if sources.val_index is not None and sources.val_labels is None:
+        raise UserError(
+            "--val-index names clean rows, but with several annotators their right labels are in no column; "
+            "give them as --val-labels"
         )
     return found
 

@@ -147,7 +147,19 @@ def _move(rows: LabelledRows, found: Agreed) -> LabelledRows:
         val_random=np.concatenate([random, found.random]),
         true_labels=None if rows.true_labels is None else rows.true_labels[rest],
         row_numbers=rows.row_numbers[rest],
+        votes=None if rows.votes is None else rows.votes[rest],
+        val_votes=_join_votes(rows, found.rows),
     )
+
+
+def _join_votes(rows: LabelledRows, decided: np.ndarray) -> np.ndarray | None:
+    """Labels that annotators gave to the clean rows, decided ones included."""
+    if rows.votes is None:
+        return None
+    before = rows.val_votes
+    if before is None:
+        before = np.full((len(rows.val_labels), rows.votes.shape[1]), -1, np.int32)
+    return np.concatenate([before, rows.votes[decided]])
 
 
 def _counts(agreed: Agreed, skipped: int) -> dict[str, Any]:

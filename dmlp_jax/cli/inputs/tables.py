@@ -41,6 +41,7 @@ def read(
     exact: bool = False,
     labelled: bool = True,
     labels: np.ndarray | None = None,
+    ignored: tuple[str, ...] = (),
 ) -> Table:
     """Reads a table.
 
@@ -52,6 +53,7 @@ def read(
         exact: whether `feature_columns` are full names, such as another table's `Table.columns`.
         labelled: whether `label_column`, if given, must exist.
         labels: labels from another file [n], which the rules go by in place of those of the table.
+        ignored: columns that are no features, such as labels of several annotators.
 
     Raises:
         UserError: pyarrow, which .parquet needs, is not installed, the file cannot be read, a column is
@@ -66,7 +68,7 @@ def read(
     label = wanted if wanted in frame else None
     if id_column is not None:
         _require(path, frame, id_column, "the id column")
-    others = [name for name in frame.columns if name not in (label, id_column)]
+    others = [name for name in frame.columns if name not in (label, id_column, *ignored)]
     left_out: dict[str, str] = {}
     own = None if label is None else _objects(frame[label])
     if feature_columns is None:
