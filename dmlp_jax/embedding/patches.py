@@ -16,7 +16,7 @@ NAME = "patches"
 # Centroids and components of a few thousand images, and of more than `FEW`.
 SMALL, LARGE, FEW = (400, 256), (800, 512), 10_000
 # Images that are learned from at most, drawn at random, and patches for each centroid.
-IMAGES, PATCHES = 10_000, 150
+IMAGES, PATCHES = 10_000, 500
 # Added to variances of pixels in 0 to 255, and to those of whitened directions, as in the paper.
 CONTRAST, RIDGE = 10.0, 0.1
 BATCH = 50
