@@ -6,8 +6,8 @@
 FOLDER holds news_noisy_text.csv (text, label) and news_true_labels.csv (label) of NoisyAG-News, and
 cifar10n_labels.npz (aggre_label) of CIFAR-10N. Images are 2,000 of CIFAR-10, written as PNG files to folders
 of the classes that the crowd gave. 200 rows are drawn at random and reviewed: the command gets their numbers,
-their true labels, and the labels that they were given. Labels and ranking are judged on the rows that were not
-reviewed. cleanlab ranks the same rows on the same embedding by the self-confidence of a cross-validated
+their true labels, and the labels that they were given. Labels and ranking are judged on the rows that were
+not reviewed. cleanlab ranks the same rows on the same embedding by the self-confidence of a cross-validated
 logistic regression; its labels are the prediction for rows that it flags. Images get two more linear probes:
 of patch features of the size that the other benchmarks use, and of pixels. True labels are used for judging
 only.
@@ -78,10 +78,11 @@ def main() -> None:
     header += ["seconds", "CPU seconds"]
     table = markdown(header, [line(name, runs) for name, runs in lines.items()])
     text = (
-        f"{len(rows.given):,} {arguments.kind}, {REVIEWED} reviewed at random, {arguments.seeds} draws, mean ± "
-        "standard deviation over the draws. Judged on rows that were not reviewed, except in the first run, "
-        "which has no reviewed rows; probes are on all rows. Seconds are of the whole command, embedding and report included, on a "
-        "machine that others used at the same time; CPU seconds are those of all its threads.\n\n"
+        f"{len(rows.given):,} {arguments.kind}, {REVIEWED} reviewed at random, {arguments.seeds} draws, mean "
+        "± standard deviation over the draws. Judged on rows that were not reviewed, except in the first run, "
+        "which has no reviewed rows; probes are on all rows. Seconds are of the whole command, embedding and "
+        "report included, on a machine that others used at the same time; CPU seconds are those of all its "
+        "threads. cleanlab's are without the embedding.\n\n"
     )
     out = arguments.out or RESULTS / f"front_door_{arguments.kind}.md"
     save(out, f"From raw {arguments.kind} to mended labels", text + table, PACKAGES)
