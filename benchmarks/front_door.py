@@ -4,11 +4,13 @@
     python benchmarks/front_door.py images FOLDER --cifar=data/cifar10.npz
 
 FOLDER holds news_noisy_text.csv (text, label) and news_true_labels.csv (label) of NoisyAG-News, and
-cifar10n_labels.npz (aggre_label) of CIFAR-10N. Images are 2,000 of CIFAR-10, written as PNG files to folders of
-the classes that the crowd gave. 200 rows are drawn at random and reviewed: the command gets their numbers, their
-true labels, and the labels that they were given. Labels and ranking are judged on the rows that were not
-reviewed. cleanlab ranks the same rows on the same embedding by the self-confidence of a cross-validated logistic
-regression; its labels are the prediction for rows that it flags. True labels are used for judging only.
+cifar10n_labels.npz (aggre_label) of CIFAR-10N. Images are 2,000 of CIFAR-10, written as PNG files to folders
+of the classes that the crowd gave. 200 rows are drawn at random and reviewed: the command gets their numbers,
+their true labels, and the labels that they were given. Labels and ranking are judged on the rows that were
+not reviewed. cleanlab ranks the same rows on the same embedding by the self-confidence of a cross-validated
+logistic regression; its labels are the prediction for rows that it flags. Images get two more linear probes:
+of patch features of the size that the other benchmarks use, and of pixels. True labels are used for judging
+only.
 """
 
 import argparse
@@ -24,10 +26,12 @@ import numpy as np
 import pandas as pd
 from common import RESULTS, markdown, mean_and_spread, save
 from PIL import Image
+from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression, RidgeClassifierCV
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
+from dmlp_jax.embedding import patches
 from dmlp_jax.storage import files
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -42,11 +46,13 @@ class Rows(NamedTuple):
         arguments: of `dmlp-purify`, what to read.
         given: given labels [n] strings, in the command's order of the rows.
         true: true labels [n] strings.
+        pixels: the images [n, 32, 32, 3], or None.
     """
 
     arguments: list[str]
     given: np.ndarray
     true: np.ndarray
+    pixels: np.ndarray | None = None
 
 
 def main() -> None:
@@ -72,10 +78,11 @@ def main() -> None:
     header += ["seconds", "CPU seconds"]
     table = markdown(header, [line(name, runs) for name, runs in lines.items()])
     text = (
-        f"{len(rows.given):,} {arguments.kind}, {REVIEWED} reviewed at random, {arguments.seeds} draws, mean ± "
-        "standard deviation over the draws. Judged on rows that were not reviewed, except in the first run, "
-        "which has no reviewed rows. Seconds are of the whole command, embedding and report included, on a "
-        "machine that others used at the same time; CPU seconds are those of all its threads.\n\n"
+        f"{len(rows.given):,} {arguments.kind}, {REVIEWED} reviewed at random, {arguments.seeds} draws, mean "
+        "± standard deviation over the draws. Judged on rows that were not reviewed, except in the first run, "
+        "which has no reviewed rows; probes are on all rows. Seconds are of the whole command, embedding and "
+        "report included, on a machine that others used at the same time; CPU seconds are those of all its "
+        "threads. cleanlab's are without the embedding.\n\n"
     )
     out = arguments.out or RESULTS / f"front_door_{arguments.kind}.md"
     save(out, f"From raw {arguments.kind} to mended labels", text + table, PACKAGES)
@@ -100,10 +107,10 @@ def images(arguments: argparse.Namespace, place: Path, seed: int) -> Rows:
         path = folder / CLASSES[noisy[row]] / f"{row:05}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(stored["x_train"][row]).save(path)
-        named[path] = CLASSES[noisy[row]], CLASSES[stored["y_train"][row]]
-    labels = [named[path] for path in sorted(named)]
-    given, true = (np.array(column, dtype=object) for column in zip(*labels, strict=True))
-    return Rows([str(folder)], given, true)
+        named[path] = row
+    order = np.array([named[path] for path in sorted(named)])
+    given, true = (np.array(CLASSES, dtype=object)[of[order]] for of in (noisy, stored["y_train"]))
+    return Rows([str(folder)], given, true, stored["x_train"][order])
 
 
 def measure(rows: Rows, place: Path, seed: int) -> dict[str, dict[str, float]]:
@@ -129,11 +136,21 @@ def measure(rows: Rows, place: Path, seed: int) -> dict[str, dict[str, float]]:
     found["first run, no reviewed rows"] |= first_seconds
     found[f"dmlp-purify, {REVIEWED} reviewed"] |= seconds
     found["cleanlab, same embedding"] |= peer_seconds
-    held_out = cross_val_predict(
-        RidgeClassifierCV(alphas=np.logspace(-3, 3, 7) * len(features)), features, rows.true, cv=5
-    )
-    found["linear probe on all true labels, held out"] = {"right": float(np.mean(held_out == rows.true))}
+    found["linear probe of this embedding on all true labels"] = probe(features, rows.true)
+    if rows.pixels is not None:
+        large = patches.fit(rows.pixels, centroids=800, components=512)
+        found["the same of 800 centroids, 512 components"] = probe(large.encode(rows.pixels), rows.true)
+        flat = PCA(256).fit_transform(rows.pixels.reshape(len(rows.pixels), -1).astype(np.float32))
+        found["the same of pixels, 256 components"] = probe(flat, rows.true)
     return found
+
+
+def probe(features: np.ndarray, true: np.ndarray) -> dict[str, float]:
+    """Accuracy, in five folds, of a ridge classifier that is trained on true labels."""
+    rows = (features - features.mean(axis=0)) / features.std()
+    model = RidgeClassifierCV(alphas=len(rows) * np.logspace(-3, 1, 9))
+    folds = StratifiedKFold(5, shuffle=True, random_state=0)
+    return {"right": float(np.mean(cross_val_predict(model, rows, true, cv=folds) == true))}
 
 
 def run(arguments: list[str]) -> tuple[pd.DataFrame, dict[str, float]]:

@@ -328,19 +328,19 @@ def _replace(folder: Path, new: Path) -> None:
     """Moves the files of `new` into `folder`; if one cannot be moved, the old files are restored."""
     old = new / "old"
     old.mkdir()
+    made = written(new)
     try:
         # summary.json is removed first and written last: a command killed in between leaves none.
         for name in reversed(_ALL):
             if (folder / name).exists():
                 os.replace(folder / name, old / name)
-        for name in _ALL:
-            if (new / name).exists():
-                os.replace(new / name, folder / name)
+        for name in made:
+            os.replace(new / name, folder / name)
     except BaseException:
         for name in _ALL:
             if (old / name).exists():
                 os.replace(old / name, folder / name)
-            elif (folder / name).exists() and not (new / name).exists():
+            elif name in made and not (new / name).exists():
                 (folder / name).unlink()
         raise
 

@@ -13,9 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 
 NAME = "patches"
-CENTROIDS, COMPONENTS = 800, 512
-# Images and patches that are learned from at most, drawn at random.
-IMAGES, PATCHES = 10_000, 200_000
+# Centroids and components of a few thousand images, and of more than `FEW`.
+SMALL, LARGE, FEW = (400, 256), (800, 512), 10_000
+# Images that are learned from at most, drawn at random, and patches for each centroid.
+IMAGES, PATCHES = 10_000, 500
 # Added to variances of pixels in 0 to 255, and to those of whitened directions, as in the paper.
 CONTRAST, RIDGE = 10.0, 0.1
 BATCH = 50
@@ -64,8 +65,8 @@ def from_arrays(arrays: dict[str, np.ndarray]) -> ImageEncoder:
 def fit(
     images: Any,
     seed: int = 0,
-    centroids: int = CENTROIDS,
-    components: int = COMPONENTS,
+    centroids: int | None = None,
+    components: int | None = None,
     progress: Callable[[int], None] = lambda done: None,
 ) -> ImageEncoder:
     """Learns an encoder from images, without labels.
@@ -74,20 +75,22 @@ def fit(
         images: [n, side, side, 3], uint8, an array or what decodes images when it is indexed. At most
             `IMAGES` of them, drawn at random, are learned from.
         seed: of all draws.
-        centroids: k, lowered where there are fewer distinct patches.
-        components: d, lowered to what the images have.
+        centroids: k, lowered where there are few patches; by default by the number of images.
+        components: d, lowered to what the images have; by default by the number of images.
         progress: called with the number of images used so far.
     """
     from sklearn.cluster import MiniBatchKMeans
 
     rng = np.random.default_rng(seed)
+    usual = SMALL if len(images) <= FEW else LARGE
+    centroids, components = centroids or usual[0], components or usual[1]
     some = images
     if len(images) > IMAGES:
         some = images[np.sort(rng.choice(len(images), IMAGES, replace=False))]
     some = np.asarray(some[:])
     side = some.shape[1]
     patch = _patch_side(side)
-    sample = _sample(some, patch, rng)
+    sample = _sample(some, patch, PATCHES * centroids, rng)
     mean = sample.mean(axis=0)
     values, vectors = np.linalg.eigh(np.cov(sample.T))
     whitening = ((vectors / np.sqrt(np.maximum(values, 0) + RIDGE)) @ vectors.T).astype(np.float32)
@@ -120,10 +123,10 @@ def _patch_side(side: int) -> int:
     return 6 if side >= 24 else max(2, round(side / 3))
 
 
-def _sample(images: np.ndarray, patch: int, rng: np.random.Generator) -> np.ndarray:
+def _sample(images: np.ndarray, patch: int, most: int, rng: np.random.Generator) -> np.ndarray:
     """Normalised patches at random places of random images, [m, 3 patch^2], float32."""
     places = images.shape[1] - patch + 1
-    size = min(PATCHES, len(images) * places**2)
+    size = min(most, len(images) * places**2)
     index = rng.integers(0, len(images), size)
     rows, columns = rng.integers(0, places, (2, size))
     offset = np.arange(patch)

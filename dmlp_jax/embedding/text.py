@@ -95,7 +95,10 @@ def fit(texts: Sequence[str], width: int = WIDTH, seed: int = 0) -> TextEncoder:
     # scikit-learn's smoothed inverse document frequency.
     weights = (np.log((1 + len(some)) / (1 + documents)) + 1).astype(np.float32)
     matrix = _weighted(counters, some, weights)
-    svd = TruncatedSVD(min(width, size - 1, len(some) - 1), random_state=seed).fit(matrix)
+    svd = TruncatedSVD(min(width, size - 1, len(some) - 1), random_state=seed)
+    # Equal texts have no variance that shares of it could be told from.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        svd.fit(matrix)
     return TextEncoder(words, pieces, weights, svd.components_.astype(np.float16))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dmlp_jax.cli import outputs
-from dmlp_jax.cli.inputs.labelled_rows import LabelledRows
+from dmlp_jax.cli.inputs.labelled_rows import FileRows, LabelledRows
 from dmlp_jax.errors import UserError
 from dmlp_jax.report import page
 from dmlp_jax.storage import files
@@ -33,12 +33,17 @@ def results(tmp_path, monkeypatch):
     monkeypatch.setattr(outputs, "issues", lambda *_, **__: SimpleNamespace(csv=lambda: "new issues.csv"))
     monkeypatch.setattr(outputs, "summarize", lambda *_: {})
     monkeypatch.setattr(outputs, "purifier_arrays", lambda _: {})
+    own = SimpleNamespace(is_parquet=False, write=save)
+    monkeypatch.setattr(
+        outputs, "purified_table", SimpleNamespace(table=lambda *_: own, columns=lambda *_: {})
+    )
     monkeypatch.setattr(page, "write", save)
     monkeypatch.setattr(files, "save_npz", save)
     monkeypatch.setattr(files, "save_json", save)
     features, given, val, _ = make_blobs(0)
     names = ("ant", "bee", "cat")
     rows = LabelledRows(features, given, *val, None, None, names, np.arange(300), None, 300, ())
+    rows = rows._replace(file=FileRows(given, np.zeros(0, int)))
     result = SimpleNamespace(labels=given, probs=None, confidence=None, changed=None, label_quality=None)
     settings = {"gallery": 0, "map": "none"}
     return out, lambda: outputs.write(out, rows, result, settings, {})

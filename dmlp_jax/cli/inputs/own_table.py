@@ -109,11 +109,17 @@ def from_columns(columns: Mapping[str, Any]) -> OwnTable:
     """A table for rows that came in another form, such as .npy files or images; written as .csv."""
     import pandas
 
-    return OwnTable(Path("rows.csv"), pandas.DataFrame(dict(columns), dtype=str))
+    # As objects: pandas' strings cannot hold names that are no Unicode.
+    return OwnTable(Path("rows.csv"), pandas.DataFrame(dict(columns), dtype=object))
 
 
-def _cells(columns: Mapping[str, np.ndarray]) -> dict[str, list[str]]:
-    return {name: [_cell(value) for value in values.tolist()] for name, values in columns.items()}
+def _cells(columns: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    import pandas
+
+    return {
+        name: pandas.Series([_cell(value) for value in values.tolist()], dtype=object)
+        for name, values in columns.items()
+    }
 
 
 def _cell(value: Any) -> str:

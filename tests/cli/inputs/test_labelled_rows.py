@@ -231,7 +231,7 @@ def test_labels_are_no_feature_where_a_file_has_better_ones(tmp_path):
     ("names", "words"),
     [
         ({"val_features": "v.npy", "val_labels": "w.txt"}, "holds no labels; name their file"),
-        ({"labels": "y.txt"}, "no clean rows"),
+        ({"labels": "y.txt", "val_labels": "w.txt"}, "--val-labels is of clean rows, but no clean rows"),
         ({"labels": "y.txt", "val_features": "v.npy"}, "give them with --val-labels"),
         ({"labels": "short.txt", "val_index": "rows.txt"}, r"short\.txt: shape \(3,\).*12 rows"),
         ({"labels": "y.txt", "val_features": "v.npy", "val_labels": "y.txt"}, r"val labels: shape \(12,\)"),
