@@ -139,7 +139,8 @@ def tables(runs: list[dict]) -> str:
         lines += [[*name, *cells(aside, risk)] for risk in RISKS]
         whole = {found["seed"]: found["right"] for found in members if not found["share"]}
         both = [(found["right"], whole[found["seed"]]) for found in aside if found["seed"] in whole]
-        costs.append([*name, *(f"{100 * value:.1f}" for value in np.mean(both, axis=0)), str(len(both))])
+        if both:
+            costs.append([*name, *(f"{100 * value:.1f}" for value in np.mean(both, axis=0)), str(len(both))])
     seeds = len({found["seed"] for found in runs})
     text = (
         f"Means over {seeds} seeds. 'Accepted' and 'best threshold' are shares of all training rows; the "
