@@ -71,6 +71,8 @@ def table(rows: LabelledRows) -> OwnTable:
     assert rows.file is not None
     if rows.file.raw is not None and rows.file.raw.table is not None:
         return rows.file.raw.table
+    if rows.file.table is not None:
+        return own_table.read(rows.file.table)
     names = np.array(rows.class_names, dtype=object)[rows.file.given]
     if rows.ids is not None:
         kind = "image" if rows.file.raw is not None else "id"

@@ -6,6 +6,7 @@ The format of a file follows from its suffix: .npy, .npz (arrays as in `own_feat
 
 from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,11 +27,13 @@ class FileRows(NamedTuple):
         given: given class indices [file_rows], int32.
         clean: numbers of the clean rows among them that somebody gave, the first of the clean rows.
         raw: texts or images and where they came from; None for rows of features.
+        table: file of the table that features came from; None for other files.
     """
 
     given: np.ndarray
     clean: np.ndarray
     raw: RawRows | None = None
+    table: Path | None = None
 
 
 class LabelledRows(NamedTuple):
@@ -150,7 +153,10 @@ def load(sources: Sources, draw: Draw | None = None, needs_clean: bool = True) -
         val_votes=None if votes is None or val_given is None else votes[clean["index"]],
         annotators=() if given is None else given.names,
         file=FileRows(
-            encoded["labels"], clean["index"][:0] if "noise_rate" in clean else clean["index"], own.raw
+            encoded["labels"],
+            clean["index"][:0] if "noise_rate" in clean else clean["index"],
+            own.raw,
+            sources.features if own.columns is not None else None,
         ),
     )
 
