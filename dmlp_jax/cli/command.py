@@ -18,8 +18,9 @@ VARIANCE_ROWS = 1000
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns the exit status: 0, 2 after an error of the user, 130 after Ctrl-C."""
+    words = sys.argv[1:] if argv is None else list(argv)
     try:
-        run(make_parser().parse_args(argv))
+        run(make_parser().parse_args(words), words)
     except UserError as error:
         return _fail(str(error), 2)
     except KeyboardInterrupt:
@@ -27,8 +28,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def run(arguments: argparse.Namespace) -> None:
+def run(arguments: argparse.Namespace, words: Sequence[str] = ()) -> None:
     """Reads the input files, purifies the labels and writes the results.
+
+    Args:
+        arguments: as `make_parser` reads them.
+        words: the command line that they come from, for the report to repeat.
 
     Raises:
         UserError: an error of the user, such as a missing file.
@@ -40,14 +45,14 @@ def run(arguments: argparse.Namespace) -> None:
     outputs.check_folder(arguments.out, arguments.overwrite)
     feature_map.check(arguments.map)
     with compiling.set_up(arguments.compile_cache, not arguments.no_compile_cache):
-        _run(arguments)
+        _run(arguments, words)
 
 
-def _run(arguments: argparse.Namespace) -> None:
+def _run(arguments: argparse.Namespace, words: Sequence[str]) -> None:
     import jax
     import numpy as np
 
-    from dmlp_jax.cli import compiling, outputs
+    from dmlp_jax.cli import compiling, outputs, rerun
     from dmlp_jax.cli.inputs import labelled_rows, reviewed_rows
     from dmlp_jax.purifier import InputError, PurifyConfig, purify
     from dmlp_jax.runtime.timing import stopwatch
@@ -58,6 +63,7 @@ def _run(arguments: argparse.Namespace) -> None:
         reviewed = reviewed_rows.fold(rows, arguments.apply)
         rows = reviewed.rows
     image_of = _image_of(arguments, rows)
+    again = rerun.after_review(words, arguments.out, arguments.apply or ())
     print(_describe(rows), flush=True)
     config = PurifyConfig.paper() if arguments.preset == "paper" else PurifyConfig()
     if isinstance(rows.features, np.memmap):
@@ -80,7 +86,7 @@ def _run(arguments: argparse.Namespace) -> None:
         raise UserError(str(error)) from error
     settings = {name: _plain(value) for name, value in vars(arguments).items()}
     try:
-        contents = outputs.write(arguments.out, rows, result, settings, seconds, image_of, reviewed)
+        contents = outputs.write(arguments.out, rows, result, settings, seconds, image_of, reviewed, again)
     except OSError as error:
         raise UserError(f"cannot write to {arguments.out}: {error.strerror}") from error
     print(f"\n{outputs.table(contents)}\n")
@@ -91,7 +97,6 @@ def _run(arguments: argparse.Namespace) -> None:
 def _sources(arguments: argparse.Namespace) -> Any:
     from dmlp_jax.cli.inputs.input_files import Sources
 
-    columns = arguments.feature_columns
     return Sources(
         features=arguments.features,
         labels=arguments.labels,
@@ -101,10 +106,16 @@ def _sources(arguments: argparse.Namespace) -> Any:
         val_given_labels=arguments.val_given_labels,
         val_random=arguments.val_random,
         label_column=arguments.label_column,
-        feature_columns=None if columns is None else tuple(filter(None, columns.split(","))),
+        feature_columns=_names(arguments.feature_columns),
         id_column=arguments.id_column,
+        show_columns=_names(arguments.show_columns) or (),
         num_classes=arguments.num_classes,
     )
+
+
+def _names(text: str | None) -> tuple[str, ...] | None:
+    """Comma-separated names of columns."""
+    return None if text is None else tuple(filter(None, text.split(",")))
 
 
 def _draw(arguments: argparse.Namespace) -> Any:
@@ -125,7 +136,7 @@ def _draw(arguments: argparse.Namespace) -> Any:
 
 
 def _image_of(arguments: argparse.Namespace, rows: Any) -> Any:
-    """The function from a noisy row to its picture, or None without --images."""
+    """The function from a row of the file to its picture, or None without --images."""
     from dmlp_jax.cli.inputs import input_files, row_images
 
     if arguments.images is None:
@@ -139,7 +150,7 @@ def _image_of(arguments: argparse.Namespace, rows: Any) -> Any:
         paths = row_images.find(arguments.images, rows.file_rows, rows.ids)
     else:
         paths = row_images.find(arguments.images, rows.file_rows)
-    return lambda row: row_images.thumbnail(paths[rows.row_numbers[row]])
+    return lambda row: row_images.thumbnail(paths[row])
 
 
 def _describe(rows: Any) -> str:

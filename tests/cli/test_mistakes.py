@@ -55,7 +55,7 @@ def test_what_cannot_be_written_is_told_in_one_line(folder, tmp_path, capsys, mo
         ("{f} {y} --out {out} --draw-clean 1", ["--draw-clean", "1.0 is not between 0 and 1"]),
         ("{f} {y} --out {out} --draw-clean --val-index {y}", ["--val-index or --draw-clean, not both"]),
         ("{f} {y} --out {out} --draw-clean --num-classes 4", ["no row is labelled '3' (1 of 4 classes)"]),
-        ("{f} {y} --out {out} --gallery 1001", ["--gallery", "1001 is not within 0 to 1000"]),
+        ("{f} {y} --out {out} --gallery 50001", ["--gallery", "50001 is not within 0 to 50000"]),
         ("{f} {y} --out {out}", ["no clean rows", "--val-index"]),
         ("{f}.gone {y} --out {out}", ["unknown kind of file", ".gone"]),
         ("{root}/gone.npy {y} --out {out}", ["gone.npy", "No such file"]),

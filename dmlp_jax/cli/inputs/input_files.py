@@ -36,6 +36,7 @@ class Sources:
         feature_columns: columns of features in tables, see `tables.read`.
         id_column: column of the rows' names in tables.
         num_classes: number of classes, if labels are class indices.
+        show_columns: columns of a table of features that the report shows.
     """
 
     features: Path
@@ -49,6 +50,7 @@ class Sources:
     feature_columns: tuple[str, ...] | None = None
     id_column: str | None = None
     num_classes: int | None = None
+    show_columns: tuple[str, ...] = ()
 
 
 class FeatureFile(NamedTuple):

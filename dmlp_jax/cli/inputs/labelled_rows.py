@@ -5,6 +5,8 @@ The format of a file follows from its suffix: .npy, .npz (arrays as in `own_feat
 """
 
 from collections import Counter
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,6 +35,9 @@ class LabelledRows(NamedTuple):
         left_out: columns that were not used as features, see `tables.Table`.
         noise_rate: noise rate at which clean rows were drawn from the noisy rows; None if they were given.
         val_random: whether each clean row was drawn at random [m], see `purify`; None if all were.
+        val_numbers: number of each clean row in the file of the noisy rows [m], -1 for rows of other files;
+            None if all are.
+        shown: by name, the texts of columns that the report shows, [file_rows] each.
     """
 
     features: Any
@@ -48,6 +53,8 @@ class LabelledRows(NamedTuple):
     left_out: tuple[str, ...]
     noise_rate: float | None = None
     val_random: np.ndarray | None = None
+    val_numbers: np.ndarray | None = None
+    shown: Mapping[str, list[str]] = MappingProxyType({})
 
 
 def load(sources: Sources, draw: Draw | None = None) -> LabelledRows:
@@ -97,6 +104,8 @@ def load(sources: Sources, draw: Draw | None = None) -> LabelledRows:
         left_out=own.left_out,
         noise_rate=clean.get("noise_rate"),
         val_random=clean.get("random"),
+        val_numbers=np.asarray(clean["index"]) if len(clean["index"]) == len(clean["labels"]) else None,
+        shown=tables.read_shown(sources.features, sources.show_columns) if sources.show_columns else {},
     )
 
 

@@ -101,7 +101,25 @@ def read_column(path: Path, column: str | None) -> np.ndarray:
     return _objects(frame[column or LABEL_COLUMN])
 
 
-def _read_frame(path: Path, label: str, identifier: str | None) -> Any:
+def read_shown(path: Path, names: tuple[str, ...]) -> dict[str, list[str]]:
+    """Columns of a table as texts [n], by name, for people to read; empty where a value is missing.
+
+    Raises:
+        UserError: the file is no table, or a column is missing.
+    """
+    if path.suffix not in SUFFIXES:
+        raise UserError(
+            f"--show-columns: {path} is no table, so it has no columns; use {', '.join(SUFFIXES)}"
+        )
+    frame = _read_frame(path, None, None)
+    for name in names:
+        _require(path, frame, name, "--show-columns")
+    return {
+        name: frame[name].astype(object).where(frame[name].notna(), "").map(str).tolist() for name in names
+    }
+
+
+def _read_frame(path: Path, label: str | None, identifier: str | None) -> Any:
     import pandas  # Takes half a second, which --help and .npy files need not wait for.
 
     try:
