@@ -1,9 +1,7 @@
 """The page for everyone: axe-core's rules, dark mode, a phone, keys only, and 50,000 rows."""
 
-import numpy as np
 import pytest
 
-from dmlp_jax.report import thumbnails
 from tests.report import chromium
 from tests.report.browsing import make_page
 
@@ -122,15 +120,3 @@ def test_fifty_thousand_rows_load_within_a_second(tmp_path, opened):
     print(f"{size / 1e6:.1f} MB: {', '.join(f'{time:.0f}' for time in times)} ms")
     # Other programs on the machine may take the processor away, but not each time.
     assert 0 < min(times) < 1000
-
-
-def test_pictures_of_fifty_thousand_rows_stay_within_their_bytes():
-    rng = np.random.default_rng(0)
-    # As large as pictures compress badly: noise.
-    pool = rng.integers(0, 256, size=(50, 96, 96, 3), dtype=np.uint8)
-    encoded, left = thumbnails.encode_all(np.arange(2_000), lambda row: pool[row % 50], 800_000)
-    assert sum(map(len, encoded)) <= 800_000
-    assert left >= 0
-    # All have one, smaller than they were; the first ones are the better ones.
-    assert all(encoded)
-    assert np.mean([len(picture) for picture in encoded[: thumbnails.HEAD]]) > 1.5 * len(encoded[-1])
