@@ -40,6 +40,8 @@ _SCRIPTS = (
     "row_view.js",
     "row_list.js",
     "grid.js",
+    "batch.js",
+    "label_buttons.js",
     "zoom.js",
     "keyboard.js",
     "review.js",

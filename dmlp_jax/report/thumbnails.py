@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, NamedTuple
@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-# Up to this side the first level stores a picture without loss.
-_EXACT = 64
+# Pictures of at most so many pixels a side are stored without loss: at every level, where that costs no more;
+# at the first level.
+_TINY, _EXACT = 16, 64
 # Pictures that the first level whose size fits is chosen by.
 _SAMPLE = 24
 # The most suspicious rows get this share of the bytes: these are the ones that people look at first.
@@ -25,7 +26,8 @@ class Level(NamedTuple):
     Attributes:
         side: longest side, pixels; smaller pictures stay as they are.
         quality: of WebP, 0 to 100.
-        exact: whether pictures of at most `_EXACT` pixels a side are PNG, without loss.
+        exact: whether pictures of at most `_EXACT` pixels a side are PNG, without loss. Others are where a
+            side has at most `_TINY`.
     """
 
     side: int
@@ -63,7 +65,7 @@ def encode(pixels: np.ndarray | None, level: Level = LEVELS[0]) -> str:
     image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
     image.thumbnail((level.side, level.side))
     buffer = io.BytesIO()
-    exact = level.exact and max(image.size) <= _EXACT
+    exact = max(image.size) <= (_EXACT if level.exact else _TINY)
     if exact:
         image.save(buffer, "PNG")
     else:
@@ -81,7 +83,8 @@ def encode_all(
 ) -> tuple[list[str], int]:
     """The pictures of rows, in their order, as good as fits; those that no longer fit are empty.
 
-    The first `HEAD` rows get `_HEAD_SHARE` of the bytes, so that there they are better where rows are many.
+    The first `HEAD` rows may take `_HEAD_SHARE` of the bytes and have the best level, so that they are better
+    where rows are many.
 
     Args:
         rows: training rows [k], the most suspicious first.
@@ -94,9 +97,9 @@ def encode_all(
     encoded: list[str] = []
     left = budget
     with ThreadPoolExecutor() as threads:
-        for part, share in ((rows[:HEAD], _HEAD_SHARE), (rows[HEAD:], 1.0)):
+        for part, share, levels in ((rows[:HEAD], _HEAD_SHARE, LEVELS), (rows[HEAD:], 1.0, LEVELS[1:])):
             allowed = left if len(rows) <= HEAD else round(left * share)
-            level = _fitting(part, image_of, allowed)
+            level = _fitting(part, image_of, allowed, levels)
             # In batches: pictures of all rows at once might not fit into memory.
             for start in range(0, len(part), _BATCH):
                 batch = part[start : start + _BATCH]
@@ -110,14 +113,14 @@ def _encode_row(image_of: Callable[[int], Any], level: Level, row: int) -> str:
     return encode(image_of(int(row)), level)
 
 
-def _fitting(rows: np.ndarray, image_of: Callable[[int], Any], budget: int) -> Level:
+def _fitting(rows: np.ndarray, image_of: Callable[[int], Any], budget: int, levels: Sequence[Level]) -> Level:
     """The best level at which all rows are expected to fit; the smallest where none does."""
     places = np.unique(np.linspace(0, len(rows) - 1, min(_SAMPLE, len(rows))).astype(int))
     sample = [pixels for place in places if (pixels := image_of(int(rows[place]))) is not None]
-    for level in LEVELS:
+    for level in levels:
         if len(rows) * _mean(len(encode(pixels, level)) for pixels in sample) <= 0.9 * budget:
             return level
-    return LEVELS[-1]
+    return levels[-1]
 
 
 def _mean(values: Iterable[int]) -> float:

@@ -16,6 +16,14 @@ def decode(encoded):
         return image.format, np.asarray(image)
 
 
+@pytest.mark.parametrize("level", LEVELS)
+def test_tiny_pictures_never_lose_anything(level):
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 16, 1)).astype(np.uint8)
+    kind, found = decode(thumbnails.encode(pixels, level))
+    assert kind == "PNG"
+    np.testing.assert_array_equal(found, pixels[..., 0])
+
+
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_small_pictures_are_kept_to_the_last_pixel(channels):
     pixels = np.random.default_rng(0).integers(0, 256, (7, 64, channels)).astype(np.uint8)

@@ -10,13 +10,14 @@ class Review {
     this.decisions = new Decisions(this.data.run, browserStorage(), (words) => this.warn(words));
     this.view = new RowView(rows);
     this.zoom = new Zoom(rows);
-    this.list = new RowList(byId("list"), 48, makeRow, (node, position) => this.fillRow(node, position));
+    this.list = new RowList(byId("list"), 48, makeRow, (node, position) => fillRow(this, node, position));
     this.grid = new Grid(this);
     document.getElementById("review").classList.toggle("unpictured", !rows.hasPictures());
     // Texts take more room than pictures.
     byId("page-size").value = rows.hasPictures() || this.data.text === null ? "60" : "24";
+    this.batch = new Batch(this);
     this.fillSelects();
-    this.fillClasses();
+    for (const id of ["classes", "many-classes"]) fillClasses(byId(id), this);
     this.listen();
     this.filter();
   }
@@ -36,24 +37,10 @@ class Review {
     }
   }
 
-  /** A button for each class that has a key; classes without one are in the list only. */
-  fillClasses() {
-    const buttons = this.data.classes.flatMap((name, label) => {
-      if (!this.classKeys[label]) return [];
-      const button = element("button", "", `${name} `);
-      button.type = "button";
-      button.append(element("kbd", "", this.classKeys[label]));
-      button.addEventListener("click", () => this.giveLabel(label));
-      return [button];
-    });
-    byId("classes").replaceChildren(...buttons);
-  }
-
   listen() {
     for (const id of ["given", "purified", "low", "high", "show", "order"]) {
       byId(id).addEventListener("change", () => this.filter());
     }
-    byId("above").addEventListener("input", () => this.showAbove());
     const clicks = {
       accept: () => this.decide("accept"),
       reject: () => this.decide("reject"),
@@ -64,7 +51,6 @@ class Review {
       zoom: () => this.enlarge(),
       single: () => this.setBulk(false),
       bulk: () => this.setBulk(true),
-      "accept-above": () => this.acceptAbove(),
       clear: () => {
         resetFilters();
         this.filter();
@@ -203,25 +189,6 @@ class Review {
     return label === this.data.given[entry] ? ["reject"] : ["correct", label];
   }
 
-  /** The undecided, changed rows shown that are at least as sure as the reader says. */
-  above() {
-    const least = 100 * Number(byId("above").value || 100);
-    const sure = (entry) => this.rows.isChanged(entry) && this.data.confidence[entry] >= least;
-    return this.entries.filter((entry) => sure(entry) && !this.decisionOf(entry));
-  }
-
-  showAbove() {
-    const count = this.above().length;
-    byId("accept-above").textContent = `Accept ${count.toLocaleString("en")} ${count === 1 ? "row" : "rows"}`;
-    byId("accept-above").disabled = count === 0;
-  }
-
-  acceptAbove() {
-    const entries = this.above();
-    this.change(entries.map((entry) => [entry, "accept"]));
-    this.say(`${entries.length.toLocaleString("en")} rows accepted.`);
-  }
-
   undo() {
     const rows = this.decisions.undo();
     if (rows === null) return;
@@ -238,22 +205,6 @@ class Review {
     if (entry !== undefined) this.zoom.toggle(entry);
   }
 
-  fillRow(node, position) {
-    const entry = this.entries[position];
-    node.dataset.position = position;
-    node.id = `row-${position}`;
-    node.classList.toggle("current", position === this.current);
-    node.setAttribute("aria-selected", position === this.current);
-    node.setAttribute("aria-posinset", position + 1);
-    node.setAttribute("aria-setsize", this.entries.length);
-    const [picture, name, given, purified, confidence, decision] = node.children;
-    fillPicture(picture, this.rows.picture(entry));
-    name.textContent = this.rows.text(entry) || this.rows.name(entry);
-    fillLabels(given, given, purified, this.rows, entry);
-    confidence.textContent = `${(this.data.confidence[entry] / 100).toFixed(1)} %`;
-    fillDecision(decision, this.decisionOf(entry), this.data.classes);
-  }
-
   /** Shows the current row or page, and the progress of the review. */
   show() {
     const entry = this.entries[this.current];
@@ -264,7 +215,7 @@ class Review {
     byId("next").disabled = this.current >= this.entries.length - 1;
     if (!none) {
       this.view.show(entry, this.decisionOf(entry));
-      this.fillButtons(entry);
+      fillButtons(this.rows, entry);
     }
     if (this.isBulk) {
       this.grid.draw();
@@ -281,7 +232,7 @@ class Review {
     byId("random").textContent =
       `${this.decisions.decidedAtRandom(this.data)} of ${this.data.random.length} decided.`;
     byId("undo").disabled = this.decisions.past.length === 0;
-    this.showAbove();
+    this.batch.show();
   }
 
   /** Names the current row to screen readers, while it is a node of the document. */
@@ -290,36 +241,4 @@ class Review {
     if (document.getElementById(id)?.hidden === false) byId("list").setAttribute("aria-activedescendant", id);
     else byId("list").removeAttribute("aria-activedescendant");
   }
-
-  /** The buttons say which label they give. */
-  fillButtons(entry) {
-    const { classes, given, purified } = this.data;
-    const words = (verb, label, key) => [`${verb} ${shortened(classes[label])} `, element("kbd", "", key)];
-    const changed = this.rows.isChanged(entry);
-    byId("accept").replaceChildren(...words(changed ? "Accept" : "Keep", purified[entry], "a"));
-    byId("reject").replaceChildren(...words("Reject, keep", given[entry], "r"));
-    byId("reject").hidden = !changed;
-  }
-}
-
-function shortened(name) {
-  return name.length > 24 ? `${name.slice(0, 23)}…` : name;
-}
-
-function makeRow() {
-  const row = element("div", "row");
-  row.setAttribute("role", "option");
-  for (const [tag, name] of [
-    ["img", "picture"],
-    ["span", "name"],
-    ["del", "given"],
-    ["span", "purified"],
-    ["span", "confidence"],
-    ["span", "decision"],
-  ]) {
-    const cell = element(tag, name);
-    if (tag === "img") cell.alt = "";
-    row.append(cell);
-  }
-  return row;
 }
