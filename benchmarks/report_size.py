@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from browsers import chromium
 from common import markdown, write
 from ml_collections import ConfigDict
+from report_pages import chromium, unscored
 
 from dmlp_jax.data.types import Problem
 from dmlp_jax.report import page
@@ -110,24 +110,7 @@ def make_page(
         "history/val_loss": np.linspace(1, 0.5, 30),
         "transition": np.full((CLASSES, CLASSES), 1 / CLASSES),
     }
-    nothing = dict.fromkeys(("given", "val_only_probe", "noisy_probe", "noisy_plus_val_probe", "purified"))
-    result = {
-        "dataset": "random",
-        "rows": {"train": rows, "val": CLEAN, "test": 0},
-        "noise": {"name": "given", "rate": None, "measured_flip_rate": None},
-        "seed": 0,
-        "preset": "default",
-        "labels": nothing,
-        "held_out": nothing,
-        "counted": {"random_rows": 0},
-        "changed": float(purified["changed"].mean()),
-        "test": {},
-        "probe": {"linear": None, "knn": None},
-        "seconds": {},
-        "device": "",
-        "versions": {},
-        "commit": None,
-    }
+    result = unscored("random", rows, CLEAN, purified["changed"])
     config = ConfigDict({"report": {"gallery": rows, "map": "pca", "megabytes": megabytes}, "arguments": {}})
     page.write(path, result, config, problem, purified, purifier, {}, columns=columns, image_of=image_of)
 

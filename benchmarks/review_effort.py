@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from browsers import chromium
 from common import markdown, write
+from report_pages import chromium, unscored
 
 # Clean rows, and the share of labels of digits that is redrawn at random.
 CLEAN, NOISE = 200, 0.4
@@ -214,24 +214,7 @@ def make_page(data: Path, path: Path) -> None:
         class_names=tuple(map(str, range(1 + arrays["given"].max()))),
     )
     purified = group("purified")
-    nothing = dict.fromkeys(("given", "val_only_probe", "noisy_probe", "noisy_plus_val_probe", "purified"))
-    result = {
-        "dataset": "digits",
-        "rows": {"train": len(arrays["given"]), "val": len(arrays["clean"]), "test": 0},
-        "noise": {"name": "symmetric", "rate": NOISE, "measured_flip_rate": None},
-        "seed": 0,
-        "preset": "default",
-        "labels": nothing,
-        "held_out": nothing,
-        "counted": {"random_rows": 0},
-        "changed": float(purified["changed"].mean()),
-        "test": {},
-        "probe": {"linear": None, "knn": None},
-        "seconds": {},
-        "device": "",
-        "versions": {},
-        "commit": None,
-    }
+    result = unscored("rows", len(arrays["given"]), len(arrays["clean"]), purified["changed"])
     config = ConfigDict({"report": {"gallery": 0, "map": "none"}})
     page.write(path, result, config, problem, purified, group("purifier"), {})
 

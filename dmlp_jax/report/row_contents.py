@@ -11,7 +11,7 @@ from dmlp_jax.report.names import encodable
 
 # A column whose values have this many characters on average is the text of its rows.
 _TEXT = 40
-# Texts may take this share of the bytes, so that some are left for pictures.
+# Texts of rows with pictures may take this share of the bytes, so that some are left for the pictures.
 _TEXT_SHARE = 0.5
 
 
@@ -87,9 +87,10 @@ def collect(
     names = tuple(columns)
     beside = {name: clean.columns.get(name) if clean is not None else None for name in names}
     # The reviewed rows first: there are few of them, and each stands beside many rows.
-    texts, left = _packed([beside[name] for name in names], held, round(budget * _TEXT_SHARE))
+    for_texts = budget if image_of is None else round(budget * _TEXT_SHARE)
+    texts, left = _packed([beside[name] for name in names], held, for_texts)
     values, left = _packed([columns[name] for name in names], order, left)
-    left += budget - round(budget * _TEXT_SHARE)
+    left += budget - for_texts
     shots: list[str] = [""] * len(held)
     pictures = [""] * len(order)
     if image_of is not None and len(pictured):

@@ -144,6 +144,12 @@ def make_table(folder, path):
     return frame, clean
 
 
+def table_arguments(folder, path):
+    """The command's words for the table of `make_table`."""
+    words = ["--label-column", "species", "--val-index", str(folder / "clean.txt")]
+    return [str(path / "t.csv"), *words]
+
+
 def test_table_with_clean_rows_ids_and_a_gallery(folder, tmp_path, capsys):
     frame, clean = make_table(folder, tmp_path)
     arguments = [str(tmp_path / "t.csv"), "--label-column", "species", "--id-column", "image"]
@@ -190,13 +196,7 @@ def test_table_with_clean_rows_ids_and_a_gallery(folder, tmp_path, capsys):
 
 def test_columns_to_show_are_checked_before_the_run(folder, tmp_path, capsys):
     make_table(folder, tmp_path)
-    arguments = [
-        str(tmp_path / "t.csv"),
-        "--label-column",
-        "species",
-        "--val-index",
-        str(folder / "clean.txt"),
-    ]
+    arguments = table_arguments(folder, tmp_path)
     assert cli.main([*arguments, "--out", str(tmp_path / "out"), "--show-columns", "nota"]) == 2
     assert "has no column 'nota' for --show-columns" in capsys.readouterr().err
     assert cli.main([*basic(folder), "--out", str(tmp_path / "out"), "--show-columns", "note"]) == 2
@@ -284,13 +284,7 @@ def test_what_is_known_of_the_clean_rows_is_handed_on(folder, tmp_path, capsys, 
 def test_a_feature_of_another_unit_is_named(folder, tmp_path, capsys):
     frame, _ = make_table(folder, tmp_path)
     frame.assign(e3=1000 * frame["e3"]).to_csv(tmp_path / "t.csv", index=False)
-    arguments = [
-        str(tmp_path / "t.csv"),
-        "--label-column",
-        "species",
-        "--val-index",
-        str(folder / "clean.txt"),
-    ]
+    arguments = table_arguments(folder, tmp_path)
     assert cli.main([*arguments, "--out", str(tmp_path / "out")]) == 0
     assert "feature 3, counted from 0, has 100.0% of the variance" in capsys.readouterr().out
 

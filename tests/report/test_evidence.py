@@ -86,6 +86,16 @@ def test_contents_stay_within_the_bytes_and_the_first_rows_come_first(budget):
     assert held.held_texts(40) < 40
 
 
+def test_texts_leave_bytes_for_pictures_where_there_are_some():
+    columns = {"text": ["word " * 20] * 50}
+    size = len(json.dumps(columns["text"][:1], separators=(",", ":")))
+    pixels = np.zeros((9, 9, 1), np.uint8)
+    for image_of, texts in ((None, 40), (lambda row: pixels, 20)):
+        held = row_contents.collect(np.arange(50), np.arange(50), image_of, columns, None, None, 40 * size)
+        assert held.held_texts(50) == texts
+        assert (held.held_pictures(50) > 0) == (image_of is not None)
+
+
 def test_without_reviewed_rows_and_columns():
     held = row_contents.collect(np.arange(5), np.arange(0), None, {}, None, None, 100)
     assert held.near is None
