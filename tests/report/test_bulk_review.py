@@ -131,6 +131,46 @@ def test_undo_survives_a_reload_and_a_skip_undoes_nothing(tmp_path, opened):
     assert tab.locator("#review-undo").is_disabled()
 
 
+COUNTED = """
+    window.actions = 0;
+    for (const kind of ["keydown", "click"])
+        window.addEventListener(kind, (event) => (window.actions += event.isTrusted), true);
+"""
+
+
+def test_three_hundred_decisions_take_less_than_half_the_keys_and_clicks(tmp_path, opened):
+    """The same decisions in the same order, one by one with a key each, and many at once."""
+    problem, purified = make_page(tmp_path / "report.html", 400, CLASSES)
+    order, rng = suspicion(purified)[:300], np.random.default_rng(1)
+    given, proposed = problem.given_labels[order], purified["labels"][order]
+    # What a reviewer finds: a tenth of the proposals are wrong, and now and then neither label is right.
+    drawn = rng.random(300)
+    true = np.where(drawn < 0.1, given, np.where(drawn < 0.15, (proposed + 1) % 4, proposed))
+    actions, exported = [], []
+    for many in (False, True):
+        tab = opened(tmp_path / "report.html", COUNTED, width=1200 + many)
+        keys = [text.split()[-1] for text in tab.locator("#review-classes button").all_inner_texts()]
+        if many:
+            tab.keyboard.press("g")
+        for start in range(0, 300, 60):
+            for place in range(start, start + 60):
+                if not many:
+                    tab.keyboard.press("a" if true[place] == proposed[place] else keys[true[place]])
+                elif true[place] != proposed[place]:
+                    tile(tab, place - start).click()
+                    if true[place] != given[place] or given[place] == proposed[place]:
+                        tab.keyboard.press(keys[true[place]])
+            if many:
+                tab.keyboard.press("a")
+        actions.append(tab.evaluate("window.actions"))
+        exported.append(export(tab)[0])
+        tab.close()
+    assert exported[0] == exported[1]
+    assert exported[0].count("\n") > 300
+    assert actions[0] == 300
+    assert actions[1] < 150
+
+
 def test_keys_of_classes_decide_one_by_one(tmp_path, opened):
     problem, purified = make_page(tmp_path / "report.html", 60, CLASSES)
     tab = opened(tmp_path / "report.html")
