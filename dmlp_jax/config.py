@@ -138,7 +138,10 @@ def default_config() -> ConfigDict:
     config.recipes_for = "small"  # the data and noise that the recipes are for, see `recipes_needed`
 
     config.report = report = ConfigDict()
-    report.gallery = 200  # number of most suspicious images in the report, at most 1,000
+    report.gallery = 50_000  # number of images in the report, of the most suspicious rows; it lists 50,000
+    report.megabytes = (
+        20  # most megabytes of images in the report; images of many rows are made smaller to fit
+    )
     report.map = "pca"  # 2-D map of the features: pca, umap (needs the extra 'umap') or none
     return config
 

@@ -91,9 +91,10 @@ def test_image_folder(tmp_path):
     assert stored["class_names"].tolist() == sorted(path.name for path in (folder / "train").iterdir())
     summary = json.loads((folder / "purified" / "summary.json").read_text())
     assert summary["rows"] == {"train": 1747, "val": 50, "test": 0}
-    # The most suspicious images are in the page, and those of the twenty random rows.
+    # The images of all rows are in the page, and those of the clean rows near to them.
     page = (folder / "purified" / "report.html").read_text()
-    assert 200 < page.count('<img src="data:image/') <= 220
+    pictures = page.partition('id="review-pictures">')[2].partition("</script>")[0].split("\n")
+    assert 1747 <= sum(map(bool, pictures)) <= 1747 + 50
     # The command that it prints is one that a user can type; this time the results are in the way.
     command = next(line for line in text.splitlines() if line.startswith("dmlp-purify "))
     again = [sys.executable, "-m", "dmlp_jax.cli", *command.split()[1:]]

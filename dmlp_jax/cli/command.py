@@ -19,8 +19,9 @@ VARIANCE_ROWS = 1000
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns the exit status: 0, 2 after an error of the user, 130 after Ctrl-C."""
+    words = sys.argv[1:] if argv is None else list(argv)
     try:
-        run(make_parser().parse_args(argv))
+        run(make_parser().parse_args(words), words)
     except UserError as error:
         return _fail(str(error), 2)
     except KeyboardInterrupt:
@@ -28,8 +29,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def run(arguments: argparse.Namespace) -> None:
+def run(arguments: argparse.Namespace, words: Sequence[str] = ()) -> None:
     """Reads the input files, purifies the labels and writes the results.
+
+    Args:
+        arguments: as `make_parser` reads them.
+        words: the command line that they come from, for the report to repeat.
 
     Raises:
         UserError: an error of the user, such as a missing file.
@@ -43,14 +48,14 @@ def run(arguments: argparse.Namespace) -> None:
         suggestions.check_folder(arguments.out)
     feature_map.check(arguments.map)
     with compiling.set_up(arguments.compile_cache, not arguments.no_compile_cache):
-        _run(arguments)
+        _run(arguments, words)
 
 
-def _run(arguments: argparse.Namespace) -> None:
+def _run(arguments: argparse.Namespace, words: Sequence[str]) -> None:
     import jax
     import numpy as np
 
-    from dmlp_jax.cli import compiling, conflicts, first_look, outputs, risk, suggestions
+    from dmlp_jax.cli import compiling, conflicts, first_look, outputs, rerun, risk, suggestions
     from dmlp_jax.cli.inputs import labelled_rows, reviewed_rows
     from dmlp_jax.purifier import InputError, PurifyConfig, accept, purify
     from dmlp_jax.runtime.timing import stopwatch
@@ -64,6 +69,7 @@ def _run(arguments: argparse.Namespace) -> None:
     if arguments.suggest:
         suggestions.check_count(rows, arguments.suggest)
     pictures = _pictures(arguments, rows)
+    again = rerun.after_review(words, arguments.out, arguments.apply or ())
     print(_describe(rows), flush=True)
     for note in () if reviewed is None else (*reviewed.notes, *filter(None, [conflicts.described(reviewed)])):
         print(note, flush=True)
@@ -72,7 +78,7 @@ def _run(arguments: argparse.Namespace) -> None:
     if first_look.is_needed(rows):
         with stopwatch() as seconds:
             looked = first_look.look(rows)
-        _write(arguments, rows, looked, seconds, pictures, reviewed)
+        _write(arguments, rows, looked, seconds, pictures, reviewed, again)
         if arguments.accept_risk is not None:
             print("no label is accepted at a risk: not every class has a reviewed row")
         if not arguments.suggest:
@@ -100,7 +106,7 @@ def _run(arguments: argparse.Namespace) -> None:
             accepted = None if arguments.accept_risk is None else accept(result, arguments.accept_risk)
     except InputError as error:
         raise UserError(str(error)) from error
-    _write(arguments, rows, result, seconds, pictures, reviewed, accepted)
+    _write(arguments, rows, result, seconds, pictures, reviewed, again, accepted)
 
 
 def _write(
@@ -110,6 +116,7 @@ def _write(
     seconds: Any,
     pictures: Any,
     reviewed: Any,
+    again: Any,
     accepted: Any = None,
 ) -> None:
     """Writes the results, and prints what they say and where they are."""
@@ -119,7 +126,7 @@ def _write(
     settings = {name: _plain(value) for name, value in vars(arguments).items()}
     try:
         contents = outputs.write(
-            arguments.out, rows, result, settings, seconds, _image_of(pictures, rows), reviewed, accepted
+            arguments.out, rows, result, settings, seconds, _image_of(pictures), reviewed, again, accepted
         )
     except OSError as error:
         raise UserError(f"cannot write to {arguments.out}: {error.strerror}") from error
@@ -140,7 +147,6 @@ def _sources(arguments: argparse.Namespace) -> Any:
     from dmlp_jax.cli.inputs.input_files import Sources
     from dmlp_jax.cli.inputs.raw_rows import Embedder
 
-    columns = arguments.feature_columns
     several = annotators.named(arguments.label_column)
     if several and arguments.annotator_column is not None:
         raise UserError("--annotator-column is for a long table with one column of labels; name only this")
@@ -166,11 +172,17 @@ def _sources(arguments: argparse.Namespace) -> Any:
         label_column=None if several else arguments.label_column,
         annotators=several,
         annotator_column=arguments.annotator_column,
-        feature_columns=None if columns is None else tuple(filter(None, columns.split(","))),
+        feature_columns=_names(arguments.feature_columns),
         id_column=arguments.id_column,
+        show_columns=_names(arguments.show_columns) or (),
         num_classes=arguments.num_classes,
         embedder=embedder,
     )
+
+
+def _names(text: str | None) -> tuple[str, ...] | None:
+    """Comma-separated names of columns."""
+    return None if text is None else tuple(filter(None, text.split(",")))
 
 
 def _draw(arguments: argparse.Namespace) -> Any:
@@ -215,13 +227,11 @@ def _shown(arguments: argparse.Namespace, pictures: list[Path] | None) -> dict[s
     return {"image": [path.relative_to(folder).as_posix() for path in pictures]}
 
 
-def _image_of(pictures: list[Path] | None, rows: Any) -> Any:
-    """The function from a noisy row to its picture, or None without pictures."""
+def _image_of(pictures: list[Path] | None) -> Any:
+    """The function from a row of the file to its picture, or None without pictures."""
     from dmlp_jax.cli.inputs import row_images
 
-    if pictures is None:
-        return None
-    return lambda row: row_images.thumbnail(pictures[rows.row_numbers[row]])
+    return None if pictures is None else lambda row: row_images.thumbnail(pictures[row])
 
 
 def _describe(rows: Any) -> str:

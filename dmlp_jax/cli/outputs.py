@@ -17,6 +17,7 @@ from dmlp_jax.cli import first_look, purified_table, risk
 from dmlp_jax.cli.first_look import FirstLook
 from dmlp_jax.cli.inputs.labelled_rows import LabelledRows
 from dmlp_jax.cli.inputs.reviewed_rows import Reviewed
+from dmlp_jax.cli.rerun import Rerun
 from dmlp_jax.data.types import Problem
 from dmlp_jax.errors import UserError
 from dmlp_jax.interop import issues
@@ -24,6 +25,7 @@ from dmlp_jax.pipeline import label_sources, provenance, summary
 from dmlp_jax.purifier import Accepted, PurifyResult, warnings
 from dmlp_jax.report import accuracies, findings, headline
 from dmlp_jax.report.contents import purified_arrays, purifier_arrays
+from dmlp_jax.report.row_contents import CleanRows
 from dmlp_jax.storage import addresses, files
 
 # summary.json is written last: if it exists, the others do.
@@ -90,6 +92,7 @@ def write(
     seconds: dict[str, float],
     image_of: Callable[[int], np.ndarray | None] | None = None,
     reviewed: Reviewed | None = None,
+    rerun: Rerun | None = None,
     accepted: Accepted | None = None,
 ) -> dict[str, Any]:
     """Writes all files or none: earlier results stay until the new files are complete.
@@ -98,11 +101,12 @@ def write(
         folder: the folder, made if absent.
         rows: the noisy and clean rows.
         result: result of `purify`, as NumPy arrays; or of `first_look.look`, without clean rows.
-        settings: the command's arguments, 'features', 'seed', 'preset', 'accept_risk', 'gallery' and 'map'
-            among them.
+        settings: the command's arguments, 'features', 'seed', 'preset', 'accept_risk', 'gallery',
+            'report_megabytes' and 'map' among them.
         seconds: durations of the purification, 'compile' and 'run'.
-        image_of: the picture of a noisy row, for the gallery.
+        image_of: the picture of a row of the file, for the report.
         reviewed: decisions of reviews; `rows` then are the rows after them.
+        rerun: the command that takes up the decisions of this run's report.
         accepted: the labels that are accepted at a risk.
 
     Returns:
@@ -135,6 +139,11 @@ def write(
     class_names = np.array(rows.class_names)
     purified = purified_arrays(result)
     arrays: dict[str, Any] = {} if isinstance(result, FirstLook) else purifier_arrays(result)
+    report = {
+        "gallery": settings["gallery"],
+        "map": settings["map"],
+        "megabytes": settings["report_megabytes"],
+    }
     with _replacing(folder) as new:
         files.save_npz(
             new / "purified.npz",
@@ -149,14 +158,18 @@ def write(
         page.write(
             new / "report.html",
             contents,
-            ConfigDict({"report": {key: settings[key] for key in ("gallery", "map")}, "arguments": settings}),
+            ConfigDict({"report": report, "arguments": settings}),
             _problem(rows),
             first_look.proposals(result) if isinstance(result, FirstLook) else purified,
             arrays,
             curves={},
             row_index=rows.row_numbers,
-            row_names=_shown_names(rows),
-            image_of=image_of,
+            row_names=ids,
+            image_of=None if image_of is None else lambda row: image_of(rows.row_numbers[row]),
+            columns={name: _taken(values, rows.row_numbers) for name, values in _shown(rows).items()},
+            clean=_clean_rows(rows, image_of),
+            rerun=None if rerun is None else rerun.command,
+            decisions_name="decisions.csv" if rerun is None else rerun.decisions,
         )
         files.save_json(new / "summary.json", contents)
     return contents
@@ -246,14 +259,10 @@ def _of_data(rows: LabelledRows, settings: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _shown_names(rows: LabelledRows) -> Any:
-    """What the report calls each noisy row: its id, its text, or both; None for its number."""
+def _shown(rows: LabelledRows) -> dict[str, Any]:
+    """Columns that the report shows, [file_rows] each: texts of raw rows, and those asked for."""
     texts = None if rows.file is None or rows.file.raw is None else rows.file.raw.texts
-    if texts is None:
-        return None if rows.ids is None else rows.ids[rows.row_numbers]
-    if rows.ids is None:
-        return texts[rows.row_numbers]
-    return np.array([f"{rows.ids[row]}: {texts[row]}" for row in rows.row_numbers], dtype=object)
+    return dict(rows.shown) if texts is None else {"text": texts.tolist(), **rows.shown}
 
 
 def _estimated_flip_rate(result: PurifyResult, settings: dict[str, Any]) -> float | None:
@@ -343,6 +352,29 @@ def _replace(folder: Path, new: Path) -> None:
             elif name in made and not (new / name).exists():
                 (folder / name).unlink()
         raise
+
+
+def _clean_rows(rows: LabelledRows, image_of: Callable[[int], np.ndarray | None] | None) -> CleanRows:
+    """The clean rows for the report; those of other files have neither name nor picture there."""
+    numbers = rows.val_numbers
+    if numbers is None:
+        return CleanRows(rows.val_features)
+
+    def picture(row: int) -> np.ndarray | None:
+        return None if image_of is None or numbers[row] < 0 else image_of(numbers[row])
+
+    names = [f"row {number}" for number in numbers] if rows.ids is None else _taken(rows.ids, numbers)
+    return CleanRows(
+        rows.val_features,
+        [name if number >= 0 else "" for name, number in zip(names, numbers, strict=True)],
+        picture,
+        {name: _taken(values, numbers) for name, values in _shown(rows).items()},
+    )
+
+
+def _taken(values: Any, numbers: np.ndarray) -> list[Any]:
+    """The values of rows of the file; empty for rows of other files."""
+    return [values[number] if number >= 0 else "" for number in numbers]
 
 
 def _problem(rows: LabelledRows) -> Problem:

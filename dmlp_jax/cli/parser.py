@@ -118,6 +118,12 @@ def make_parser() -> argparse.ArgumentParser:
         help="comma-separated names, or prefixes of names; by default all columns of numbers",
     )
     add("--id-column", metavar="NAME", help="the rows' names, for issues.csv and --images")
+    add(
+        "--show-columns",
+        metavar="NAMES",
+        help="comma-separated names of columns that the report shows beside each row, such as its text; the "
+        "report then holds them in full",
+    )
     gallery = parser.add_argument_group("the report")
     add = gallery.add_argument
     add("--images", metavar="FOLDER", type=Path, help="images named by the ids, or in the order of the rows")
@@ -131,8 +137,16 @@ def make_parser() -> argparse.ArgumentParser:
         "--gallery",
         metavar="N",
         type=_count,
-        default=200,
-        help="images in the report, of the most suspicious rows; 1000 at most, default: %(default)s",
+        default=50_000,
+        help="images in the report, of the most suspicious rows; default: %(default)s, all that it lists",
+    )
+    add(
+        "--report-megabytes",
+        metavar="MB",
+        type=_megabytes,
+        default=20,
+        help="most megabytes of images and shown columns in the report; images of many rows are made smaller "
+        "to fit, default: %(default)s",
     )
     add("--map", choices=("pca", "umap", "none"), default="pca", help="of the features, default: %(default)s")
     review = parser.add_argument_group("a review")
@@ -212,7 +226,12 @@ def _risk(text: str) -> float:
 
 def _count(text: str) -> int:
     """A number of images."""
-    return _whole_number(text, 0, 1000)
+    return _whole_number(text, 0, 50_000)
+
+
+def _megabytes(text: str) -> int:
+    """A size of the report."""
+    return _whole_number(text, 0, 2000)
 
 
 def _rows(text: str) -> int:

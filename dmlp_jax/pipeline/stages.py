@@ -18,6 +18,7 @@ from dmlp_jax.pipeline.run import Run
 from dmlp_jax.purifier import purify
 from dmlp_jax.purifier.config import PRESETS, Config
 from dmlp_jax.report import contents, page
+from dmlp_jax.report.row_contents import CleanRows
 from dmlp_jax.retrain import label_variants, method
 from dmlp_jax.retrain import run as retraining
 from dmlp_jax.runtime import hosts
@@ -265,16 +266,21 @@ def report(run: Run) -> None:
 
 
 def _write_page(run: Run, result: dict[str, Any], curves: dict[str, list[float]]) -> None:
-    workdir = run.workdir
+    workdir, problem = run.workdir, run.problem
+    # Without the extracted features there is neither a map nor a search for similar rows.
+    drawn = run.config.report.map != "none"
+    features = run.feature_problem() if drawn else None
+    pictures = problem.val_inputs.__getitem__ if len(problem.val_inputs.shape) == 4 else None
     page.write(
         workdir.report,
         result,
         run.config,
-        run.problem,
+        problem,
         contents.load(workdir.purified),
         contents.load(workdir.purifier),
         curves,
-        features=None if run.config.report.map == "none" else run.feature_problem().train_inputs,
+        features=None if features is None else features.train_inputs,
+        clean=None if features is None else CleanRows(features.val_inputs, image_of=pictures),
         row_names=None if run.dataset.names is None else run.dataset.names[run.split["train_index"]],
     )
 

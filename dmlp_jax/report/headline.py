@@ -9,6 +9,16 @@ from dmlp_jax.report.findings import best_probe, in_words, source
 # A difference counts as significant beyond so many standard errors.
 _CERTAIN = 2.0
 _ERROR = "± is one standard error."
+# Verdicts that need no numbers.
+_SENTENCES = {
+    "none at random": (
+        "How good the purified labels are was not counted: none of the reviewed rows was drawn at random."
+    ),
+    "drawn": (
+        "Nothing here shows how good the purified labels are: the clean rows were drawn from the noisy "
+        "rows and hold some of their mistakes."
+    ),
+}
 
 
 def trust(result: dict[str, Any]) -> str:
@@ -19,22 +29,28 @@ def trust(result: dict[str, Any]) -> str:
     Args:
         result: the contents of summary.json.
     """
-    if result.get("first_look"):
+    found = verdict(result)
+    if found in _SENTENCES:
+        return _SENTENCES[found]
+    if found == "first look":
         return _first_look(result)
-    replaced = source(result)
-    if accuracies.value(result, "purified") is None:
-        return _uncounted(result)
-    if replaced is not None:
-        return _replaced(result, replaced)
-    if accuracies.is_next_to_unchanged(result):
-        return _unchanged(result)
-    if result.get("drawn") is not None:
+    if found == "annotators":
         return (
-            "Nothing here shows how good the purified labels are: the clean rows were drawn from the noisy "
-            "rows and hold some of their mistakes."
+            "How good the consensus labels are was not counted: that takes reviewed rows of every class "
+            "whose labels by the annotators are known. Annotators and features alone expect "
+            f"{percent(result['scores']['purified']['estimated_accuracy'])} of them to be right."
         )
-    name, _ = best_probe(result["held_out"])
-    if accuracies.is_expected(result, "purified"):
+    if found == "none held out":
+        return (
+            f"The {result['preset']} preset holds no clean rows out, so its labels cannot be compared with "
+            "those of the trivial baselines on such rows."
+        )
+    if found in ("given kept", "probe took over"):
+        return _replaced(result, result["source"])
+    if found == "unchanged":
+        return _unchanged(result)
+    if found == "expected":
+        name, _ = best_probe(result["held_out"])
         return (
             f"{percent(result['held_out']['purified'])} of the purified labels are expected to be right. "
             "This is an assumption, not a count: the labels that the clean rows had before review are "
@@ -56,29 +72,45 @@ def _first_look(result: dict[str, Any]) -> str:
     )
 
 
-def _uncounted(result: dict[str, Any]) -> str:
-    if source(result) == "given":
+def verdict(result: dict[str, Any]) -> str:
+    """What held-out clean rows say about the purified labels, as a key.
+
+    Returns:
+        'first look' without clean rows; 'given kept' or 'probe took over' where other labels replaced the
+        purified ones; 'none at random', 'none held out' or 'annotators' where nothing was counted;
+        'unchanged', 'drawn', 'expected'; else 'better', 'worse', 'better than a probe', 'worse than a probe'
+        or 'unclear'.
+    """
+    if result.get("first_look"):
+        return "first look"
+    replaced = source(result)
+    uncounted = accuracies.value(result, "purified") is None
+    if uncounted and replaced != "given":
+        if "annotators" in result:
+            return "annotators"
+        return "none at random" if result.get("counted", {}).get("random_rows", 1) == 0 else "none held out"
+    if replaced is not None:
+        return "given kept" if replaced == "given" else "probe took over"
+    if accuracies.is_next_to_unchanged(result):
+        return "unchanged"
+    if result.get("drawn") is not None:
+        return "drawn"
+    if accuracies.is_expected(result, "purified"):
+        return "expected"
+    name, _ = best_probe(result["held_out"])
+    against = name if accuracies.value(result, "given") is None else "given"
+    gain, error = accuracies.gain(result, "purified", against)
+    if abs(gain) <= _CERTAIN * error:
+        return "unclear"
+    return ("better" if gain > 0 else "worse") + ("" if against == "given" else " than a probe")
+
+
+def _replaced(result: dict[str, Any], name: str) -> str:
+    if accuracies.value(result, "purified") is None:
         return (
             "The given labels were kept: on held-out clean rows the features tell the classes no better than "
             "chance."
         )
-    if "annotators" in result:
-        return (
-            "How good the consensus labels are was not counted: that takes reviewed rows of every class "
-            "whose labels by the annotators are known. Annotators and features alone expect "
-            f"{percent(result['scores']['purified']['estimated_accuracy'])} of them to be right."
-        )
-    if result.get("counted", {}).get("random_rows", 1) == 0:
-        return (
-            "How good the purified labels are was not counted: none of the reviewed rows was drawn at random."
-        )
-    return (
-        f"The {result['preset']} preset holds no clean rows out, so its labels cannot be compared with those "
-        "of the trivial baselines on such rows."
-    )
-
-
-def _replaced(result: dict[str, Any], name: str) -> str:
     own = accuracies.claim(result, "purified")
     if name == "given":
         return (

@@ -55,6 +55,8 @@ def flows(
             {
                 "given": printable(class_names[taken]),
                 "purified": printable(class_names[of]),
+                "given_class": int(taken),
+                "purified_class": int(of),
                 "rows": int(counts[of, taken]),
                 "share": counts[of, taken] / totals[of],
                 "lower": float(lower),

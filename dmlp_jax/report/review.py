@@ -1,22 +1,24 @@
 """Selects the rows of the review page, suspicious and random ones, and packs them for its scripts."""
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from dmlp_jax.data.types import Problem
-from dmlp_jax.report import contents, decisions, thumbnails
+from dmlp_jax.report import contents, decisions, evidence, thumbnails
 from dmlp_jax.report.names import printable
+from dmlp_jax.report.row_contents import CleanRows, RowContents
 
-# Most rows that a page lists; 50,000 are about a megabyte.
+# Most rows that a page lists; 50,000 are about a megabyte without their contents.
 ROWS = 50_000
-# Most rows with a picture, whatever the setting `report.gallery` is.
-GALLERY = 1000
 # Rows of the page that are drawn at random: only these show how frequent mistakes are.
 SAMPLE = 20
 # Longest name of a row on a page, characters.
 _LONGEST = 300
+# Longest text on a card that is shown without scripts, characters.
+_EXCERPT = 220
 
 
 def suspicious_rows(quality: np.ndarray, limit: int = ROWS) -> np.ndarray:
@@ -53,6 +55,8 @@ def payload(
     random: np.ndarray,
     row_index: np.ndarray,
     row_names: Sequence[Any] | None = None,
+    held: RowContents | None = None,
+    clean: CleanRows | None = None,
 ) -> dict[str, Any]:
     """The data that the scripts of the page read; lists have an entry per row of `order`.
 
@@ -63,6 +67,8 @@ def payload(
         random: places in `order` of rows that were drawn at random.
         row_index: number of each training row in the user's data [n].
         row_names: name of each training row [n], or None.
+        held: what the page holds of these rows.
+        clean: the reviewed rows, for the names of those that `held` has.
     """
     true = problem.true_labels
     quality = contents.label_quality(purified, problem.given_labels)
@@ -80,6 +86,23 @@ def payload(
         "random": random.tolist(),
         "true": None if true is None else true[order].tolist(),
         "names": None if row_names is None else [str(row_names[row])[:_LONGEST] for row in order],
+        "columns": [] if held is None else list(held.columns),
+        "text": None if held is None else held.text,
+        "reviewed": None if held is None or held.near is None else _reviewed(problem, held, clean),
+    }
+
+
+def _reviewed(problem: Problem, held: RowContents, clean: CleanRows | None) -> dict[str, Any]:
+    """The reviewed rows that the page holds, and which of them are nearest to each listed row."""
+    assert held.near is not None
+    names = None if clean is None or clean.names is None else clean.names
+    given = problem.val_given_labels
+    return {
+        "neighbours": held.near.shape[1],
+        "near": evidence.packed(held.near),
+        "label": np.asarray(problem.val_labels)[held.clean].tolist(),
+        "given": None if given is None else np.asarray(given)[held.clean].tolist(),
+        "names": None if names is None else [str(names[row])[:_LONGEST] for row in held.clean],
     }
 
 
@@ -87,32 +110,36 @@ def suspects(
     problem: Problem,
     purified: dict[str, np.ndarray],
     order: np.ndarray,
-    entries: np.ndarray,
     row_names: Sequence[Any],
-    image_of: Callable[[int], np.ndarray | None],
+    held: RowContents,
+    limit: int,
 ) -> list[dict[str, Any]]:
-    """Rows of the page for the template, with pictures until `thumbnails.BUDGET` is spent.
+    """The first rows of the list for the template.
 
     Args:
         problem: the rows.
         purified: the arrays of purified.npz.
         order: positions of the rows listed.
-        entries: places in `order` of the rows wanted.
         row_names: name of each training row [n].
-        image_of: the picture of a training row, or None where it has none.
+        held: what the page holds of the rows listed.
+        limit: most rows.
     """
     names = tuple(map(printable, problem.class_names))
-    true, budget = problem.true_labels, thumbnails.Budget()
+    true = problem.true_labels
 
-    def picture(row):
-        uri = thumbnails.data_uri(image_of(int(row)))
-        return uri if uri is not None and budget.take(len(uri)) else None
+    numbered = all(isinstance(row_names[row], int) for row in order[:limit])
+
+    def excerpt(entry: int) -> str | None:
+        if held.text is None or not held.values[entry]:
+            return None
+        return printable(json.loads(held.values[entry])[held.text], _EXCERPT)
 
     return [
         {
-            "entry": int(entry),
-            "row": row_names[row],
-            "image": picture(row),
+            "entry": entry,
+            "row": f"row {row_names[row]}" if numbered else row_names[row],
+            "image": thumbnails.data_uri(held.pictures[entry]),
+            "text": excerpt(entry),
             "given": names[problem.given_labels[row]],
             "purified": names[purified["labels"][row]],
             "changed": bool(purified["changed"][row]),
@@ -120,7 +147,7 @@ def suspects(
             "true": None if true is None else names[true[row]],
             "right": None if true is None else bool(true[row] == purified["labels"][row]),
         }
-        for entry, row in zip(entries, order[entries], strict=True)
+        for entry, row in enumerate(order[:limit])
     ]
 
 

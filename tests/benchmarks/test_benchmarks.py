@@ -33,9 +33,11 @@ CALLS = [
     "purify_scale.py --cases=300x8 --clean=50 --name=x",
     "purify_speed.py --rows=2000 --width=16 --clean=50 --repeats=1 --peer-epochs=1 --name=x",
     "reliability.py --stages=pretrain --trials=2 --minutes=1 --name=x",
+    "report_size.py --rows=200 --repeats=1 --name=x",
     "retrain.py --rows=128 --epochs=1 --methods=naive,dividemix --name=x",
     "retrain_boost.py --features=features.npz --rows=200 --val=50 --seeds=1 --rates=0.5 --methods=naive "
     "--sources=given,purified --name=x",
+    "review_effort.py --rows=30 --page=12 --seeds=1 --name=x",
     "startup.py --cases=300x8,290x8 --repeats=1 --name=x",
     "suggest.py --cases=digits-20 --seeds=1 --rows=500 --methods=suggestion,ActiveLab "
     "--out=benchmarks/results/x.md",
@@ -43,10 +45,11 @@ CALLS = [
 # What makes features has no table; semi_digits.py has no form of less than minutes; real_mistakes.py has a
 # test of its own below; compare_checkouts.py needs two checkouts; the others are modules.
 WITHOUT = {
-    "accuracy_peers", "bad_input", "common", "compare_checkouts", "digits_features", "flops", "kill_at_write",
-    "human_noise_methods", "human_noise_probes", "human_noise_sets", "human_noise_tables", "package_features",
-    "package_tags", "pages", "patch_features", "peers", "pretrain_parts", "real_mistakes", "semi_digits",
-    "simulated_annotators", "small_images", "suggest_tables", "tasks", "torch_simclr",
+    "accuracy_peers", "bad_input", "common", "compare_checkouts", "digits_features", "flops",
+    "kill_at_write", "human_noise_methods", "human_noise_probes", "human_noise_sets", "human_noise_tables",
+    "package_features", "package_tags", "pages", "patch_features", "peers", "pretrain_parts",
+    "real_mistakes", "report_pages", "semi_digits", "simulated_annotators", "small_images", "suggest_tables",
+    "tasks", "torch_simclr",
 }  # fmt: skip
 
 

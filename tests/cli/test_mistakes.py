@@ -57,7 +57,7 @@ def test_what_cannot_be_written_is_told_in_one_line(folder, tmp_path, capsys, mo
         ("{f} {y} --out {out} --draw-clean --num-classes 4", ["no row is labelled '3' (1 of 4 classes)"]),
         ("{f} {y} --out {out} --accept-risk x", ["--accept-risk", "'x' is not a number; write 0.01 for 1 %"]),
         ("{f} {y} --out {out} --accept-risk 1", ["--accept-risk", "1.0 is not between 0 and 1"]),
-        ("{f} {y} --out {out} --gallery 1001", ["--gallery", "1001 is not within 0 to 1000"]),
+        ("{f} {y} --out {out} --gallery 50001", ["--gallery", "50001 is not within 0 to 50000"]),
         ("{f} {y} --val-labels {w} --out {out}", ["--val-labels is of clean rows", "--val-index"]),
         ("{f} {y} --encoder tfidf --out {out}", ["--encoder is for texts and images", "--text"]),
         ("{f}.gone {y} --out {out}", ["unknown kind of file", ".gone"]),

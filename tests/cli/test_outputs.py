@@ -45,7 +45,7 @@ def results(tmp_path, monkeypatch):
     rows = LabelledRows(features, given, *val, None, None, names, np.arange(300), None, 300, ())
     rows = rows._replace(file=FileRows(given, np.zeros(0, int)))
     result = SimpleNamespace(labels=given, probs=None, confidence=None, changed=None, label_quality=None)
-    settings = {"gallery": 0, "map": "none"}
+    settings = {"gallery": 0, "report_megabytes": 20, "map": "none"}
     return out, lambda: outputs.write(out, rows, result, settings, {})
 
 

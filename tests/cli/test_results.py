@@ -71,7 +71,9 @@ def test_summary_and_report_tell_the_same(done):
     assert contents["held_out"]["purified"] > 0.8
     assert contents["noise"]["estimated_flip_rate"] == pytest.approx(np.mean(GIVEN != TRUE), abs=0.06)
     assert f"{100 * contents['held_out']['purified']:.1f} %" in page
-    assert page.count("<svg") == 7
+    assert page.count("<svg") == 6
+    # The first screen: how many labels look wrong.
+    assert f"<strong>{round(300 * contents['changed'])}</strong> <span>labels look wrong" in page
     assert "Reliability, held-out clean rows" in page
     assert not re.findall(r'(?:src|href)="(?!data:|#)', page)
     assert "f.npy" in page
@@ -133,7 +135,8 @@ def make_table(folder, path):
     labels = NAMES[GIVEN]
     labels[clean] = NAMES[TRUE[clean]]
     frame = pandas.DataFrame(FEATURES, columns=[f"e{i}" for i in range(16)])
-    frame = frame.assign(species=labels, image=[f"{row:03d}.png" for row in range(300)], note="x")
+    frame = frame.assign(species=labels, image=[f"{row:03d}.png" for row in range(300)])
+    frame["note"] = [f"what the row {row} is about, <b>at</b> some length" for row in range(300)]
     (path / "images").mkdir()
     for row in range(300):
         Image.new("RGB", (20, 30), (row % 256, 0, 0)).save(path / "images" / f"{row:03d}.png")
@@ -141,10 +144,17 @@ def make_table(folder, path):
     return frame, clean
 
 
+def table_arguments(folder, path):
+    """The command's words for the table of `make_table`."""
+    words = ["--label-column", "species", "--val-index", str(folder / "clean.txt")]
+    return [str(path / "t.csv"), *words]
+
+
 def test_table_with_clean_rows_ids_and_a_gallery(folder, tmp_path, capsys):
     frame, clean = make_table(folder, tmp_path)
     arguments = [str(tmp_path / "t.csv"), "--label-column", "species", "--id-column", "image"]
     arguments += ["--val-index", str(folder / "clean.txt"), "--images", str(tmp_path / "images")]
+    arguments += ["--show-columns", "note,e3"]
     (tmp_path / "images" / "299.png").write_bytes(b"broken")
     assert cli.main([*arguments, "--out", str(tmp_path / "out")]) == 0
     assert (
@@ -162,9 +172,35 @@ def test_table_with_clean_rows_ids_and_a_gallery(folder, tmp_path, capsys):
         assert row["id"] == f"{int(row['index']):03d}.png"
         assert row["given_label"] == frame["species"][int(row["index"])]
     page = (tmp_path / "out" / "report.html").read_text()
-    assert page.count('class="card') == 200
     assert "data:image/png;base64," in page
-    assert re.findall(r"confidence [\d.]+ %, row (\d{3}\.png)", page)
+    assert re.findall(r"confidence [\d.]+ %, (\d{3}\.png)", page)
+    # What the page holds, row by row, the rows listed first and then the clean ones near to them.
+    data, values, pictures = (
+        re.search(f'<script type="[^"]*" id="review-{name}">(.*?)</script>', page, re.DOTALL)[1]
+        for name in ("data", "values", "pictures")
+    )
+    data = json.loads(data)
+    values = [json.loads(line) for line in values.split("\n")]
+    order = [int(row["index"]) for row in rows]
+    assert (data["index"], data["columns"], data["text"]) == (order, ["note", "e3"], 0)
+    near = data["reviewed"]["names"]
+    assert set(near) <= {f"{row:03d}.png" for row in clean}
+    shown = order + [int(name[:3]) for name in near]
+    assert [note for note, _ in values] == [frame["note"][row] for row in shown]
+    np.testing.assert_allclose([float(e3) for _, e3 in values], frame["e3"][shown], rtol=1e-6)
+    assert [not line for line in pictures.split("\n")] == [row == 299 for row in shown]
+    assert data["reviewed"]["label"] == [int(TRUE[row]) for row in shown[len(order) :]]
+    assert "--show-columns note,e3 --apply decisions.csv --out" in page
+    assert str(tmp_path / "out_2") in page
+
+
+def test_columns_to_show_are_checked_before_the_run(folder, tmp_path, capsys):
+    make_table(folder, tmp_path)
+    arguments = table_arguments(folder, tmp_path)
+    assert cli.main([*arguments, "--out", str(tmp_path / "out"), "--show-columns", "nota"]) == 2
+    assert "has no column 'nota' for --show-columns" in capsys.readouterr().err
+    assert cli.main([*basic(folder), "--out", str(tmp_path / "out"), "--show-columns", "note"]) == 2
+    assert "is no table" in capsys.readouterr().err
 
 
 def test_help_is_quick_and_shows_how_it_is_used():
@@ -248,13 +284,7 @@ def test_what_is_known_of_the_clean_rows_is_handed_on(folder, tmp_path, capsys, 
 def test_a_feature_of_another_unit_is_named(folder, tmp_path, capsys):
     frame, _ = make_table(folder, tmp_path)
     frame.assign(e3=1000 * frame["e3"]).to_csv(tmp_path / "t.csv", index=False)
-    arguments = [
-        str(tmp_path / "t.csv"),
-        "--label-column",
-        "species",
-        "--val-index",
-        str(folder / "clean.txt"),
-    ]
+    arguments = table_arguments(folder, tmp_path)
     assert cli.main([*arguments, "--out", str(tmp_path / "out")]) == 0
     assert "feature 3, counted from 0, has 100.0% of the variance" in capsys.readouterr().out
 

@@ -87,8 +87,12 @@ def plain(tmp_path_factory):
 
 
 def test_page_holds_the_table_the_figures_and_the_gallery(plain):
-    assert plain.count("<svg") == 8
-    assert plain.count('class="card') == 6
+    assert plain.count("<svg") == 7
+    # Each says in words what it shows, and so does each cell of the table of classes.
+    assert plain.count('<div role="img" aria-labelledby=') == plain.count("<svg")
+    assert plain.count("rows given ") + plain.count("Open the rows given ") >= 5
+    # Four on the first screen, all six for readers without scripts.
+    assert plain.count('class="card') == 10
     assert "90.0 %" in plain
     # Sorted by label quality: row 4 first, kept labels too.
     assert re.findall(r"confidence [\d.]+ %, row (\d)", plain) == ["4", "0", "5", "3", "2", "1"]
@@ -165,6 +169,8 @@ def test_hostile_names_are_text(tmp_path, images):
             true_labels=(np.arange(24) + 1) % 12,
             class_names=names,
         )
+        if not images:
+            problem = problem._replace(val_inputs=np.eye(24)[:3])
         purified = {
             "labels": (np.arange(24) + 1) % 12,
             "confidence": np.linspace(0.5, 0.9, 24),
@@ -209,8 +215,8 @@ def test_names_are_cut_and_cleaned_for_the_page_only():
 
 def test_features_are_listed_by_row(tmp_path):
     text = write(tmp_path / "r.html", make_problem(images=False))
-    assert "Most suspicious rows" in text
-    assert 'class="card' not in text
+    assert '<span class="muted">row 4</span>' in text
+    assert not re.search(r'class="card[^>]*>\s*<img', text)
 
 
 def test_without_truth_and_test_set(tmp_path):
@@ -221,8 +227,8 @@ def test_without_truth_and_test_set(tmp_path):
         probe={"linear": None, "knn": None},
     )
     text = write(tmp_path / "r.html", make_problem(truth=False), result, curves={})
-    assert text.count("<svg") == 5
-    assert "truth" not in re.sub(r"<details>.*", "", text, flags=re.DOTALL)
+    assert text.count("<svg") == 4
+    assert "truth" not in re.sub(r"<details id=.statistics.*", "", text, flags=re.DOTALL)
     assert "network, test" not in text
 
 
@@ -231,9 +237,10 @@ def test_nothing_changed(tmp_path):
     purified = {**PURIFIED, "changed": np.zeros(6, bool), "labels": problem.given_labels}
     page = write(tmp_path / "r.html", problem, make_result(changed=0.0), purified=purified)
     assert "No label was changed" in page
+    assert "0</strong> <span>labels look wrong" in page
     # The suspects are shown all the same.
     assert re.findall(r"confidence [\d.]+ %, row (\d)", page)[:2] == ["4", "0"]
-    assert "&rarr; <span" not in page[page.index('<div id="gallery">') : page.index('<section id="review"')]
+    assert "&rarr;" not in page[page.index('<div class="first">') : page.index('<section id="review"')]
 
 
 def test_results_of_before_label_quality_are_ranked_by_probability(tmp_path):

@@ -1,96 +1,14 @@
 """The review page as people use it, in a real browser."""
 
-import csv
-import io
 import re
 
 import numpy as np
 import pytest
 
-from dmlp_jax.config import default_config
-from dmlp_jax.data.types import Problem
-from dmlp_jax.report import decisions, page
-from tests.report import chromium
-from tests.report.test_page import PURIFIER, make_result
+from dmlp_jax.report import decisions
+from tests.report.browsing import export, make_page, suspicion
 
 pytestmark = pytest.mark.slow
-
-HOSTILE = ('</script><script>window.hit = "label"</script>', "<!-- <script>", 'a,"b"\nc', "plain")
-
-
-def make_page(path, rows, classes=HOSTILE, side=None, row_names=None):
-    """A report on made-up rows; the problem and the purified arrays that it shows."""
-    rng = np.random.default_rng(0)
-    given = rng.integers(len(classes), size=rows).astype(np.int32)
-    labels = np.where(rng.random(rows) < 0.5, rng.integers(len(classes), size=rows), given).astype(np.int32)
-    shape = (rows, 3) if side is None else (rows, side, side, 3)
-    inputs = rng.integers(0, 256, size=shape)
-    problem = Problem(
-        train_inputs=inputs.astype(np.float32 if side is None else np.uint8),
-        given_labels=given,
-        true_labels=None,
-        val_inputs=inputs[:4],
-        val_labels=np.arange(4),
-        val_given_labels=None,
-        test_inputs=None,
-        test_labels=None,
-        class_names=classes,
-    )
-    # No two confidences are the same at the four digits that a page shows, as far as rows allow.
-    confidence = rng.permutation(np.linspace(0.3, 0.9999, rows)).astype(np.float32)
-    purified = {"labels": labels, "confidence": confidence, "changed": labels != given}
-    purified["label_quality"] = rng.permutation(np.linspace(0.0, 0.9999, rows)).astype(np.float32)
-    noise = np.full((len(classes), len(classes)), 1 / len(classes))
-    page.write(
-        path, make_result(test={}), default_config(), problem, purified, PURIFIER | {"transition": noise}, {},
-        row_names=row_names,
-    )  # fmt: skip
-    return problem, purified
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium.browser() as running:
-        yield running
-
-
-@pytest.fixture
-def opened(browser, request):
-    """A function that opens a page; at the end nothing may have gone wrong or been asked for."""
-    context = browser.new_context(accept_downloads=True, viewport={"width": 1200, "height": 900})
-    troubles, asked = [], []
-
-    def open_page(path, script=""):
-        tab = context.new_page()
-        tab.on("pageerror", lambda error: troubles.append(str(error)))
-        tab.on("console", lambda message: troubles.append(message.text))
-        tab.on("request", lambda asking: asked.append(asking.url))
-        if script:
-            tab.add_init_script(script)
-        tab.goto(path.as_uri())
-        tab.locator("#review").scroll_into_view_if_needed()
-        tab.locator("#review-detail").scroll_into_view_if_needed()
-        return tab
-
-    yield open_page
-    context.close()
-    assert troubles == []
-    assert {url.split(":")[0] for url in asked} <= {"file", "data", "blob"}
-    assert sum(url.startswith("file:") for url in asked) == len([url for url in asked if "report" in url])
-
-
-def export(tab):
-    with tab.expect_download() as waiting:
-        tab.click("#review-export")
-    assert waiting.value.suggested_filename == "decisions.csv"
-    with open(waiting.value.path(), newline="", encoding="utf-8") as file:
-        text = file.read()
-    return text, list(csv.DictReader(io.StringIO(text, newline="")))
-
-
-def suspicion(purified):
-    """All rows, those whose given label is the least likely to be right first."""
-    return np.argsort(purified["label_quality"], kind="stable")
 
 
 def test_decide_by_click_and_key_and_export(tmp_path, opened):
@@ -152,10 +70,10 @@ def test_two_tabs_keep_each_others_decisions(tmp_path, opened):
     rows = suspicion(purified)
     tabs = [opened(tmp_path / "report.html") for _ in range(2)]
     tabs[0].click("#review-accept")
-    tabs[0].click("#review-reject")
+    tabs[0].keyboard.press("r")
     tabs[0].keyboard.press("u")
     tabs[1].click("#review-skip")
-    tabs[1].click("#review-reject")
+    tabs[1].keyboard.press("r")
     for tab in tabs:
         export(tab)
     _, found = export(tabs[0])
@@ -230,7 +148,7 @@ def test_random_rows_count_as_such_once_all_are_decided(tmp_path, opened):
 
 def test_keys_decide_on_nothing_that_is_out_of_view_or_typed(tmp_path, opened):
     make_page(tmp_path / "report.html", 60)
-    tab = opened(tmp_path / "report.html")
+    tab = opened(tmp_path / "report.html", height=500)
     tab.evaluate("window.scrollTo(0, 0)")
     tab.keyboard.press("a")
     tab.locator("#review-detail").scroll_into_view_if_needed()

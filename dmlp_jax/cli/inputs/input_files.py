@@ -42,6 +42,7 @@ class Sources:
         annotators: columns of labels by several annotators, in place of `label_column`; empty for one.
         annotator_column: column of the annotators in a long table of labels.
         embedder: what embeds folders of images and tables of texts; None where there are none.
+        show_columns: columns of a table of features that the report shows.
     """
 
     features: Path
@@ -58,6 +59,7 @@ class Sources:
     annotators: tuple[str, ...] = ()
     annotator_column: str | None = None
     embedder: Embedder | None = None
+    show_columns: tuple[str, ...] = ()
 
 
 class FeatureFile(NamedTuple):

@@ -7,6 +7,7 @@ The format of a file follows from its suffix: .npy, .npz (arrays as in `own_feat
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -58,6 +59,9 @@ class LabelledRows(NamedTuple):
         val_votes: those of the clean rows [m, a], or None where they are unknown.
         annotators: names of the annotators [a].
         file: all rows of the file; None where they are not known.
+        val_numbers: number of each clean row in the file of the noisy rows [m], -1 for rows of other files;
+            None if all are.
+        shown: by name, the texts of columns that the report shows, [file_rows] each.
     """
 
     features: Any
@@ -78,6 +82,8 @@ class LabelledRows(NamedTuple):
     val_votes: np.ndarray | None = None
     annotators: tuple[str, ...] = ()
     file: FileRows | None = None
+    val_numbers: np.ndarray | None = None
+    shown: Mapping[str, list[str]] = MappingProxyType({})
 
 
 def load(sources: Sources, draw: Draw | None = None, needs_clean: bool = True) -> LabelledRows:
@@ -158,6 +164,8 @@ def load(sources: Sources, draw: Draw | None = None, needs_clean: bool = True) -
             own.raw,
             sources.features if own.columns is not None else None,
         ),
+        val_numbers=np.asarray(clean["index"]) if len(clean["index"]) == len(clean["labels"]) else None,
+        shown=tables.read_shown(sources.features, sources.show_columns) if sources.show_columns else {},
     )
 
 

@@ -136,6 +136,7 @@ def _move(rows: LabelledRows, found: Agreed) -> LabelledRows:
     # What the decided rows were given is known; of earlier clean rows it may be unknown.
     given = np.full(before, -1, np.int32) if rows.val_given_labels is None else rows.val_given_labels
     random = np.ones(before, bool) if rows.val_random is None else rows.val_random
+    numbers = np.full(before, -1) if rows.val_numbers is None else rows.val_numbers
     return rows._replace(
         features=row_subset.take_rows(rows.features, rest),
         labels=rows.labels[rest],
@@ -145,6 +146,7 @@ def _move(rows: LabelledRows, found: Agreed) -> LabelledRows:
         val_labels=np.concatenate([rows.val_labels, found.labels]),
         val_given_labels=np.concatenate([given, found.given]),
         val_random=np.concatenate([random, found.random]),
+        val_numbers=np.concatenate([numbers, rows.row_numbers[found.rows]]),
         true_labels=None if rows.true_labels is None else rows.true_labels[rest],
         row_numbers=rows.row_numbers[rest],
         votes=None if rows.votes is None else rows.votes[rest],

@@ -1,4 +1,4 @@
-"""Finds the image of each row of features, for the report's gallery."""
+"""Finds the image of each row of features, for the report."""
 
 import re
 import unicodedata
@@ -11,8 +11,8 @@ from dmlp_jax.data.images.decode import picture
 from dmlp_jax.data.images.found import SUFFIXES
 from dmlp_jax.errors import UserError
 
-# Side of a picture in the gallery, pixels.
-SIDE = 160
+# Longest side of a picture in the report, pixels.
+SIDE = 320
 
 
 def find(folder: Path, count: int, names: np.ndarray | None = None) -> list[Path]:

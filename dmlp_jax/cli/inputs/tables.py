@@ -106,6 +106,24 @@ def read_column(path: Path, column: str | None) -> np.ndarray:
     return _objects(frame[column or LABEL_COLUMN])
 
 
+def read_shown(path: Path, names: tuple[str, ...]) -> dict[str, list[str]]:
+    """Columns of a table as texts [n], by name, for people to read; empty where a value is missing.
+
+    Raises:
+        UserError: the file is no table, or a column is missing.
+    """
+    if not is_table(path):
+        raise UserError(
+            f"--show-columns: {path} is no table, so it has no columns; use {', '.join(SUFFIXES)}"
+        )
+    frame = table_frames.read(path, names)
+    for name in names:
+        _require(path, frame, name, "--show-columns")
+    return {
+        name: frame[name].astype(object).where(frame[name].notna(), "").map(str).tolist() for name in names
+    }
+
+
 def _require(path: Path, frame: Any, name: str, what: str) -> None:
     if name not in frame:
         raise UserError(

@@ -1,7 +1,12 @@
 "use strict";
 
+// Steps that can be undone, and decisions in them: what is kept for undoing must fit the browser's storage too.
+const PAST_STEPS = 200;
+const PAST_DECISIONS = 60000;
+
 /**
- * Stores review decisions by row number, in the browser's local storage under the fingerprint of the run.
+ * Stores review decisions by row number, in the browser's local storage under the fingerprint of the run, together
+ * with what undoes the last steps.
  *
  * A decision is {kind, label}: kind is "accept", "reject", "correct" or "skip"; label is the row's class after
  * the decision, null for "skip".
@@ -10,9 +15,11 @@ class Decisions {
   /** storage: localStorage or null; onFailure is called with a message when decisions cannot be stored. */
   constructor(run, storage, onFailure) {
     this.key = `dmlp_jax review ${run}`;
+    this.pastKey = `${this.key} past`;
     this.storage = storage;
     this.onFailure = onFailure;
     this.byRow = new Map();
+    // Steps, the last one last; each is a list of [row, the decision before or null].
     this.past = [];
     // Rows decided in this tab since its last save: other tabs may have saved other rows meanwhile.
     this.unsaved = new Set();
@@ -31,23 +38,35 @@ class Decisions {
     return count;
   }
 
-  set(row, kind, label) {
-    this.past.push([row, this.byRow.get(row)]);
-    this.byRow.set(row, { kind, label });
-    this.unsaved.add(row);
+  /** One step, which one undo takes back; changes: [row, decision or null to take it away], of rows once each. */
+  step(changes) {
+    if (!changes.length) return;
+    this.past.push(changes.map(([row]) => [row, this.byRow.get(row) ?? null]));
+    for (const [row, decision] of changes) this.put(row, decision);
+    let held = 0;
+    let first = this.past.length;
+    while (first > 0 && this.past.length - first < PAST_STEPS) {
+      held += this.past[first - 1].length;
+      if (held > PAST_DECISIONS && first < this.past.length) break;
+      first--;
+    }
+    this.past.splice(0, first);
     this.saveSoon();
   }
 
-  /** Undoes the last decision; returns its row, or null if there is none. */
+  put(row, decision) {
+    if (decision) this.byRow.set(row, decision);
+    else this.byRow.delete(row);
+    this.unsaved.add(row);
+  }
+
+  /** Undoes the last step; returns its rows, or null if there is none. */
   undo() {
     const last = this.past.pop();
     if (!last) return null;
-    const [row, before] = last;
-    if (before) this.byRow.set(row, before);
-    else this.byRow.delete(row);
-    this.unsaved.add(row);
+    for (const [row, before] of last) this.put(row, before);
     this.saveSoon();
-    return row;
+    return last.map(([row]) => row);
   }
 
   load() {
@@ -57,6 +76,7 @@ class Decisions {
     }
     try {
       this.byRow = this.stored();
+      this.past = JSON.parse(this.storage.getItem(this.pastKey) ?? "[]");
     } catch {
       this.onFailure("The decisions stored in this browser cannot be read; the review starts without them.");
     }
@@ -81,6 +101,7 @@ class Decisions {
     try {
       this.storage.setItem(this.key, JSON.stringify(entries));
       this.unsaved.clear();
+      this.storage.setItem(this.pastKey, JSON.stringify(this.past));
     } catch {
       this.onFailure("This browser has no room for more decisions: export them before you close the page.");
     }
@@ -105,38 +126,6 @@ class Decisions {
   decidedAtRandom(data) {
     return data.random.filter((entry) => this.byRow.has(data.index[entry])).length;
   }
-
-  /** decisions.csv as `dmlp-purify --apply` reads it, in the order of the list. */
-  csv(data) {
-    // Names of rows outlast a table that is sorted anew.
-    const named = data.names ? "id," : "";
-    const lines = [`${named}index,given_label,predicted_label,decision,confidence,label,run,picked`];
-    // Some of the random rows are no random sample: the reviewer chose them.
-    const sampled = new Set(this.decidedAtRandom(data) === data.random.length ? data.random : []);
-    data.index.forEach((row, entry) => {
-      const decision = this.byRow.get(row);
-      if (!decision) return;
-      const fields = [
-        ...(data.names ? [data.names[entry]] : []),
-        row,
-        data.classes[data.given[entry]],
-        data.classes[data.purified[entry]],
-        decision.kind,
-        (data.confidence[entry] / 10000).toFixed(4),
-        decision.label === null ? "" : data.classes[decision.label],
-        data.run,
-        sampled.has(entry) ? "random" : "suspicious",
-      ];
-      lines.push(fields.map(quoted).join(","));
-    });
-    return lines.join("\n") + "\n";
-  }
-}
-
-/** A field of a comma-separated table (RFC 4180). */
-function quoted(value) {
-  const text = String(value);
-  return /[",\r\n]/.test(text) || text.trim() !== text ? `"${text.replaceAll('"', '""')}"` : text;
 }
 
 /** localStorage, or null where the browser denies it to pages opened from files. */

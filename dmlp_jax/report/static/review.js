@@ -1,19 +1,33 @@
-/** Runs the review page: shows the list and the current row, and handles filters, buttons and keys. */
+/** Runs the review page: the list and the current row, the grid, filters, buttons and keys. */
 class Review {
-  constructor(data, pictures) {
-    this.data = data;
-    this.pictures = pictures;
+  constructor(rows) {
+    this.rows = rows;
+    this.data = rows.data;
     this.entries = [];
     this.current = 0;
-    this.decisions = new Decisions(data.run, browserStorage(), (words) => this.warn(words));
-    this.list = new RowList(byId("list"), 48, makeRow, (node, position) => this.fillRow(node, position));
+    this.isBulk = false;
+    this.classKeys = keysOfClasses(this.data.classes);
+    this.decisions = new Decisions(this.data.run, browserStorage(), (words) => this.warn(words));
+    this.view = new RowView(rows);
+    this.zoom = new Zoom(rows);
+    this.list = new RowList(byId("list"), 48, makeRow, (node, position) => fillRow(this, node, position));
+    this.grid = new Grid(this);
+    document.getElementById("review").classList.toggle("unpictured", !rows.hasPictures());
+    // Texts take more room than pictures.
+    byId("page-size").value = rows.hasPictures() || this.data.text === null ? "60" : "24";
+    this.batch = new Batch(this);
     this.fillSelects();
+    for (const id of ["classes", "many-classes"]) fillClasses(byId(id), this);
     this.listen();
     this.filter();
   }
 
   warn(words) {
     byId("warning").textContent = words;
+  }
+
+  say(words) {
+    byId("said").textContent = words;
   }
 
   fillSelects() {
@@ -27,52 +41,45 @@ class Review {
     for (const id of ["given", "purified", "low", "high", "show", "order"]) {
       byId(id).addEventListener("change", () => this.filter());
     }
-    for (const kind of ["accept", "reject", "skip"]) {
-      byId(kind).addEventListener("click", () => this.decide(kind));
-    }
+    const clicks = {
+      accept: () => this.decide("accept"),
+      reject: () => this.decide("reject"),
+      skip: () => this.decide("skip"),
+      back: () => this.go(this.current - 1),
+      next: () => this.go(this.current + 1),
+      undo: () => this.undo(),
+      zoom: () => this.enlarge(),
+      single: () => this.setBulk(false),
+      bulk: () => this.setBulk(true),
+      clear: () => {
+        resetFilters();
+        this.filter();
+      },
+      export: () => {
+        this.decisions.save();
+        download(byId("export").dataset.name, decisionsTable(this.data, this.decisions));
+        this.show();
+      },
+      copy: () => copyText(byId("command"), byId("copy")),
+    };
+    for (const [id, action] of Object.entries(clicks)) byId(id)?.addEventListener("click", action);
     byId("correct").addEventListener("change", (event) => {
       const label = event.target.value;
       event.target.value = "";
       event.target.blur();
-      if (label !== "") this.decide("correct", Number(label));
-    });
-    byId("undo").addEventListener("click", () => this.undo());
-    byId("export").addEventListener("click", () => {
-      this.decisions.save();
-      download("decisions.csv", this.decisions.csv(this.data));
-      this.show();
+      if (label !== "") this.giveLabel(Number(label));
     });
     byId("list").addEventListener("click", (event) => {
       const row = event.target.closest(".row");
       if (row) this.go(Number(row.dataset.position));
     });
-    document.addEventListener("keydown", (event) => this.press(event));
+    document.addEventListener("keydown", (event) => onKey(this, event));
     window.addEventListener("pagehide", () => this.decisions.save());
   }
 
-  press(event) {
-    const typing = event.target.closest("input, select, textarea");
-    if (typing || event.ctrlKey || event.metaKey || event.altKey || !this.isInView()) return;
-    const actions = {
-      a: () => this.decide("accept"),
-      r: () => this.decide("reject"),
-      s: () => this.decide("skip"),
-      c: () => this.choose(),
-      u: () => this.undo(),
-      j: () => this.go(this.current + 1),
-      k: () => this.go(this.current - 1),
-    };
-    // Arrows scroll the page unless the list has the focus.
-    if (event.target === byId("list")) Object.assign(actions, { ArrowDown: actions.j, ArrowUp: actions.k });
-    const action = actions[event.key];
-    if (!action) return;
-    event.preventDefault();
-    action();
-  }
-
-  /** Whether the current row is visible; keys have no effect while it is scrolled out of view. */
+  /** Whether the review is visible; keys have no effect while it is scrolled out of view. */
   isInView() {
-    const box = byId("detail").getBoundingClientRect();
+    const box = byId(this.isBulk ? "many" : "detail").getBoundingClientRect();
     return box.bottom > 0 && box.top < window.innerHeight;
   }
 
@@ -83,20 +90,48 @@ class Review {
   }
 
   filter() {
-    const label = (id) => (byId(id).value === "" ? null : Number(byId(id).value));
-    const percent = (id, otherwise) => (byId(id).value === "" ? otherwise : 100 * Number(byId(id).value));
-    this.entries = chosenEntries(this.data, this.decisions, {
-      given: label("given"),
-      purified: label("purified"),
-      low: percent("low", 0),
-      high: percent("high", 10000),
-      show: byId("show").value,
-      order: byId("order").value,
-    });
+    this.entries = chosenEntries(this.data, this.decisions, readFilters());
     this.current = 0;
     this.list.viewport.scrollTop = 0;
     this.list.setCount(this.entries.length);
+    this.grid.goTo(0);
     this.show();
+  }
+
+  /** Shows many rows at once, or one by one. */
+  setBulk(bulk) {
+    const position = this.isBulk ? this.grid.targets()[0] : this.current;
+    this.isBulk = bulk;
+    byId("one").hidden = bulk;
+    byId("many").hidden = !bulk;
+    byId("single").setAttribute("aria-pressed", !bulk);
+    byId("bulk").setAttribute("aria-pressed", bulk);
+    if (bulk) this.grid.goTo(position ?? 0);
+    else this.go(position ?? 0);
+  }
+
+  /** Opens the rows of a pair of classes as a grid. */
+  openPair(given, purified) {
+    resetFilters(given, purified);
+    this.filter();
+    this.setBulk(true);
+    this.reach(byId("accept-shown"));
+  }
+
+  /** Opens one row, whatever the filters are. */
+  openEntry(entry) {
+    resetFilters();
+    this.filter();
+    this.setBulk(false);
+    this.go(entry);
+    this.reach(byId("accept"));
+  }
+
+  /** Scrolls to the review and puts the focus on one of its buttons, so that keys work at once. */
+  reach(button) {
+    document.getElementById("suspicious").scrollIntoView();
+    button.focus({ preventScroll: true });
+    if (!this.isInView()) button.scrollIntoView({ block: "end" });
   }
 
   go(position) {
@@ -105,78 +140,88 @@ class Review {
     this.show();
   }
 
+  decisionOf(entry) {
+    return this.decisions.get(this.data.index[entry]);
+  }
+
+  /**
+   * One step; changes: [entry, kind, label], kind null to take the decision away, label for "correct" only.
+   *
+   * A skip leaves decided rows as they are.
+   */
+  change(changes) {
+    const { data } = this;
+    const made = changes.flatMap(([entry, kind, label]) => {
+      if (kind === "skip" && this.decisionOf(entry)) return [];
+      const after = { accept: data.purified[entry], reject: data.given[entry], correct: label, skip: null };
+      return [[data.index[entry], kind && { kind, label: after[kind] }]];
+    });
+    this.decisions.step(made);
+    this.show();
+  }
+
   decide(kind, label) {
     const entry = this.entries[this.current];
     if (entry === undefined) return;
-    const after = { accept: this.data.purified[entry], reject: this.data.given[entry], skip: null };
-    this.decisions.set(this.data.index[entry], kind, kind === "correct" ? label : after[kind]);
+    this.change([[entry, kind, label]]);
     // Decided rows stay in the list until a filter changes, so that rows do not move while you work.
     this.go(this.current + 1);
   }
 
+  /** Gives the current row, or the tiles that keys act on, a class. */
+  giveLabel(label) {
+    if (!this.isBulk) {
+      const entry = this.entries[this.current];
+      if (entry !== undefined) this.decide(...this.kindOf(entry, label));
+      return;
+    }
+    const changes = this.grid.targets().map((position) => {
+      const entry = this.entries[position];
+      return [entry, ...this.kindOf(entry, label)];
+    });
+    this.grid.selected = null;
+    this.change(changes);
+  }
+
+  /** What giving a row a class is called, and the class. */
+  kindOf(entry, label) {
+    if (label === this.data.purified[entry]) return ["accept"];
+    return label === this.data.given[entry] ? ["reject"] : ["correct", label];
+  }
+
   undo() {
-    const row = this.decisions.undo();
-    if (row === null) return;
-    const position = this.entries.findIndex((entry) => this.data.index[entry] === row);
+    const rows = this.decisions.undo();
+    if (rows === null) return;
+    const undone = new Set(rows);
+    const position = this.entries.findIndex((entry) => undone.has(this.data.index[entry]));
+    if (rows.length > 1) this.say(`${rows.length.toLocaleString("en")} decisions undone.`);
+    if (this.isBulk && position >= 0) this.grid.goTo(position);
     this.go(position < 0 ? this.current : position);
   }
 
-  fillRow(node, position) {
+  enlarge() {
+    const position = this.isBulk ? this.grid.targets()[0] : this.current;
     const entry = this.entries[position];
-    node.dataset.position = position;
-    node.id = `row-${position}`;
-    node.classList.toggle("current", position === this.current);
-    node.setAttribute("aria-selected", position === this.current);
-    const [picture, name, given, purified, confidence, decision] = node.children;
-    this.fillPicture(picture, entry);
-    name.textContent = this.nameOf(entry);
-    this.fillLabels(given, purified, entry);
-    confidence.textContent = `${(this.data.confidence[entry] / 100).toFixed(1)} %`;
-    this.fillDecision(decision, entry);
+    if (entry !== undefined) this.zoom.toggle(entry);
   }
 
-  fillPicture(node, entry) {
-    const uri = this.pictures.get(entry);
-    node.hidden = !uri;
-    if (uri) node.src = uri;
-    else node.removeAttribute("src");
-  }
-
-  fillLabels(given, purified, entry) {
-    const { data } = this;
-    const changed = data.given[entry] !== data.purified[entry];
-    given.textContent = changed ? data.classes[data.given[entry]] : "";
-    purified.textContent = data.classes[data.purified[entry]];
-  }
-
-  fillDecision(node, entry) {
-    const decision = this.decisions.get(this.data.index[entry]);
-    const words = { accept: "accepted", reject: "rejected", skip: "skipped" };
-    node.dataset.kind = decision?.kind ?? "";
-    if (!decision) node.textContent = "";
-    else node.textContent = words[decision.kind] ?? `is ${this.data.classes[decision.label]}`;
-  }
-
-  nameOf(entry) {
-    return this.data.names ? this.data.names[entry] : `row ${this.data.index[entry]}`;
-  }
-
-  /** Shows the current row beside the list, and the progress of the review. */
+  /** Shows the current row or page, and the progress of the review. */
   show() {
     const entry = this.entries[this.current];
-    byId("detail").classList.toggle("none", entry === undefined);
-    for (const id of ["accept", "reject", "skip", "correct"]) byId(id).disabled = entry === undefined;
-    byId("list").setAttribute("aria-activedescendant", `row-${this.current}`);
-    if (entry !== undefined) {
-      this.fillPicture(byId("picture"), entry);
-      byId("name").textContent = this.nameOf(entry);
-      this.fillLabels(byId("detail-given"), byId("detail-purified"), entry);
-      const sure =
-        `confidence ${(this.data.confidence[entry] / 100).toFixed(1)} %, ` +
-        `score of the given label ${(this.data.quality[entry] / 10000).toFixed(3)}`;
-      const known = this.data.true ? `; truth: ${this.data.classes[this.data.true[entry]]}` : "";
-      byId("sure").textContent = sure + known;
-      this.fillDecision(byId("detail-decision"), entry);
+    const none = entry === undefined;
+    byId("detail").classList.toggle("none", none);
+    for (const id of ["accept", "reject", "skip", "correct"]) byId(id).disabled = none;
+    byId("back").disabled = this.current === 0;
+    byId("next").disabled = this.current >= this.entries.length - 1;
+    if (!none) {
+      this.view.show(entry, this.decisionOf(entry));
+      fillButtons(this.rows, entry);
+    }
+    if (this.isBulk) {
+      this.grid.draw();
+    } else {
+      this.list.draw();
+      this.markActive();
     }
     const place = this.entries.length ? this.current + 1 : 0;
     byId("place").textContent = `${place.toLocaleString("en")} of ${this.entries.length.toLocaleString("en")}`;
@@ -187,51 +232,13 @@ class Review {
     byId("random").textContent =
       `${this.decisions.decidedAtRandom(this.data)} of ${this.data.random.length} decided.`;
     byId("undo").disabled = this.decisions.past.length === 0;
+    this.batch.show();
+  }
+
+  /** Names the current row to screen readers, while it is a node of the document. */
+  markActive() {
+    const id = `row-${this.current}`;
+    if (document.getElementById(id)?.hidden === false) byId("list").setAttribute("aria-activedescendant", id);
+    else byId("list").removeAttribute("aria-activedescendant");
   }
 }
-
-function byId(id) {
-  return document.getElementById(`review-${id}`);
-}
-
-function makeRow() {
-  const row = document.createElement("div");
-  row.className = "row";
-  row.setAttribute("role", "option");
-  for (const [tag, name] of [
-    ["img", "picture"],
-    ["span", "name"],
-    ["span", "given"],
-    ["span", "purified"],
-    ["span", "confidence"],
-    ["span", "decision"],
-  ]) {
-    const cell = document.createElement(tag);
-    cell.className = name;
-    if (tag === "img") cell.alt = "";
-    row.append(cell);
-  }
-  return row;
-}
-
-function download(name, text) {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([text], { type: "text/csv;charset=utf-8" }));
-  link.download = name;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 10000);
-}
-
-function startReview() {
-  const gallery = document.getElementById("gallery");
-  const pictures = new Map();
-  // Each picture is in the page once, in the gallery for readers without scripts; the review moves it here.
-  for (const image of gallery.querySelectorAll("[data-entry] img")) {
-    pictures.set(Number(image.closest("[data-entry]").dataset.entry), image.src);
-  }
-  gallery.remove();
-  document.getElementById("review").hidden = false;
-  new Review(JSON.parse(document.getElementById("review-data").textContent), pictures);
-}
-
-startReview();

@@ -60,3 +60,38 @@ class RowList {
     this.draw();
   }
 }
+
+function makeRow() {
+  const row = element("div", "row");
+  row.setAttribute("role", "option");
+  for (const [tag, name] of [
+    ["img", "picture"],
+    ["span", "name"],
+    ["del", "given"],
+    ["span", "purified"],
+    ["span", "confidence"],
+    ["span", "decision"],
+  ]) {
+    const cell = element(tag, name);
+    if (tag === "img") cell.alt = "";
+    row.append(cell);
+  }
+  return row;
+}
+
+function fillRow(review, node, position) {
+  const { rows, entries } = review;
+  const entry = entries[position];
+  node.dataset.position = position;
+  node.id = `row-${position}`;
+  node.classList.toggle("current", position === review.current);
+  node.setAttribute("aria-selected", position === review.current);
+  node.setAttribute("aria-posinset", position + 1);
+  node.setAttribute("aria-setsize", entries.length);
+  const [picture, name, given, purified, confidence, decision] = node.children;
+  fillPicture(picture, rows.picture(entry));
+  name.textContent = rows.text(entry) || rows.name(entry);
+  fillLabels(given, given, purified, rows, entry);
+  confidence.textContent = `${(rows.data.confidence[entry] / 100).toFixed(1)} %`;
+  fillDecision(decision, review.decisionOf(entry), rows.data.classes);
+}

@@ -54,7 +54,7 @@ def test_images_in_order_where_there_is_one(images):
 
 
 def test_thumbnails_are_small_and_a_damaged_image_is_none(images):
-    assert row_images.thumbnail(images / "a.png").shape == (80, 160, 3)
+    assert row_images.thumbnail(images / "a.png").shape == (160, 320, 3)
     (images / "a.png").write_bytes(b"\x89PNG\r\n\x1a\nbroken")
     assert row_images.thumbnail(images / "a.png") is None
 
