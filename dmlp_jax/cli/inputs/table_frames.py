@@ -7,6 +7,7 @@ Europe write semicolons and decimal commas into files that are called .csv.
 import csv
 import io
 import re
+import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,6 +40,8 @@ class _Dialect(NamedTuple):
     separator: str
     decimal: str
     thousands: str | None
+    # Whether every line but the first ends in a separator more.
+    trailing: bool
     skipped: int
     encoding: str
 
@@ -86,17 +89,20 @@ def read(path: Path, texts: tuple[str | None, ...]) -> Any:
         }
         header = list(pandas.read_csv(path, nrows=0, **options).columns)
         as_text = [name for name in header if str(name).strip() in texts]
-        frame = pandas.read_csv(
-            path,
-            dtype=dict.fromkeys(as_text, str),
-            keep_default_na=False,
-            na_values={name: [""] if name in as_text else list(MISSING) for name in header},
-            low_memory=False,
-            index_col=False,
-            decimal=dialect.decimal,
-            thousands=dialect.thousands,
-            **options,
-        )
+        with warnings.catch_warnings():
+            # Of empty columns at the end, which are dropped on purpose.
+            warnings.simplefilter("ignore", pandas.errors.ParserWarning)
+            frame = pandas.read_csv(
+                path,
+                dtype=dict.fromkeys(as_text, str),
+                keep_default_na=False,
+                na_values={name: [""] if name in as_text else list(MISSING) for name in header},
+                low_memory=False,
+                index_col=False if dialect.trailing else None,
+                decimal=dialect.decimal,
+                thousands=dialect.thousands,
+                **options,
+            )
     except ImportError as error:
         raise UserError(
             f"{path}: parquet needs pyarrow, which is not installed: pip install pyarrow"
@@ -138,20 +144,25 @@ def _dialect(path: Path) -> _Dialect:
     else:
         separator = _separator(text, cut, SEPARATORS[suffix(path)])
     decimal, thousands = ".", None
+    header, *rows = _records(text, separator, cut) or [[]]
+    trailing = all(len(record) == len(header) + 1 and not record[-1].strip() for record in rows)
     if separator != ",":
-        cells = [cell.strip() for record in _records(text, separator, cut)[1:] for cell in record]
+        cells = [cell.strip() for record in rows for cell in record]
         if any(_COMMA_DECIMAL.fullmatch(cell) for cell in cells):
             decimal = ","
             thousands = "." if any(_THOUSANDS.fullmatch(cell) for cell in cells) else None
-    return _Dialect(separator, decimal, thousands, int(named is not None), encoding)
+    return _Dialect(separator, decimal, thousands, bool(rows) and trailing, int(named is not None), encoding)
 
 
 def _separator(text: str, cut: bool, usual: str) -> str:
     """The usual separator if it divides all lines alike, else the one that makes the most columns."""
     counts = {}
     for separator in dict.fromkeys((usual, ",", ";", "\t", "|")):
-        widths = {len(record) for record in _records(text, separator, cut)}
-        counts[separator] = widths.pop() if len(widths) == 1 else 1
+        header, *rows = _records(text, separator, cut) or [[]]
+        widths = {len(record) for record in rows or [header]}
+        # R leaves the name of the first column out, where it writes row names to it.
+        alike = len(widths) == 1 and max(widths) - len(header) in (0, 1)
+        counts[separator] = widths.pop() if alike else 1
     if counts[usual] > 1:
         return usual
     return max(counts, key=lambda separator: counts[separator])
