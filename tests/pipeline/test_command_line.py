@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from dmlp_jax import config
@@ -51,7 +52,7 @@ def test_help_lists_configurations_settings_and_where_to_read_on(asks, tmp_path)
     for path in (REPOSITORY / "configs").glob("*.py"):
         assert f"  {path.stem} " in done.stdout
     for key, _ in config.flatten(config.default_config()):
-        assert re.search(rf"\b{key.split('.')[1 if key.startswith('recipes') else -1]}\b", done.stdout), key
+        assert re.search(rf"\b{key.split('.')[1 if key.startswith('recipes.') else -1]}\b", done.stdout), key
     for word in (
         "--quiet",
         "--workdir",
@@ -66,6 +67,9 @@ def test_help_lists_configurations_settings_and_where_to_read_on(asks, tmp_path)
 
 def test_scripts_hear_of_warnings_and_errors_only(tmp_path):
     write_own_features(tmp_path / "own.npz")
+    arrays = dict(np.load(tmp_path / "own.npz"))
+    # Clean rows of another scale are worth a warning.
+    np.savez(tmp_path / "own.npz", **{**arrays, "val_features": 100 * arrays["val_features"]})
     arguments = (
         "--config=features", "--config.data.path=own.npz", "--config.stages=purify,report", "--quiet",
         "--config.purify.preset=paper", "--config.purify.steps=5", "--workdir=w",
