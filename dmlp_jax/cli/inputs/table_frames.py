@@ -36,11 +36,21 @@ _COMMA_DECIMAL = re.compile(r"[-+]?(\d+|\d{1,3}(\.\d{3})+),\d+([eE][-+]?\d+)?")
 _THOUSANDS = re.compile(r"[-+]?\d{1,3}(\.\d{3})+(,\d+)?")
 
 
-class _Dialect(NamedTuple):
+class Dialect(NamedTuple):
+    """How a table of text is written.
+
+    Attributes:
+        separator: between cells.
+        decimal: mark of decimals, '.' or ','.
+        thousands: mark between thousands, or None.
+        trailing: whether every line but the first ends in a separator more.
+        skipped: number of lines before that of the names.
+        encoding: 'utf-8' or 'utf-16'.
+    """
+
     separator: str
     decimal: str
     thousands: str | None
-    # Whether every line but the first ends in a separator more.
     trailing: bool
     skipped: int
     encoding: str
@@ -80,11 +90,11 @@ def read(path: Path, texts: tuple[str | None, ...]) -> Any:
     try:
         if suffix(path) in _PARQUET:
             return pandas.read_parquet(path)
-        dialect = _dialect(path)
+        found = dialect(path)
         options = {
-            "sep": dialect.separator,
-            "skiprows": dialect.skipped,
-            "encoding": dialect.encoding,
+            "sep": found.separator,
+            "skiprows": found.skipped,
+            "encoding": found.encoding,
             "compression": _compression(path),
         }
         header = list(pandas.read_csv(path, nrows=0, **options).columns)
@@ -98,9 +108,9 @@ def read(path: Path, texts: tuple[str | None, ...]) -> Any:
                 keep_default_na=False,
                 na_values={name: [""] if name in as_text else list(MISSING) for name in header},
                 low_memory=False,
-                index_col=False if dialect.trailing else None,
-                decimal=dialect.decimal,
-                thousands=dialect.thousands,
+                index_col=False if found.trailing else None,
+                decimal=found.decimal,
+                thousands=found.thousands,
                 **options,
             )
     except ImportError as error:
@@ -126,8 +136,12 @@ def _compression(path: Path) -> str | None:
     return {"gz": "gzip"}.get(kind, kind) if f".{kind}" in _COMPRESSED else None
 
 
-def _dialect(path: Path) -> _Dialect:
-    """How a table of text is written, by its first lines."""
+def dialect(path: Path) -> Dialect:
+    """How a table of text is written, by its first lines.
+
+    Raises:
+        OSError: it cannot be read.
+    """
     import pandas
 
     with pandas.io.common.get_handle(path, "rb", compression=_compression(path), is_text=False) as handle:
@@ -151,7 +165,7 @@ def _dialect(path: Path) -> _Dialect:
         if any(_COMMA_DECIMAL.fullmatch(cell) for cell in cells):
             decimal = ","
             thousands = "." if any(_THOUSANDS.fullmatch(cell) for cell in cells) else None
-    return _Dialect(separator, decimal, thousands, bool(rows) and trailing, int(named is not None), encoding)
+    return Dialect(separator, decimal, thousands, bool(rows) and trailing, int(named is not None), encoding)
 
 
 def _separator(text: str, cut: bool, usual: str) -> str:

@@ -62,6 +62,16 @@ def picture(path: Path | str, side: int) -> np.ndarray:
         return np.asarray(whole)
 
 
+def whole(path: Path | str) -> Image.Image:
+    """Decodes a whole image at its own size, in RGB, with the colours and the orientation of `decode`.
+
+    Raises:
+        Exception: as `decode`.
+    """
+    with _opened(path) as image:
+        return _rgb(image).copy()
+
+
 def inspect(path: Path | str) -> str | None:
     """Checks that an image file can be decoded; returns the reason if not, else None.
 
@@ -100,15 +110,16 @@ def inspect_all(paths: list[str]) -> list[str | None]:
 
 
 @contextlib.contextmanager
-def _opened(path: Path | str, least: int) -> Iterator[Image.Image]:
-    """An image, turned as it is shown; a JPEG perhaps smaller, but of `least` pixels a side at least."""
+def _opened(path: Path | str, least: int | None = None) -> Iterator[Image.Image]:
+    """An image, turned as it is shown; a JPEG perhaps smaller, but of `least` pixels a side, if given."""
     with warnings.catch_warnings():
         # Of more than half the pixels that are refused, which cameras have.
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         stored = Image.open(path, formats=FORMATS)
     with stored:
-        # Lets a JPEG be decoded at 1/2, 1/4 or 1/8 of its size if that is still large enough.
-        stored.draft("RGB", (least, least))
+        if least is not None:
+            # Lets a JPEG be decoded at 1/2, 1/4 or 1/8 of its size if that is still large enough.
+            stored.draft("RGB", (least, least))
         stored.load()
         # Pillow's reader of EXIF raises many types; damaged metadata say nothing about the pixels.
         with contextlib.suppress(Exception):
