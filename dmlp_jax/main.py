@@ -50,7 +50,10 @@ def main(argv: Sequence[str]) -> None:
             terminated = threading.Event()
             signal.signal(signal.SIGTERM, lambda *_: terminated.set())
             stop = terminated.is_set
-        pipeline.run(config, flags.FLAGS.workdir or Path("runs") / config.name, stop)
+        result = pipeline.run(config, flags.FLAGS.workdir or Path("runs") / config.name, stop)
+        if flags.FLAGS.quiet and hosts.is_main():
+            for text in (result or {}).get("warnings", ()):
+                print(f"warning: {text}", file=sys.stderr, flush=True)
     except Stopped:
         _fail("terminated; what was done is saved, the same command resumes", status=RETRY)
     except (UserError, InputError) as error:

@@ -1,8 +1,10 @@
 """Runs `dmlp-purify`: reads rows and labels, purifies, writes labels, a list of issues and a report."""
 
 import argparse
+import contextlib
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -15,6 +17,7 @@ from dmlp_jax.runtime import interrupts
 ONE_FEATURE = 0.9
 # Most rows that the variances are computed from.
 VARIANCE_ROWS = 1000
+_WARNING = "warning: "
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -47,8 +50,18 @@ def run(arguments: argparse.Namespace, words: Sequence[str] = ()) -> None:
     if arguments.suggest:
         suggestions.check_folder(arguments.out)
     feature_map.check(arguments.map)
-    with compiling.set_up(arguments.compile_cache, not arguments.no_compile_cache):
+    with compiling.set_up(arguments.compile_cache, not arguments.no_compile_cache), _silence(arguments.quiet):
         _run(arguments, words)
+
+
+@contextlib.contextmanager
+def _silence(quiet: bool) -> Iterator[None]:
+    """Drops what is printed in the block, if asked to; warnings go to stderr."""
+    if not quiet:
+        yield
+        return
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+        yield
 
 
 def _run(arguments: argparse.Namespace, words: Sequence[str]) -> None:
@@ -70,7 +83,10 @@ def _run(arguments: argparse.Namespace, words: Sequence[str]) -> None:
         suggestions.check_count(rows, arguments.suggest)
     pictures = _pictures(arguments, rows)
     again = rerun.after_review(words, arguments.out, arguments.apply or ())
-    print(_describe(rows), flush=True)
+    described = _describe(rows)
+    print(described, flush=True)
+    if arguments.quiet:
+        _warn(line for line in described.splitlines() if line.startswith(_WARNING))
     for note in () if reviewed is None else (*reviewed.notes, *filter(None, [conflicts.described(reviewed)])):
         print(note, flush=True)
     if reviewed is not None and reviewed.conflicts:
@@ -130,6 +146,8 @@ def _write(
         )
     except OSError as error:
         raise UserError(f"cannot write to {arguments.out}: {error.strerror}") from error
+    if arguments.quiet:
+        _warn(f"{_WARNING}{text}" for text in contents["warnings"])
     print(f"\n{outputs.table(contents)}\n")
     for name in outputs.written(arguments.out):
         print(arguments.out / name)
@@ -140,6 +158,11 @@ def _write(
         shown = _shown(arguments, pictures)
         told = suggestions.write(arguments.out, rows, arguments.suggest, arguments.seed, purified, shown)
         print(f"\n{told}")
+
+
+def _warn(lines: Iterable[str]) -> None:
+    for line in lines:
+        print(line, file=sys.stderr, flush=True)
 
 
 def _sources(arguments: argparse.Namespace) -> Any:
@@ -246,7 +269,7 @@ def _describe(rows: Any) -> str:
     if rows.columns is not None:
         lines.append(columns.described(rows.columns, rows.left_out))
     lines += _of_label_codes(rows)
-    lines += [f"warning: {text}" for text in class_names.near_equal(rows.class_names)]
+    lines += [f"{_WARNING}{text}" for text in class_names.near_equal(rows.class_names)]
     if rows.file is not None and rows.file.raw is not None:
         lines += rows.file.raw.said
     lines += _of_given_labels(rows)
@@ -276,7 +299,7 @@ def _of_label_codes(rows: Any) -> list[str]:
     shown = [repr(rows.columns[place]) if named else str(place) for place in found[:8]]
     counted = "" if named else ", counted from 0,"
     return [
-        f"warning: feature {', '.join(shown)}{counted} tells the given label exactly, so it cannot show "
+        f"{_WARNING}feature {', '.join(shown)}{counted} tells the given label exactly, so it cannot show "
         "which labels are wrong; leave it out unless it comes from another source than the labels"
     ]
 

@@ -4,8 +4,8 @@ import csv
 import io
 from pathlib import Path
 
+from dmlp_jax.cli import suggestions
 from dmlp_jax.cli.inputs.reviewed_rows import Reviewed
-from dmlp_jax.errors import UserError
 from dmlp_jax.storage import files
 
 NAME = "conflicts.csv"
@@ -14,16 +14,8 @@ SHOWN = 5
 
 
 def check_folder(folder: Path) -> None:
-    """Checks that no table is in the folder, which may hold what a reviewer wrote.
-
-    Raises:
-        UserError: there is one; --overwrite does not replace it.
-    """
-    if (folder / NAME).exists():
-        raise UserError(
-            f"--out: {folder / NAME} is there already and may hold decisions, so it is not replaced; name "
-            "another folder"
-        )
+    """Raises a UserError if the folder holds such a table already, see `suggestions.check_folder`."""
+    suggestions.check_folder(folder, NAME)
 
 
 def described(reviewed: Reviewed) -> str:

@@ -186,6 +186,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     cache.add_argument("--no-compile-cache", action="store_true", help="keep no compiled programs")
     add("--num-classes", metavar="C", type=int, help="labels are class indices 0 to C - 1, each of them")
+    add("--quiet", action="store_true", help="print nothing but warnings and errors, to stderr; for scripts")
     add("--version", action="version", version=f"dmlp_jax {metadata.version('dmlp_jax')}")
     return parser
 

@@ -19,15 +19,15 @@ NAME = "review.csv"
 STREAM = 2
 
 
-def check_folder(folder: Path) -> None:
-    """Checks that no table is in the folder, which may hold what a reviewer wrote.
+def check_folder(folder: Path, name: str = NAME) -> None:
+    """Checks that no table of this name is in the folder, which may hold what a reviewer wrote.
 
     Raises:
         UserError: there is one; --overwrite does not replace it.
     """
-    if (folder / NAME).exists():
+    if (folder / name).exists():
         raise UserError(
-            f"--out: {folder / NAME} is there already and may hold decisions, so it is not replaced; name "
+            f"--out: {folder / name} is there already and may hold decisions, so it is not replaced; name "
             "another folder"
         )
 

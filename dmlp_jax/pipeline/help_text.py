@@ -31,9 +31,12 @@ Options
 _MORE = """\
 Where to read on
 
-  python -m dmlp_jax.data.check --config=NAME    looks at the data before hours are spent on them
-  {config}    every setting with its meaning
-  docs/pipeline.md and docs/your_data.md         the pipeline, and data of your own
+  {config}
+      has every setting with its meaning
+  docs/pipeline.md, docs/your_data.md
+      explain the pipeline, and data of your own
+  python -m dmlp_jax.data.check --config=NAME
+      looks at the data before hours are spent on them
 """
 
 
@@ -61,6 +64,10 @@ def _configurations() -> str:
     return "\n".join(lines) + "\n"
 
 
+def _entry(name: str, about: str) -> str:
+    return textwrap.fill(about, WIDTH, initial_indent=f"  {name:<10}", subsequent_indent=" " * 12)
+
+
 def _settings() -> str:
     """The settings by section, without their values."""
     sections: dict[str, list[str]] = {}
@@ -71,19 +78,7 @@ def _settings() -> str:
     recipes = [section.removeprefix("recipes.") for section in sections if section.startswith("recipes.")]
     for section, names in sections.items():
         if not section.startswith("recipes."):
-            start = f"  {section + '.' if section else ''}"
-            indent = " " * 12
-            lines.append(
-                textwrap.fill(
-                    ", ".join(names), WIDTH, initial_indent=f"{start:<12}", subsequent_indent=indent
-                )
-            )
-    lines.append(
-        textwrap.fill(
-            f"constants of the retraining methods {', '.join(recipes)}; see dmlp_jax/retrain/recipes.py",
-            WIDTH,
-            initial_indent="  recipes.  ",
-            subsequent_indent=" " * 12,
-        )
-    )
+            lines.append(_entry(f"{section}." if section else "(the run)", ", ".join(names)))
+    methods = ", ".join(recipes)
+    lines.append(_entry("recipes.", f"constants of the methods {methods}; see dmlp_jax/retrain/recipes.py"))
     return "\n".join(lines) + "\n"

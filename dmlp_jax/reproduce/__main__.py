@@ -12,11 +12,12 @@ from pathlib import Path
 
 from dmlp_jax.errors import UserError
 from dmlp_jax.reproduce import budgets, cells, curve_cells, published, show
-from dmlp_jax.runtime import console
+from dmlp_jax.runtime import console, interrupts
 from dmlp_jax.storage import addresses, files
 
 # The exit status after SIGTERM, as in dmlp_jax.main.
 RETRY = 75
+_INTERRUPTED = "error: interrupted; the same command resumes"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -65,8 +66,8 @@ def _main(arguments: argparse.Namespace) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("error: interrupted; the same command resumes", file=sys.stderr)
-        return 130
+        print(_INTERRUPTED, file=sys.stderr)
+        return interrupts.INTERRUPTED
 
 
 def _list(arguments: argparse.Namespace, wanted: list[str], budget: budgets.Budget) -> None:
@@ -188,4 +189,8 @@ def _names(chosen: Sequence[cells.Cell]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    interrupts.end_promptly(_INTERRUPTED)
+    ended = main()
+    if ended == interrupts.INTERRUPTED:
+        interrupts.end(ended)
+    sys.exit(ended)

@@ -7,6 +7,10 @@ from dmlp_jax.runtime import timing
 
 # Seconds of training at least that an estimate of the time left rests on.
 LEAST_SECONDS = 0.2
+# Epochs after which a measured time counts half as much as one of now.
+HALF_LIFE = 3.0
+# What lay between as many of the last epochs is averaged.
+RECENT = 5
 
 
 class Progress:
@@ -131,15 +135,17 @@ class Progress:
         if self._since is None:
             return
         now = self._clock()
-        self._trained_seconds += now - self._since
-        self._trained_epochs += epochs - self._place
-        self._trained_rows += self._rows
+        # A machine gets busier or quieter: what is long ago says less of what is to come.
+        kept = 0.5 ** ((epochs - self._place) / HALF_LIFE)
+        self._trained_seconds = kept * self._trained_seconds + now - self._since
+        self._trained_epochs = kept * self._trained_epochs + epochs - self._place
+        self._trained_rows = kept * self._trained_rows + self._rows
         self._since, self._place, self._rows = now, epochs, 0
 
 
 def _usual(seconds: list[float]) -> float:
-    """The mean but for the first time, which is slower than the others; 0 of nothing."""
-    some = seconds[1:] or seconds
+    """The mean of the last times, but for the very first, which is slower than the others; 0 of nothing."""
+    some = seconds[1:][-RECENT:] or seconds
     return sum(some) / len(some) if some else 0.0
 
 

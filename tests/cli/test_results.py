@@ -12,7 +12,7 @@ import pytest
 from dmlp_jax.cli import command as cli
 from dmlp_jax.purifier import InputError
 from dmlp_jax.storage import files
-from tests.cli.kit import FEATURES, FILES, GIVEN, NAMES, TRUE, VAL_LABELS, basic, read_issues
+from tests.cli.kit import FEATURES, FILES, GIVEN, NAMES, TRUE, VAL_FEATURES, VAL_LABELS, basic, read_issues
 from tests.conftest import accuracy
 
 
@@ -60,6 +60,27 @@ def test_warnings_are_printed_and_reported(folder, tmp_path, capsys):
     for text in found:
         assert text in printed
         assert text in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_scripts_hear_of_warnings_only(folder, tmp_path, capsys):
+    np.save(tmp_path / "copied.npy", np.concatenate([FEATURES, GIVEN[:, None]], axis=1))
+    np.save(tmp_path / "v.npy", np.concatenate([VAL_FEATURES, VAL_LABELS[:, None]], axis=1))
+    arguments = [
+        str(tmp_path / "copied.npy"),
+        str(folder / "y.npy"),
+        "--val-features",
+        str(tmp_path / "v.npy"),
+    ]
+    arguments += ["--val-labels", str(folder / "w.npy"), "--quiet", "--map", "none", "--out"]
+    assert cli.main([*arguments, str(tmp_path / "out")]) == 0
+    said = capsys.readouterr()
+    assert said.out == ""
+    first, *others = said.err.splitlines()
+    assert first.startswith(f"warning: feature {FEATURES.shape[1]}, counted from 0, tells the given label")
+    warnings = json.loads((tmp_path / "out" / "summary.json").read_text())["warnings"]
+    assert others == [f"warning: {text}" for text in warnings]
+    assert cli.main([*arguments, str(tmp_path / "out")]) == 2
+    assert capsys.readouterr().err.startswith("error: --out")
 
 
 def test_summary_and_report_tell_the_same(done):

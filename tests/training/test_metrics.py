@@ -113,6 +113,13 @@ def test_the_time_left_is_told_when_it_is_known_and_then_right(options, unknown)
         assert really / 2 <= left <= 2 * really + 0.5
 
 
+def test_a_machine_that_gets_busy_is_noticed():
+    pairs = told(40, train=lambda epoch: 3.0 if epoch < 20 else 12.0)
+    # Ten epochs later, of which the first ones count little.
+    for left, really in pairs[7 * 30 : 7 * 39]:
+        assert really / 1.3 <= left <= 1.3 * really
+
+
 def test_compiling_is_not_counted_even_in_functions_inside_functions():
     elapsed = timing.seconds_without_compiling()
 

@@ -14,6 +14,8 @@ from dmlp_jax.errors import UserError
 _MARKS = (*MISSING, "?", "-", "--", ".", "#DIV/0!", "#VALUE!", "#NUM!", "#REF!")
 _LIST = re.compile(r"\s*(?:array|tensor)?\(?\s*\[.*\].*", re.DOTALL)
 _LEADING_ZERO = re.compile(r"[-+]?0\d+")
+_THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?")
+_DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+([eE][-+]?\d+)?")
 _TRUTH = {"true": 1.0, "false": 0.0}
 # Most characters of a cell in a message.
 _SHOWN = 40
@@ -56,7 +58,11 @@ def numbers(path: Path, column: Any) -> np.ndarray:
     import pandas
 
     cells = column.astype(object).map(_plain)
+    texts = cells.map(lambda cell: isinstance(cell, str) and cell not in _MARKS).to_numpy(bool)
     values = pandas.to_numeric(cells, errors="coerce").to_numpy(np.float64, na_value=np.nan)
+    if texts.any():
+        values = np.array(values)
+        values[texts] = _as_numbers(cells[texts].tolist())
     with np.errstate(over="ignore"):
         values = values.astype(np.float32)
     bad = ~np.isfinite(values)
@@ -88,16 +94,33 @@ def _kind_of_texts(texts: list[str]) -> str:
     # One cell that is none is a mistake, which `numbers` names.
     if sum(_LIST.fullmatch(text) is not None for text in texts) > len(texts) / 2:
         return "lists"
-    import pandas
-
     stripped = [text.strip() for text in texts]
     if all(text.lower() in _TRUTH for text in stripped):
         return "numbers"
     if any(_LEADING_ZERO.fullmatch(text) for text in stripped):
         return "text"
-    if np.isfinite(pandas.to_numeric(pandas.Series(stripped), errors="coerce").to_numpy(np.float64)).all():
+    found = _as_numbers(stripped)
+    if np.isfinite(found).all():
         return "numbers"
-    return "text"
+    odd = int(np.argmin(np.isfinite(found)))
+    # Nearly a column of numbers: say what keeps it from being one.
+    return f"text such as {shown(texts[odd])}" if np.isfinite(found).mean() > 0.5 else "text"
+
+
+def _as_numbers(texts: list[str]) -> np.ndarray:
+    """Texts as float64, NaN where one is no number; commas and per cent signs as all of them have them."""
+    import pandas
+
+    if all(text.endswith("%") for text in texts):
+        texts = [text[:-1] for text in texts]
+    with_commas = [text for text in texts if "," in text]
+    if with_commas and all(_THOUSANDS.fullmatch(text) for text in with_commas):
+        # '1,234' alone may be a decimal comma; then it is no number that is surely read right.
+        if any("." in text or text.count(",") > 1 for text in with_commas):
+            texts = [text.replace(",", "") for text in texts]
+    elif with_commas and all(_DECIMAL_COMMA.fullmatch(text) for text in with_commas):
+        texts = [text.replace(",", ".") for text in texts]
+    return pandas.to_numeric(pandas.Series(texts, dtype=object), errors="coerce").to_numpy(np.float64)
 
 
 def _plain(cell: Any) -> Any:

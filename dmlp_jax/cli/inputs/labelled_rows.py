@@ -12,13 +12,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dmlp_jax.cli.inputs import annotators, clean_rows, given_labels, tables
+from dmlp_jax.cli.inputs import annotators, clean_rows, given_labels
 from dmlp_jax.cli.inputs.annotators import GivenVotes
 from dmlp_jax.cli.inputs.clean_rows import Draw
 from dmlp_jax.cli.inputs.input_files import FeatureFile, Sources, read_features, read_labels
 from dmlp_jax.cli.inputs.raw_rows import RawRows
 from dmlp_jax.data import class_labels, label_notation, row_subset
 from dmlp_jax.errors import UserError
+
+# Names in lower case of columns that often hold labels.
+_LIKELY_LABELS = ("class", "target", "category", "y", "species", "sentiment", "outcome", "truth")
 
 
 class FileRows(NamedTuple):
@@ -226,10 +229,17 @@ def _given(sources: Sources, own: FeatureFile, beside: np.ndarray | None) -> np.
             )
         raise UserError(
             f"{sources.features} holds no labels; name their file after it"
-            + (", or their column with --label-column" if tables.is_table(sources.features) else "")
+            + (f", or their column with --label-column{_candidates(own)}" if own.columns is not None else "")
         )
     clean_rows.check_count(f"labels in {path}", labels, len(own.features), str(sources.features))
     return labels
+
+
+def _candidates(own: FeatureFile) -> str:
+    """The columns of a table that may hold labels, as the end of a message; empty if none looks so."""
+    names = [str(name) for name in (*(own.columns or ()), *own.left_out)]
+    found = [name for name in names if name.lower() in _LIKELY_LABELS or "label" in name.lower()]
+    return f" (perhaps {', '.join(map(repr, found[:4]))})" if found else ""
 
 
 def _class_names(sources: Sources, own: FeatureFile, names: tuple[str, ...]) -> tuple[str, ...]:

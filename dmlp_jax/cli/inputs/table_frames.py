@@ -7,6 +7,7 @@ Europe write semicolons and decimal commas into files that are called .csv.
 import csv
 import io
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,10 +38,22 @@ _COMMA_DECIMAL = re.compile(r"[-+]?(\d+|\d{1,3}(\.\d{3})+),\d+([eE][-+]?\d+)?")
 _THOUSANDS = re.compile(r"[-+]?\d{1,3}(\.\d{3})+(,\d+)?")
 
 
-class _Dialect(NamedTuple):
+class Dialect(NamedTuple):
+    """How a table of text is written.
+
+    Attributes:
+        separator: between cells.
+        decimal: mark of decimals, '.' or ','.
+        thousands: mark between thousands, or None.
+        trailing: whether every line but the first ends in a separator more.
+        skipped: number of lines before that of the names.
+        encoding: 'utf-8' or 'utf-16'.
+    """
+
     separator: str
     decimal: str
     thousands: str | None
+    trailing: bool
     skipped: int
     encoding: str
 
@@ -55,7 +68,7 @@ def suffix(path: Path) -> str:
 
 def is_table(path: Path) -> bool:
     """Whether a file is a table, by its name."""
-    return suffix(path) in SEPARATORS or is_parquet(path)
+    return suffix(path) in SEPARATORS or suffix(path) in _PARQUET
 
 
 def is_parquet(path: Path) -> bool:
@@ -84,20 +97,18 @@ def read(path: Path, texts: tuple[str | None, ...]) -> Any:
     with _readable(path):
         if is_parquet(path):
             return pandas.read_parquet(path)
-        dialect = _dialect(path)
-        options = _options(path, dialect)
+        found = dialect(path)
+        options = _options(path, found)
         header = list(pandas.read_csv(path, nrows=0, **options).columns)
         as_text = [name for name in header if str(name).strip() in texts]
-        frame = pandas.read_csv(
+        frame = _read_text(
             path,
+            found,
             dtype=dict.fromkeys(as_text, str),
-            keep_default_na=False,
             na_values={name: [""] if name in as_text else list(MISSING) for name in header},
             low_memory=False,
-            index_col=False,
-            decimal=dialect.decimal,
-            thousands=dialect.thousands,
-            **options,
+            decimal=found.decimal,
+            thousands=found.thousands,
         )
     names = [str(name).strip() for name in frame.columns]
     if len(set(names)) == len(names):
@@ -112,14 +123,24 @@ def read_cells(path: Path) -> tuple[Any, str]:
     Raises:
         UserError: the file cannot be read.
     """
+    with _readable(path):
+        found = dialect(path)
+        return _read_text(path, found, dtype=str), found.separator
+
+
+def _read_text(path: Path, found: Dialect, **options: Any) -> Any:
     import pandas
 
-    with _readable(path):
-        dialect = _dialect(path)
-        frame = pandas.read_csv(
-            path, dtype=str, keep_default_na=False, index_col=False, **_options(path, dialect)
+    with warnings.catch_warnings():
+        # Of empty columns at the end, which are dropped on purpose.
+        warnings.simplefilter("ignore", pandas.errors.ParserWarning)
+        return pandas.read_csv(
+            path,
+            keep_default_na=False,
+            index_col=False if found.trailing else None,
+            **_options(path, found),
+            **options,
         )
-    return frame, dialect.separator
 
 
 @contextmanager
@@ -142,12 +163,12 @@ def _readable(path: Path) -> Iterator[None]:
         raise UserError(f"{path} cannot be read as a table ({reason})") from error
 
 
-def _options(path: Path, dialect: _Dialect) -> dict[str, Any]:
+def _options(path: Path, found: Dialect) -> dict[str, Any]:
     """What pandas is told of the form of a table of text."""
     return {
-        "sep": dialect.separator,
-        "skiprows": dialect.skipped,
-        "encoding": dialect.encoding,
+        "sep": found.separator,
+        "skiprows": found.skipped,
+        "encoding": found.encoding,
         "compression": _compression(path),
     }
 
@@ -157,8 +178,12 @@ def _compression(path: Path) -> str | None:
     return {"gz": "gzip"}.get(kind, kind) if f".{kind}" in _COMPRESSED else None
 
 
-def _dialect(path: Path) -> _Dialect:
-    """How a table of text is written, by its first lines."""
+def dialect(path: Path) -> Dialect:
+    """How a table of text is written, by its first lines.
+
+    Raises:
+        OSError: it cannot be read.
+    """
     import pandas
 
     with pandas.io.common.get_handle(path, "rb", compression=_compression(path), is_text=False) as handle:
@@ -175,20 +200,25 @@ def _dialect(path: Path) -> _Dialect:
     else:
         separator = _separator(text, cut, SEPARATORS[suffix(path)])
     decimal, thousands = ".", None
+    header, *rows = _records(text, separator, cut) or [[]]
+    trailing = all(len(record) == len(header) + 1 and not record[-1].strip() for record in rows)
     if separator != ",":
-        cells = [cell.strip() for record in _records(text, separator, cut)[1:] for cell in record]
+        cells = [cell.strip() for record in rows for cell in record]
         if any(_COMMA_DECIMAL.fullmatch(cell) for cell in cells):
             decimal = ","
             thousands = "." if any(_THOUSANDS.fullmatch(cell) for cell in cells) else None
-    return _Dialect(separator, decimal, thousands, int(named is not None), encoding)
+    return Dialect(separator, decimal, thousands, bool(rows) and trailing, int(named is not None), encoding)
 
 
 def _separator(text: str, cut: bool, usual: str) -> str:
     """The usual separator if it divides all lines alike, else the one that makes the most columns."""
     counts = {}
     for separator in dict.fromkeys((usual, ",", ";", "\t", "|")):
-        widths = {len(record) for record in _records(text, separator, cut)}
-        counts[separator] = widths.pop() if len(widths) == 1 else 1
+        header, *rows = _records(text, separator, cut) or [[]]
+        widths = {len(record) for record in rows or [header]}
+        # R leaves the name of the first column out, where it writes row names to it.
+        alike = len(widths) == 1 and max(widths) - len(header) in (0, 1)
+        counts[separator] = widths.pop() if alike else 1
     if counts[usual] > 1:
         return usual
     return max(counts, key=lambda separator: counts[separator])

@@ -6,12 +6,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dmlp_jax.cli.inputs import cells, columns, table_frames
-from dmlp_jax.cli.inputs.table_frames import SUFFIXES, is_table
+from dmlp_jax.cli.inputs.table_frames import SEPARATORS, SUFFIXES, is_table
 from dmlp_jax.errors import UserError, nearest
 
 LABEL_COLUMN = "label"
 
-__all__ = ["LABEL_COLUMN", "SUFFIXES", "Table", "is_table", "read", "read_column"]
+__all__ = ["LABEL_COLUMN", "SEPARATORS", "SUFFIXES", "Table", "is_table", "read", "read_column"]
 
 
 class Table(NamedTuple):

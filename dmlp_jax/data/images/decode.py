@@ -63,13 +63,13 @@ def picture(path: Path | str, side: int) -> np.ndarray:
 
 
 def whole(path: Path | str) -> Image.Image:
-    """Decodes an image whole, as `decode` does before it resizes: turned as EXIF says, in RGB.
+    """Decodes a whole image at its own size, in RGB, with the colours and the orientation of `decode`.
 
     Raises:
-        Exception: of many types, raised by Pillow for damaged files.
+        Exception: as `decode`.
     """
-    with Image.open(path, formats=FORMATS) as stored:
-        return _rgb(ImageOps.exif_transpose(stored))
+    with _opened(path) as image:
+        return _rgb(image).copy()
 
 
 def inspect(path: Path | str) -> str | None:
@@ -110,15 +110,16 @@ def inspect_all(paths: list[str]) -> list[str | None]:
 
 
 @contextlib.contextmanager
-def _opened(path: Path | str, least: int) -> Iterator[Image.Image]:
-    """An image, turned as it is shown; a JPEG perhaps smaller, but of `least` pixels a side at least."""
+def _opened(path: Path | str, least: int | None = None) -> Iterator[Image.Image]:
+    """An image, turned as it is shown; a JPEG perhaps smaller, but of `least` pixels a side, if given."""
     with warnings.catch_warnings():
         # Of more than half the pixels that are refused, which cameras have.
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         stored = Image.open(path, formats=FORMATS)
     with stored:
-        # Lets a JPEG be decoded at 1/2, 1/4 or 1/8 of its size if that is still large enough.
-        stored.draft("RGB", (least, least))
+        if least is not None:
+            # Lets a JPEG be decoded at 1/2, 1/4 or 1/8 of its size if that is still large enough.
+            stored.draft("RGB", (least, least))
         stored.load()
         # Pillow's reader of EXIF raises many types; damaged metadata say nothing about the pixels.
         with contextlib.suppress(Exception):

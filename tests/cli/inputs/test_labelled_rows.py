@@ -349,3 +349,9 @@ def test_a_class_that_differs_in_a_blank_only_is_named_where_it_has_no_clean_row
     (folder / "y.txt").write_text("ant\ncat\ndog\ncat \n" * 3)
     with pytest.raises(UserError, match=r"none of class 'cat '.*'cat' and 'cat ' count as 2"):
         load(folder, labels="y.txt", val_features="v.npy", val_labels="w.txt")
+
+
+def test_a_table_without_a_column_label_hears_which_one_may_be_meant(tmp_path):
+    table = write(frame().rename(columns={"label": "Target"}).assign(noisy_label=1), tmp_path / "t.csv")
+    with pytest.raises(UserError, match=r"--label-column \(perhaps 'Target', 'noisy_label'\)"):
+        labelled_rows.load(Sources(table))

@@ -61,6 +61,20 @@ def test_commas_in_quotes_and_semicolons_in_texts_change_no_separator(tmp_path):
     assert check(tmp_path / "t.csv").left_out == {"text": "text"}
 
 
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_row_names_without_a_name_as_r_writes_them_and_separators_at_the_end(tmp_path, separator):
+    lines = DATA.to_csv(index=False, sep=separator).splitlines()
+    named = [lines[0], *(f"{row}{separator}{line}" for row, line in enumerate(lines[1:], start=1))]
+    (tmp_path / "t.csv").write_text("\n".join(named) + "\n")
+    check(tmp_path / "t.csv")
+    ended = [lines[0], *(f"{line}{separator}" for line in lines[1:])]
+    (tmp_path / "t.csv").write_text("\n".join(ended) + "\n")
+    check(tmp_path / "t.csv")
+    everywhere = [f"{line}{separator}" for line in lines]
+    (tmp_path / "t.csv").write_text("\n".join(everywhere) + "\n")
+    assert check(tmp_path / "t.csv").left_out == {"Unnamed: 4": "empty"}
+
+
 def test_blanks_in_the_header(tmp_path):
     DATA.rename(columns={"a": " a", "label": " label "}).to_csv(tmp_path / "t.csv", index=False)
     assert check(tmp_path / "t.csv").columns == ("a", "b", "c")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dmlp_jax.data.images.decode import decode, decode_all, inspect, picture
+from dmlp_jax.data.images.decode import decode, decode_all, inspect, picture, whole
 
 RNG = np.random.default_rng(0)
 
@@ -160,6 +160,7 @@ def test_ink_on_a_transparent_ground_is_seen_in_every_mode(tmp_path, mode):
     expected = np.repeat(np.where(ink, 0, 255)[..., None], 3, axis=2)
     np.testing.assert_array_equal(decode(path, 16), expected)
     np.testing.assert_array_equal(picture(path, 16), expected)
+    np.testing.assert_array_equal(np.asarray(whole(path)), expected)
 
 
 def test_a_strip_takes_no_more_memory_than_its_square(tmp_path):
@@ -179,6 +180,7 @@ def test_pictures_for_a_page_are_turned_and_deep_ones_keep_their_greys(tmp_path)
     exif[0x0112] = 6
     Image.fromarray(smooth(40, 64)).save(tmp_path / "a.jpg", exif=exif, quality=98, subsampling=0)
     close(picture(tmp_path / "a.jpg", 64), np.rot90(smooth(40, 64), -1))
+    close(np.asarray(whole(tmp_path / "a.jpg")), np.rot90(smooth(40, 64), -1))
     ramp = np.tile(np.linspace(0, 65535, 64).astype(np.uint16), (64, 1))
     Image.fromarray(ramp).save(tmp_path / "deep.png")
     np.testing.assert_array_equal(picture(tmp_path / "deep.png", 64)[..., 0], ramp >> 8)
