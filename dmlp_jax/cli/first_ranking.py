@@ -50,7 +50,8 @@ def rank(features: Any, labels: np.ndarray, num_classes: int) -> Ranking:
         moment += rows.T @ _targets(labels[place], shares)
     values, vectors = np.linalg.eigh(gram)
     values, rotated = np.maximum(values, 0), vectors.T @ moment
-    unit = max(values.mean(), np.finfo(np.float64).tiny)
+    # Equal rows have no eigenvalue to measure the penalty by.
+    unit = values.mean() or 1.0
     errors = np.zeros(len(PENALTIES))
     for place, rows in _chunks(features):
         inner, targets = (rows - mean) @ vectors, _targets(labels[place], shares)

@@ -53,6 +53,11 @@ class RunPaths:
         return self.root / "purifier.npz"
 
     @property
+    def issues(self) -> Path:
+        """The training rows, the most suspicious first."""
+        return self.root / "issues.csv"
+
+    @property
     def retrain(self) -> Path:
         """Checkpoints and results of the retrained networks."""
         return self.root / "retrain"

@@ -103,7 +103,7 @@ def _probe(problem: Problem, arrays: dict[str, np.ndarray], settings: ConfigDict
 
 
 def purify_stage(run: Run) -> None:
-    """Purifies the given labels on the features and writes purified.npz and purifier.npz."""
+    """Purifies the given labels on the features and writes purified.npz, purifier.npz and issues.csv."""
     config, workdir = run.config, run.workdir
     if workdir.is_complete("purify", config):
         return _skip("purify")
@@ -132,7 +132,8 @@ def purify_stage(run: Run) -> None:
             key=run.purify_key,
         )
         result = jax.tree.map(np.asarray, result)
-    hosts.only_main(lambda: summary.save_purified(workdir, result, problem.class_names))
+    index, names = run.split["train_index"], _row_names(run)
+    hosts.only_main(lambda: summary.save_purified(workdir, result, problem, index, names))
     summary.log_history(run.session.log, result, problem.true_labels)
     _say("purify", f"changed {np.mean(result.changed):.1%} of the labels")
     workdir.finish("purify", config, [workdir.purified, workdir.purifier], seconds=seconds)
@@ -281,8 +282,13 @@ def _write_page(run: Run, result: dict[str, Any], curves: dict[str, list[float]]
         curves,
         features=None if features is None else features.train_inputs,
         clean=None if features is None else CleanRows(features.val_inputs, image_of=pictures),
-        row_names=None if run.dataset.names is None else run.dataset.names[run.split["train_index"]],
+        row_names=_row_names(run),
     )
+
+
+def _row_names(run: Run) -> Any:
+    """The image file of each training row; None where the data are not image files."""
+    return None if run.dataset.names is None else run.dataset.names[run.split["train_index"]]
 
 
 def _say(stage: str, text: str) -> None:

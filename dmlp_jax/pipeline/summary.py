@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 from dmlp_jax.data import datasets
 from dmlp_jax.data.types import Problem
 from dmlp_jax.errors import UserError
+from dmlp_jax.interop import issues
 from dmlp_jax.pipeline import corrected_labels
 from dmlp_jax.pipeline.label_sources import LABEL_SOURCES, flip_rate, labels_of
 from dmlp_jax.pipeline.provenance import provenance
@@ -24,11 +25,27 @@ from dmlp_jax.training.metrics import MetricsLog
 EXPECTED = "an assumption, not a count: that given labels are as wrong as the purifier estimates"
 
 
-def save_purified(workdir: Workdir, result: PurifyResult, class_names: tuple[str, ...]) -> None:
-    """Writes purifier.npz and purified.npz, see `report/contents.py`, the latter with the class names [c]."""
-    files.save_npz(workdir.purifier, report_contents.purifier_arrays(result))
-    arrays = report_contents.purified_arrays(result)
-    files.save_npz(workdir.purified, {**arrays, "class_names": np.array(class_names)})
+def save_purified(
+    workdir: Workdir,
+    result: PurifyResult,
+    problem: Problem,
+    index: np.ndarray,
+    names: np.ndarray | None = None,
+) -> None:
+    """Writes purifier.npz and purified.npz, see `report/contents.py`, and issues.csv, as `dmlp-purify` does.
+
+    Args:
+        workdir: the run's folder.
+        result: result of `purify`, as NumPy arrays.
+        problem: the rows.
+        index: number of each training row in the data set [n].
+        names: name of each training row [n], such as its image file; or None.
+    """
+    classes = {"class_names": np.array(problem.class_names)}
+    found = issues(result, problem.given_labels, problem.class_names, index=index, ids=names)
+    files.save_text(workdir.issues, found.csv())
+    files.save_npz(workdir.purifier, report_contents.purifier_arrays(result) | classes)
+    files.save_npz(workdir.purified, report_contents.purified_arrays(result) | classes)
 
 
 def log_history(log: MetricsLog, result: PurifyResult, true_labels: np.ndarray | None) -> None:

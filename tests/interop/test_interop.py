@@ -34,6 +34,7 @@ def test_columns_are_those_of_cleanlab():
         "given_label",
         "predicted_label",
         "confidence",
+        "runner_up",
     ]
     assert np.all(np.diff(found.label_score) >= 0)
     assert sorted(found.index.tolist()) == list(range(60))
@@ -44,6 +45,13 @@ def test_columns_are_those_of_cleanlab():
         assert found.given_label[place] == NAMES[LABELS[row]]
         assert found.predicted_label[place] == NAMES[probs.argmax()]
         assert found.is_label_issue[place] == (probs.argmax() != LABELS[row])
+        assert found.runner_up[place] == NAMES[np.argsort(probs)[-2]]
+
+
+def test_labels_that_are_certain_have_no_runner_up():
+    certain = {"probs": np.eye(3)[[0, 2]], "label_quality": np.array([0.1, 0.9])}
+    assert interop.issues(certain, np.array([1, 2]), NAMES).runner_up.tolist() == ["", ""]
+    assert interop.issues(certain, np.array([1, 2])).runner_up.tolist() == [-1, -1]
 
 
 def test_accepted_rows_are_a_column_in_the_order_of_the_table():
@@ -89,6 +97,7 @@ def test_frame_is_indexed_by_row():
         "given_label",
         "predicted_label",
         "confidence",
+        "runner_up",
     ]
     assert frame.index.name == "index"
     ordered = frame.sort_index()

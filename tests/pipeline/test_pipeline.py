@@ -1,3 +1,4 @@
+import csv
 import json
 import os
 import shutil
@@ -42,7 +43,7 @@ def copy(finished, tmp_path):
 def test_workdir_holds_what_is_promised(finished):
     root, summary = finished
     found = {path.name for path in root.iterdir()}
-    promised = "config.json split.npz pretrain features.npz purified.npz retrain metrics.jsonl"
+    promised = "config.json split.npz pretrain features.npz purified.npz issues.csv retrain metrics.jsonl"
     assert {*promised.split(), "summary.json", "report.html"} <= found
     assert not [name for name in found if name.endswith(".tmp")]
     assert {path.name for path in (root / "retrain").iterdir()} == {"naive-given", "naive-purified"}
@@ -74,6 +75,11 @@ def test_arrays_are_in_the_order_of_the_split(finished):
     assert features["train"].shape[0] == len(split["given_labels"]) == rows
     assert purified["probs"].shape == (rows, 10)
     np.testing.assert_array_equal(purified["changed"], purified["labels"] != split["given_labels"])
+    assert purified["class_names"].tolist() == list("0123456789")
+    with open(root / "issues.csv", newline="") as file:
+        listed = {int(row["index"]): row["predicted_label"] for row in csv.DictReader(file)}
+    names = purified["class_names"][purified["labels"]].tolist()
+    assert listed == dict(zip(split["train_index"].tolist(), names, strict=True))
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 

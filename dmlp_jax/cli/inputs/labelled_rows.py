@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dmlp_jax.cli.inputs import annotators, clean_rows, given_labels
+from dmlp_jax.cli.inputs import annotators, clean_rows, given_labels, tables
 from dmlp_jax.cli.inputs.annotators import GivenVotes
 from dmlp_jax.cli.inputs.clean_rows import Draw
 from dmlp_jax.cli.inputs.input_files import FeatureFile, Sources, read_features, read_labels
