@@ -24,8 +24,8 @@ from dmlp_jax.interop import issues
 from dmlp_jax.pipeline import label_sources, provenance, summary
 from dmlp_jax.purifier import Accepted, PurifyResult, warnings
 from dmlp_jax.report import accuracies, findings, headline
+from dmlp_jax.report.clean_rows import CleanRows
 from dmlp_jax.report.contents import purified_arrays, purifier_arrays
-from dmlp_jax.report.row_contents import CleanRows
 from dmlp_jax.storage import addresses, files
 
 # summary.json is written last: if it exists, the others do.

@@ -18,7 +18,7 @@ from dmlp_jax.pipeline.run import Run
 from dmlp_jax.purifier import purify
 from dmlp_jax.purifier.config import PRESETS, Config
 from dmlp_jax.report import contents, page
-from dmlp_jax.report.row_contents import CleanRows
+from dmlp_jax.report.clean_rows import CleanRows
 from dmlp_jax.retrain import label_variants, method
 from dmlp_jax.retrain import run as retraining
 from dmlp_jax.runtime import hosts

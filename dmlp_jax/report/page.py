@@ -26,8 +26,8 @@ from dmlp_jax.report import (
     review,
     row_contents,
 )
+from dmlp_jax.report.clean_rows import CleanRows
 from dmlp_jax.report.names import encodable
-from dmlp_jax.report.row_contents import CleanRows
 from dmlp_jax.storage import files
 
 # In the order of the page.

@@ -8,8 +8,9 @@ import numpy as np
 
 from dmlp_jax.data.types import Problem
 from dmlp_jax.report import contents, decisions, evidence, thumbnails
+from dmlp_jax.report.clean_rows import CleanRows
 from dmlp_jax.report.names import printable
-from dmlp_jax.report.row_contents import CleanRows, RowContents
+from dmlp_jax.report.row_contents import RowContents
 
 # Most rows that a page lists; 50,000 are about a megabyte without their contents.
 ROWS = 50_000

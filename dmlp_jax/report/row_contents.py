@@ -7,28 +7,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dmlp_jax.report import evidence, thumbnails
+from dmlp_jax.report.clean_rows import CleanRows
 from dmlp_jax.report.names import encodable
 
 # A column whose values have this many characters on average is the text of its rows.
 _TEXT = 40
 # Texts of rows with pictures may take this share of the bytes, so that some are left for the pictures.
 _TEXT_SHARE = 0.5
-
-
-class CleanRows(NamedTuple):
-    """What is known of the clean rows beside their labels; they are shown as evidence.
-
-    Attributes:
-        features: [m, d], as those of the training rows.
-        names: name of each row [m], or None.
-        image_of: the picture of a clean row, or None where it has none.
-        columns: by name, the values [m] of columns that the page shows.
-    """
-
-    features: Any
-    names: Sequence[Any] | None = None
-    image_of: Callable[[int], np.ndarray | None] | None = None
-    columns: Mapping[str, Sequence[Any]] = {}
 
 
 class RowContents(NamedTuple):

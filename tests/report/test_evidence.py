@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dmlp_jax.report import evidence, row_contents
-from dmlp_jax.report.row_contents import CleanRows
+from dmlp_jax.report.clean_rows import CleanRows
 
 
 def nearest_by_definition(features, rows, clean):
