@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from dmlp_jax.cli import first_look, purified_table, risk
+from dmlp_jax.cli import first_look, purified_table, risk, row_findings
 from dmlp_jax.cli.first_look import FirstLook
 from dmlp_jax.cli.inputs.labelled_rows import LabelledRows
 from dmlp_jax.cli.inputs.reviewed_rows import Reviewed
@@ -117,8 +117,19 @@ def write(
     """
     ids = None if rows.ids is None else rows.ids[rows.row_numbers]
     taken = None if accepted is None else np.asarray(accepted.rows)
-    found = issues(result, rows.labels, rows.class_names, index=rows.row_numbers, ids=ids, accepted=taken)
+    beside = row_findings.find(rows)
+    found = issues(
+        result,
+        rows.labels,
+        rows.class_names,
+        index=rows.row_numbers,
+        ids=ids,
+        accepted=taken,
+        more=row_findings.columns(beside),
+    )
     contents = summarize(rows, result, settings, seconds)
+    contents["rows_found"] = row_findings.summary(beside)
+    contents["warnings"] = [*filter(None, [row_findings.warning(beside)]), *contents["warnings"]]
     decided: dict[str, np.ndarray] = {}
     if accepted is not None:
         contents["accepted"] = risk.summary(rows, accepted, settings["accept_risk"])
@@ -286,7 +297,7 @@ def _told(rows: LabelledRows, result: PurifyResult) -> dict[str, Any]:
 def table(contents: dict[str, Any]) -> str:
     """A printed table: held-out accuracy of each source of labels, and the number of changed labels."""
     if contents.get("first_look"):
-        return headline.trust(contents)
+        return "\n".join(filter(None, [headline.trust(contents), findings.beside_labels(contents)]))
     known = contents["labels"]["purified"] is not None
     lines = [f"{'labels':<22}{'right on held-out clean rows':>30}{'right, by the true labels':>27}"]
     lines[0] = lines[0] if known else lines[0][:52]
@@ -300,6 +311,7 @@ def table(contents: dict[str, Any]) -> str:
         "",
         headline.trust(contents),
         *filter(None, (findings.drawn(contents), risk.sentence(contents), findings.annotators(contents))),
+        *filter(None, [findings.beside_labels(contents)]),
         f"{round(contents['changed'] * count):,} of {count:,} labels changed{_estimates(contents)}",
     ]
     return "\n".join(lines)

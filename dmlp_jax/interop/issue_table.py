@@ -10,6 +10,9 @@ import numpy as np
 
 from dmlp_jax.errors import UserError
 
+# Fields that are not always a column.
+_OPTIONAL = ("ids", "accepted", "more")
+
 
 @dataclasses.dataclass(frozen=True)
 class Issues:
@@ -27,6 +30,7 @@ class Issues:
             probability 0.
         ids: the rows' names, or None.
         accepted: whether the purified label is accepted at a risk (`dmlp_jax.accept`), bool; or None.
+        more: further columns by name, such as those of `dmlp_jax.data.row_checks`.
     """
 
     index: np.ndarray
@@ -38,16 +42,17 @@ class Issues:
     runner_up: np.ndarray
     ids: np.ndarray | None = None
     accepted: np.ndarray | None = None
+    more: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.index)
 
     def columns(self) -> dict[str, np.ndarray]:
         """The columns by name, in the order of the file."""
-        names = [field.name for field in dataclasses.fields(self) if field.name not in ("ids", "accepted")]
+        names = [field.name for field in dataclasses.fields(self) if field.name not in _OPTIONAL]
         first = {} if self.ids is None else {"id": self.ids}
         last = {} if self.accepted is None else {"accepted": self.accepted}
-        return first | {name: getattr(self, name) for name in names} | last
+        return first | {name: getattr(self, name) for name in names} | dict(self.more) | last
 
     @property
     def frame(self) -> Any:
@@ -81,6 +86,7 @@ def issues(
     index: np.ndarray | None = None,
     ids: np.ndarray | None = None,
     accepted: np.ndarray | None = None,
+    more: Mapping[str, np.ndarray] | None = None,
 ) -> Issues:
     """Label issues of a purified data set, the most suspicious rows first.
 
@@ -94,6 +100,7 @@ def issues(
         index: number of each row [n], 0 to n - 1 by default.
         ids: name of each row [n].
         accepted: `rows` of `dmlp_jax.accept`, [n], for a column of their own.
+        more: further columns by name, [n] each.
 
     Returns:
         The rows in ascending order of `label_score`; equal ones stay in the order of the data.
@@ -106,7 +113,7 @@ def issues(
     names = None if class_names is None else np.asarray(class_names)
     if names is not None and len(names) != probs.shape[1]:
         raise UserError(f"class_names has {len(names)} names but the labels have {probs.shape[1]} classes")
-    for what, values in (("index", index), ("ids", ids), ("accepted", accepted)):
+    for what, values in (("index", index), ("ids", ids), ("accepted", accepted), *(more or {}).items()):
         if values is not None and len(values) != len(probs):
             raise UserError(f"{what} has {len(values)} entries but there are {len(probs)} rows")
     predicted = probs.argmax(axis=1)
@@ -134,6 +141,7 @@ def issues(
         runner_up=runner_up,
         ids=None if ids is None else np.asarray(ids)[order],
         accepted=None if accepted is None else np.asarray(accepted)[order],
+        more={name: np.asarray(values)[order] for name, values in (more or {}).items()},
     )
 
 

@@ -55,6 +55,22 @@ def annotators(result: dict[str, Any]) -> str | None:
     return f"Estimated share of right labels by annotator: {', '.join(shown)}."
 
 
+def beside_labels(result: dict[str, Any]) -> str | None:
+    """Duplicates and outliers among the rows; None where none were found or looked for."""
+    found = result.get("rows_found") or {}
+    parts = []
+    if found.get("duplicates"):
+        text = f"{found['duplicates']:,} rows in {found['duplicate_sets']:,} sets of (near) duplicates"
+        if found["duplicates_whose_labels_differ"]:
+            text += (
+                f", {found['duplicates_whose_labels_differ']:,} of them with labels that differ in the set"
+            )
+        parts.append(text)
+    if found.get("outliers"):
+        parts.append(f"{found['outliers']:,} outliers")
+    return f"Beside labels: {'; '.join(parts)}; see issues.csv." if parts else None
+
+
 def drawn(result: dict[str, Any]) -> str | None:
     """How the clean rows were drawn, and what this misses; None where the user gave clean rows."""
     if result.get("drawn") is None:

@@ -16,5 +16,6 @@ def table_of_three():
         given_label=np.array(["dog", "cat", "dog"]),
         predicted_label=np.array(["owl", "cat", "dog"]),
         confidence=np.array([0.9, 0.8, 0.9]),
+        runner_up=np.array(["dog", "owl", "cat"]),
         ids=np.array(["x2", "x0", "x1"]),
     )
