@@ -78,11 +78,11 @@ def main() -> None:
     header += ["seconds", "CPU seconds"]
     table = markdown(header, [line(name, runs) for name, runs in lines.items()])
     text = (
-        f"{len(rows.given):,} {arguments.kind}, {REVIEWED} reviewed at random, {arguments.seeds} draws, "
-        "mean ± standard deviation over the draws. Judged on rows that were not reviewed, but for the first "
-        "run, which has none; probes are on all rows. Seconds are of the whole command, embedding and "
-        "report included, on a machine that others used at the same time; CPU seconds are those of all its "
-        "threads. cleanlab's are without the embedding.\n\n"
+        f"{len(rows.given):,} {arguments.kind}, {REVIEWED} reviewed at random, {arguments.seeds} draws, mean "
+        "± standard deviation over the draws. Judged on rows that were not reviewed, except in the first "
+        "run, which has no reviewed rows; probes are on all rows. Seconds are of the whole command, with the "
+        "embedding and the report, on a machine that others used at the same time; CPU seconds are those of "
+        "all its threads. cleanlab's are without the embedding.\n\n"
     )
     out = arguments.out or RESULTS / f"front_door_{arguments.kind}.md"
     save(out, f"From raw {arguments.kind} to mended labels", text + table, PACKAGES)

@@ -3,9 +3,9 @@
     python examples/image_folder.py --folder digit_images
 
 Writes scikit-learn's digits as PNG files to FOLDER/train/<class>/, 30 % of them to a random class folder, and
-a clean set of five correctly labelled images per class to FOLDER/val/<class>/. Then it embeds all images,
-runs the command `dmlp-purify` on the embeddings, and compares its results with the true classes. For your own
-images, leave out `write_images` and replace `embed` by an image encoder.
+a clean set of five correctly labelled images per class to FOLDER/val/<class>/. Then it runs the command
+`dmlp-purify` on the folders, and compares its results with the true classes. For your own images, leave out
+`write_images`; without clean ones, leave out `--val-features` too.
 """
 
 import argparse
@@ -36,15 +36,15 @@ def main() -> None:
     if folder.exists() and any(folder.iterdir()):
         parser.error(f"{folder} is not empty; name another --folder")
     truth = write_images(folder, arguments.rate, arguments.clean, arguments.seed)
-    train, val = sorted(folder.glob("train/*/*.png")), sorted(folder.glob("val/*/*.png"))
-    found = purify(folder, train, val)
+    train = sorted(folder.glob("train/*/*.png"))
+    found = purify(folder)
     wrong = {path for path in train if path.parent.name != truth[path.name]}
-    named = [folder / "train" / row["image"] for row in found if row["is_label_issue"] == "True"]
+    named = [folder / "train" / row["id"] for row in found if row["is_label_issue"] == "True"]
     print(f"\n{len(train)} images, {len(wrong)} of them in a wrong folder; {len(named)} reported as issues:")
     print(f"{len(wrong & set(named))} of these are in a wrong folder. The most suspicious:")
     for row in found[:5]:
         label = f"{row['given_label']} -> {row['predicted_label']}"
-        print(f"  train/{row['image']:<16} {label:<16} truth: {truth[Path(row['image']).name]}")
+        print(f"  train/{row['id']:<16} {label:<16} truth: {truth[Path(row['id']).name]}")
 
 
 def write_images(folder: Path, rate: float, clean: int, seed: int) -> dict[str, str]:
@@ -67,42 +67,15 @@ def write_images(folder: Path, rate: float, clean: int, seed: int) -> dict[str, 
     return truth
 
 
-def embed(paths: list[Path]) -> np.ndarray:
-    """Embeddings [n, 64], float32: here simply the pixels of each image, reduced to 8 x 8."""
-    rows = []
-    for path in paths:
-        with Image.open(path) as image:
-            rows.append(
-                np.asarray(image.convert("L").resize((8, 8), Image.Resampling.BOX), np.float32).ravel()
-            )
-    return np.stack(rows)
-
-
-def purify(folder: Path, train: list[Path], val: list[Path]) -> list[dict[str, str]]:
-    """Runs `dmlp-purify` on the embeddings; returns the rows of issues.csv and their 'image', worst first."""
-    for name, paths in (("train", train), ("val", val)):
-        np.save(folder / f"{name}.npy", embed(paths))
-        (folder / f"{name}_labels.txt").write_text("".join(f"{path.parent.name}\n" for path in paths))
-    names = [path.relative_to(folder / "train").as_posix() for path in train]
-    (folder / "names.txt").write_text("".join(f"{name}\n" for name in names))
+def purify(folder: Path) -> list[dict[str, str]]:
+    """Runs `dmlp-purify` on the images; returns the rows of issues.csv, the most suspicious image first."""
     out = folder / "purified"
-    options = {
-        "--val-features": folder / "val.npy",
-        "--val-labels": folder / "val_labels.txt",
-        "--images": folder / "train",
-        "--image-names": folder / "names.txt",
-        "--out": out,
-    }
-    words = [
-        folder / "train.npy",
-        folder / "train_labels.txt",
-        *(w for pair in options.items() for w in pair),
-    ]
+    words = [str(folder / "train"), "--val-features", str(folder / "val"), "--out", str(out)]
     print("dmlp-purify", *words, flush=True)
     # Runs the module behind `dmlp-purify` with the Python that runs this script.
-    subprocess.run([sys.executable, "-m", "dmlp_jax.cli", *map(str, words)], check=True)
+    subprocess.run([sys.executable, "-m", "dmlp_jax.cli", *words], check=True)
     with open(out / "issues.csv", newline="") as file:
-        return [row | {"image": names[int(row["index"])]} for row in csv.DictReader(file)]
+        return list(csv.DictReader(file))
 
 
 if __name__ == "__main__":

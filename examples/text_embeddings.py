@@ -1,10 +1,11 @@
-"""Finds wrong labels of texts, with `LabelPurifier` on TF-IDF embeddings: half a minute on two CPU cores.
+"""Finds wrong labels of texts, with `embed` and `LabelPurifier`: half a minute on two CPU cores.
 
     python examples/text_embeddings.py
 
 The texts are the docstrings of SciPy's public functions and classes, which every installation has; their
 class is the sub-package. 40 % of the labels are redrawn at random. The clean set is ten correctly labelled
-texts of every class. For your own texts, replace `load`, and replace `embed` by a sentence encoder.
+texts of every class. For your own texts, replace `load`, and name a sentence encoder in `embed`. The command
+`dmlp-purify table.csv --text COLUMN` does the same with a table.
 """
 
 import argparse
@@ -14,10 +15,8 @@ import re
 import warnings
 
 import numpy as np
-from sklearn.decomposition import TruncatedSVD
-from sklearn.feature_extraction.text import TfidfVectorizer
 
-from dmlp_jax import LabelPurifier
+from dmlp_jax import LabelPurifier, embed
 
 PACKAGES = ("stats", "signal", "special", "linalg", "optimize", "ndimage")
 CLEAN = 10
@@ -80,12 +79,6 @@ def describe(thing: object) -> str:
     text = inspect.getdoc(thing) if callable(thing) else None
     head = re.split(r"\n(?:Parameters|Arguments)\s*\n-+", text or "")[0]
     return " ".join(re.sub(r"\b(?:scipy|numpy|np)\S*", "", head).split())
-
-
-def embed(texts: list[str], width: int = 64) -> np.ndarray:
-    """Embeddings [n, width], float32: TF-IDF of words, reduced to its leading singular vectors."""
-    counts = TfidfVectorizer(sublinear_tf=True, min_df=2, stop_words="english").fit_transform(texts)
-    return TruncatedSVD(width, random_state=0).fit_transform(counts).astype(np.float32)
 
 
 if __name__ == "__main__":

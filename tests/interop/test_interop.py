@@ -59,7 +59,7 @@ def test_accepted_rows_are_a_column_in_the_order_of_the_table():
     found = interop.issues(RESULT, LABELS, NAMES, accepted=accepted)
     np.testing.assert_array_equal(found.accepted, accepted[found.index])
     assert list(found.columns())[-1] == "accepted"
-    assert found.csv().splitlines()[0].endswith(",confidence,accepted")
+    assert found.csv().splitlines()[0].endswith(",runner_up,accepted")
     with pytest.raises(UserError, match="accepted has 3 entries but there are 60 rows"):
         interop.issues(RESULT, LABELS, NAMES, accepted=accepted[:3])
 
