@@ -43,12 +43,30 @@ def _as_array(name: str, y: Any) -> np.ndarray:
             array = _objects(y)
     else:
         array = _objects(y)
+    if array.ndim == 1 and array.dtype.kind == "O":
+        array = _unwrapped(name, array)
     if array.ndim == 2 and array.shape[1] == 1:
         array = column_or_1d(array, warn=True)
     if array.ndim != 1:
         one_hot = "; of one-hot rows take argmax(axis=1)" if array.ndim == 2 else ""
         raise InputError(f"{name} must be one label per row, [n], got shape {array.shape}{one_hot}")
     return array
+
+
+def _unwrapped(name: str, array: np.ndarray) -> np.ndarray:
+    """Labels [n] with lists of one opened: lists cannot be classes, since they are not hashable."""
+    lists = [isinstance(value, (list, np.ndarray)) for value in array]
+    for row in np.flatnonzero(lists):
+        if len(array[row]) != 1:
+            raise InputError(
+                f"{name}[{row}] holds {len(array[row])} labels; a row has one label here, so choose one, "
+                "or ask of each class by itself whether it is true"
+            )
+    if not any(lists):
+        return array
+    return _as_array(
+        name, [value[0] if inside else value for value, inside in zip(array, lists, strict=True)]
+    )
 
 
 def _objects(values: Any) -> np.ndarray:

@@ -95,10 +95,9 @@ def check_labels(
             f"{tuple(array.shape)}; give one label, or one row of probabilities, for each row"
         )
     if not jnp.issubdtype(array.dtype, jnp.integer):
-        without = _WRITE_UNKNOWN if or_unknown else "remove rows without a label"
         raise InputError(
             f"{name} must hold integer class indices, got {array.dtype}{_first_fraction(name, array)}; "
-            f"{without}, and map the classes to 0, 1, 2, ..., whole numbers by .astype(int)"
+            f"{_to_integers(array, or_unknown)}"
         )
     _check_rows(name, array, rows)
     check_range(name, array, num_classes, or_unknown=or_unknown)
@@ -303,6 +302,19 @@ def _first_fraction(name: str, array: jax.Array) -> str:
     return f" ({name}[{int(bad.argmax())}] is {values[bad.argmax()]})" if bad.any() else ""
 
 
+def _to_integers(array: jax.Array, or_unknown: bool) -> str:
+    """How labels of another type become class indices."""
+    if is_traced(array) or not jnp.issubdtype(array.dtype, jnp.floating):
+        return "map the classes to 0, 1, 2, ..., whole numbers and truth values by .astype(int)"
+    values = np.asarray(array, np.float64)
+    if np.isnan(values).any():
+        without = _WRITE_UNKNOWN if or_unknown else "label these rows, or purify only those that have a label"
+        return f"{without}, and map the classes to 0, 1, 2, ..., whole numbers by .astype(int)"
+    if np.isfinite(values).all() and (values == np.floor(values)).all():
+        return "they are whole numbers: make them integers by .astype(int)"
+    return "map the classes to 0, 1, 2, ...; regression targets cannot be purified"
+
+
 def check_range(name: str, array: jax.Array, num_classes: int | None, *, or_unknown: bool = False) -> None:
     """Checks that class indices, where concrete, are at least 0 and below the number of classes if known.
 
@@ -318,8 +330,17 @@ def check_range(name: str, array: jax.Array, num_classes: int | None, *, or_unkn
         classes = "0, 1, 2, ..." if num_classes is None else f"0 to {num_classes - 1}"
         raise InputError(
             f"{name}[{row}] is {int(array[row])}, outside the classes {classes} ({int(bad.sum())} such "
-            f"rows); correct it, or {_WRITE_UNKNOWN if or_unknown else 'remove the row'}"
+            f"rows); {_into_range(array, or_unknown)}"
         )
+
+
+def _into_range(array: jax.Array, or_unknown: bool) -> str:
+    """How class indices outside the classes are mended."""
+    if or_unknown:
+        return f"correct it, or {_WRITE_UNKNOWN}"
+    if np.array_equal(np.unique(np.asarray(array)), [-1, 1]):
+        return "labels of -1 and 1 become class indices by (labels + 1) // 2"
+    return "correct it, or purify only the rows that have a label"
 
 
 def _check_distributions(name: str, array: jax.Array, rows: int, num_classes: int | None) -> jax.Array:

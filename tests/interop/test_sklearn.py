@@ -15,6 +15,7 @@ import dmlp_jax
 from dmlp_jax import InputError, LabelPurifier
 from dmlp_jax.data.row_subset import RowSubset
 from dmlp_jax.interop import sklearn
+from dmlp_jax.interop.sklearn_labels import label_array
 from tests.conftest import SHORT, accuracy, make_blobs
 
 FEATURES, GIVEN, (VAL_FEATURES, VAL_LABELS), TRUE = make_blobs(0)
@@ -404,3 +405,14 @@ def test_scikit_learns_own_checks():
     assert not failed
     assert {check["check_name"] for check in found if check["status"] == "xfail"} == set(EXPECTED)
     assert sum(check["status"] == "passed" for check in found) > 50
+
+
+def test_labels_in_lists_of_one_and_in_lists_of_several():
+    names = [["ant"], ["bee"], np.array(["ant"], object)]
+    assert label_array("y", names).tolist() == ["ant", "bee", "ant"]
+    with pytest.raises(ValueError, match=r"y\[1\] holds 2 labels"):
+        label_array("y", [["ant"], ["ant", "bee"], ["bee"]])
+    # Tuples are hashable, and so may be classes.
+    assert label_array("y", [("a", 1), ("b", 2)]).tolist() == [("a", 1), ("b", 2)]
+    with pytest.raises(ValueError, match=r"shape \(4, 3\); of one-hot rows take argmax"):
+        label_array("y", np.eye(4, 3))

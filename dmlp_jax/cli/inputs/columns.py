@@ -87,10 +87,10 @@ def telling(features: Any, labels: np.ndarray) -> np.ndarray:
         features: [n, d]; a memory map is read in part only.
         labels: labels of any kind [n].
     """
-    labels = np.asarray(labels)
     if len(labels) != len(features) or len(labels) <= EVIDENCE:
         return np.zeros(0, int)
-    codes = np.unique(labels.astype(np.str_), return_inverse=True)[1]
+    # By what they are written as: a label may be a list of one.
+    codes = np.unique(np.array([str(label) for label in labels]), return_inverse=True)[1]
     some = np.unique(np.linspace(0, len(codes) - 1, min(len(codes), _SAMPLE)).astype(int))
     found = np.flatnonzero(_telling(np.asarray(features[some]), codes[some]))
     if not found.size or len(some) == len(codes):

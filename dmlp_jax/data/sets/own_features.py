@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dmlp_jax.data import label_notation
 from dmlp_jax.data.types import Dataset
 from dmlp_jax.errors import UserError
 from dmlp_jax.storage import files
@@ -108,10 +109,16 @@ def _features(path: Path, arrays: dict[str, np.ndarray], name: str) -> np.ndarra
 
 def _labels(path: Path, arrays: dict[str, np.ndarray], name: str) -> np.ndarray:
     array = arrays[name]
+    if array.ndim == 2 and array.size:
+        array = label_notation.flat(f"{name} in {path}", array)
+    if array.dtype.kind == "f" and np.isfinite(array).all() and (array == np.floor(array)).all():
+        array = array.astype(np.int64)
     if array.ndim != 1 or array.dtype.kind not in "iu" or array.size == 0:
         raise UserError(
-            f"{name} in {path} must be integer class indices [rows], got {array.dtype} {array.shape}"
+            f"{name} in {path} must be integer class indices [rows], got {array.dtype} {array.shape}; make "
+            "them of names with numpy.unique(names, return_inverse=True), and give class_names"
         )
+    arrays[name] = array
     least, otherwise = (-1, ", and -1 is an unknown label") if name == "val_given_labels" else (0, "")
     if array.min() < least:
         row = int(np.argmax(array < least))

@@ -155,3 +155,13 @@ def test_few_rows_agree_by_chance():
     # A row that no sample sees.
     code[np.setdiff1d(np.arange(5000), np.linspace(0, 4999, 2000).astype(int))[0]] = 9
     assert columns.telling(code, labels).size == 0
+
+
+def test_labels_that_are_lists_can_be_told_by_a_code_too(tmp_path):
+    pytest.importorskip("pyarrow")
+    codes = np.arange(ROWS) % 3
+    data = pandas.DataFrame({"x": X[:, 0], "code": codes, "label": [[word] for word in LABELS]})
+    data.to_parquet(tmp_path / "t.parquet")
+    assert tables.read(tmp_path / "t.parquet").left_out == {"code": "tells the label"}
+    one_hot = np.eye(3, dtype=int)[codes]
+    assert columns.telling(codes[:, None], one_hot).tolist() == [0]

@@ -194,7 +194,7 @@ def test_what_own_features_say_of_their_clean_rows(tmp_path):
         ({"features": np.zeros(20)}, "matrix"),
         ({"labels": np.zeros(19, int)}, "19 rows"),
         ({"labels": np.full(20, -1)}, r"labels\[0\]"),
-        ({"labels": np.zeros(20)}, "integer"),
+        ({"labels": np.full(20, 0.5)}, "integer"),
         ({"val_given_labels": np.full(6, -2)}, r"val_given_labels\[0\].*-1 is an unknown label"),
         ({"val_random": np.ones(5, bool)}, "val_random .* has 5 rows"),
         ({"val_random": np.full(6, 2)}, "val_random .* must be True or False"),
@@ -211,6 +211,20 @@ def test_unusable_features_are_refused(tmp_path, changes, words):
     np.savez(tmp_path / "own.npz", **arrays)
     with pytest.raises(UserError, match=words):
         own_features.load(tmp_path / "own.npz")
+
+
+def test_labels_of_own_features_in_other_notations(tmp_path):
+    arrays = own_arrays()
+    np.savez(tmp_path / "own.npz", **arrays)
+    plain = own_features.load(tmp_path / "own.npz")
+    one_hot = np.eye(3)
+    for write in (np.float64, lambda labels: labels[:, None], one_hot.__getitem__):
+        written = {name: write(arrays[name]) for name in ("labels", "val_labels")}
+        np.savez(tmp_path / "own.npz", **{**arrays, **written})
+        found = own_features.load(tmp_path / "own.npz")
+        assert found.given_labels.dtype == np.int32
+        np.testing.assert_array_equal(found.given_labels, plain.given_labels)
+        np.testing.assert_array_equal(found.val_labels, plain.val_labels)
 
 
 def test_missing_features_are_named(tmp_path):
