@@ -135,6 +135,7 @@ def write(
             problem, purified, purifier, features, config.report.get("map", "pca")
         ),
         confusion=table,
+        heatmap=figures.of_pairs(problem, purified) if table is None else None,
         suspects=review.suspects(problem, purified, order, names, held, _PLAIN),
         first=_FIRST,
         sampled=len(random),
@@ -156,6 +157,7 @@ def write(
         columns=held.columns,
         texts_held=held.held_texts(len(order)),
         pictures_held=held.held_pictures(len(order)),
+        classes=len(problem.class_names),
         listed=len(order),
         changed_rows=int(purified["changed"][order].sum()),
         applies="arguments" in config,
