@@ -8,7 +8,6 @@ from markupsafe import Markup
 from dmlp_jax.data.types import Problem
 from dmlp_jax.report import (
     confidence_figures,
-    confusion_table,
     feature_map,
     figure_texts,
     findings,
@@ -49,13 +48,6 @@ def of_labels(
         )
     if history:
         drawn.append(_figure(label_figures.course(history, taken), figure_texts.course(history, taken)))
-    if len(names) > confusion_table.CLASSES:
-        given, labels = problem.given_labels, purified["labels"]
-        drawn.append(
-            _figure(
-                label_figures.confusion(given, labels, names), figure_texts.confusion(given, labels, names)
-            )
-        )
     rates = None
     if true is not None:
         wrong = problem.given_labels != true
@@ -75,6 +67,12 @@ def of_labels(
     if curves:
         drawn.append(_figure(label_figures.test_accuracy(curves), figure_texts.test_accuracy(curves)))
     return drawn
+
+
+def of_pairs(problem: Problem, purified: dict[str, np.ndarray]) -> Figure:
+    """The figure of confused classes, for more of them than a table takes."""
+    pairs = problem.given_labels, purified["labels"], problem.class_names
+    return _figure(label_figures.confusion(*pairs), figure_texts.confusion(*pairs))
 
 
 def of_confidence(

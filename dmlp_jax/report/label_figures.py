@@ -8,6 +8,9 @@ from dmlp_jax.report import intervals, svg
 from dmlp_jax.report.names import of_source
 from dmlp_jax.report.svg import COLORS, CORRECTED
 
+# Name of the area that the cells of `confusion` fill, in its SVG.
+CELLS = "confusion-cells"
+
 
 def label_accuracy(accuracy: np.ndarray, baselines: dict[str, float], taken: int | None = None) -> str:
     """Label accuracy over the purifier's steps, as in the paper's Fig. 4, with the baselines as lines.
@@ -93,6 +96,8 @@ def confusion(given: np.ndarray, purified: np.ndarray, class_names: tuple[str, .
 
     def draw(axes):
         image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=100)
+        # A click on a cell opens its rows: the page finds the cell by its place in this area.
+        axes.patch.set_gid(CELLS)
         axes.grid(False)
         axes.set(
             xlabel="given label",

@@ -47,6 +47,25 @@ def test_a_cell_of_the_table_opens_its_rows_and_all_are_accepted_but_the_excepti
     assert set(decided(tab)) == {rows[1], rows[4]}
 
 
+def test_a_click_in_the_figure_of_many_classes_opens_the_pair_under_it(tmp_path, opened):
+    names = tuple(f"class {label}" for label in range(30))
+    problem, purified = make_page(tmp_path / "report.html", 3000, names)
+    tab = opened(tmp_path / "report.html")
+    box = tab.locator("#confusion-cells").bounding_box()
+    for given, label in ((3, 3), (29, 0), (7, 21)):
+        tab.locator("#heatmap").scroll_into_view_if_needed()
+        box = tab.locator("#confusion-cells").bounding_box()
+        at = [(place + 0.5) / 30 for place in (given, label)]
+        tab.mouse.click(box["x"] + at[0] * box["width"], box["y"] + at[1] * box["height"])
+        pair = (problem.given_labels == given) & (purified["labels"] == label)
+        assert f"{pair.sum():,} rows" in tab.inner_text("#review-page-text").replace("no rows", "0 rows")
+        assert tab.locator(".tile:visible").count() == min(pair.sum(), 60)
+        assert (tab.input_value("#review-given"), tab.input_value("#review-purified")) == (
+            str(given),
+            str(label),
+        )
+
+
 def test_pages_of_the_list_are_accepted_by_one_key_each(tmp_path, opened):
     _, purified = make_page(tmp_path / "report.html", 100, CLASSES)
     tab = opened(tmp_path / "report.html")
