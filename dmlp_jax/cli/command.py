@@ -21,19 +21,21 @@ _WARNING = "warning: "
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command; returns the exit status: 0, 2 after an error of the user, 130 after Ctrl-C."""
+    """Runs the command; returns the exit status.
+
+    0, 2 after an error of the user, 3 where --fail-over finds too many wrong labels, 130 after Ctrl-C.
+    """
     words = sys.argv[1:] if argv is None else list(argv)
     try:
-        run(make_parser().parse_args(words), words)
+        return run(make_parser().parse_args(words), words)
     except UserError as error:
         return _fail(str(error), 2)
     except KeyboardInterrupt:
         return _fail("interrupted", interrupts.INTERRUPTED)
-    return 0
 
 
-def run(arguments: argparse.Namespace, words: Sequence[str] = ()) -> None:
-    """Reads the input files, purifies the labels and writes the results.
+def run(arguments: argparse.Namespace, words: Sequence[str] = ()) -> int:
+    """Reads the input files, purifies the labels and writes the results; returns the exit status.
 
     Args:
         arguments: as `make_parser` reads them.
@@ -50,8 +52,37 @@ def run(arguments: argparse.Namespace, words: Sequence[str] = ()) -> None:
     if arguments.suggest:
         suggestions.check_folder(arguments.out)
     feature_map.check(arguments.map)
+    if arguments.fail_over is not None and arguments.earlier is None:
+        raise UserError("--fail-over needs --with FOLDER, the earlier run that labels are judged by")
     with compiling.set_up(arguments.compile_cache, not arguments.no_compile_cache), _silence(arguments.quiet):
+        if arguments.earlier is not None:
+            return _audit(arguments)
         _run(arguments, words)
+    return 0
+
+
+def _audit(arguments: argparse.Namespace) -> int:
+    """Judges new rows by an earlier run, see `audit.py`."""
+    from dmlp_jax.cli import audit
+
+    learning = {
+        "--val-features": arguments.val_features,
+        "--val-labels": arguments.val_labels,
+        "--val-index": arguments.val_index,
+        "--draw-clean": arguments.draw_clean,
+        "--apply": arguments.apply,
+        "--suggest": arguments.suggest,
+        "--accept-risk": arguments.accept_risk,
+        "--annotator-column": arguments.annotator_column,
+        "--feature-columns": arguments.feature_columns,
+    }
+    for option, value in learning.items():
+        if value is not None:
+            raise UserError(
+                f"{option} is for a run that learns; --with judges by an earlier one, so leave it out"
+            )
+    settings = {name: _plain(value) for name, value in vars(arguments).items()}
+    return audit.run(arguments.earlier, _sources(arguments), arguments.out, arguments.fail_over, settings)
 
 
 @contextlib.contextmanager

@@ -265,6 +265,8 @@ def _of_data(rows: LabelledRows, settings: dict[str, Any]) -> dict[str, Any]:
         "dataset": Path(settings["features"]).name,
         "rows": {"train": len(rows.labels), "val": len(rows.val_labels), "test": 0},
         "classes": list(rows.class_names),
+        "feature_columns": None if rows.columns is None else list(rows.columns),
+        "embedding": None if rows.file is None or rows.file.raw is None else rows.file.raw.embedding,
         "seed": settings["seed"],
         "preset": settings["preset"],
     }

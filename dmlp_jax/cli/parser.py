@@ -165,6 +165,20 @@ def make_parser() -> argparse.ArgumentParser:
         help="write OUT/review.csv, a table of the K rows whose review would help most; without clean rows, "
         "of those to review first",
     )
+    new = parser.add_argument_group("new rows")
+    new.add_argument(
+        "--with",
+        dest="earlier",
+        metavar="FOLDER",
+        type=Path,
+        help="judge the labels of these rows by an earlier run, whose OUT it is; nothing is learned",
+    )
+    new.add_argument(
+        "--fail-over",
+        metavar="SHARE",
+        type=_share,
+        help="with --with: exit status 3 where more than this share of the labels is estimated wrong",
+    )
     settings = parser.add_argument_group("settings")
     add = settings.add_argument
     add("--preset", choices=("default", "paper"), default="default", help="purifier, default: %(default)s")

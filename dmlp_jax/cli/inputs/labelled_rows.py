@@ -103,17 +103,17 @@ def load(sources: Sources, draw: Draw | None = None, needs_clean: bool = True) -
     """
     embedded = sources.embedder is not None and sources.embedder.takes(sources.features)
     beside = None
-    several = sources.annotators or sources.annotator_column
-    if sources.labels is not None and not embedded and not several:
+    one_each = not (sources.annotators or sources.annotator_column)
+    if sources.labels is not None and not embedded and one_each:
         beside = read_labels(sources.labels, sources.label_column)
     own = read_features(sources.features, sources, sources.feature_columns, labels=beside)
-    given = _votes(sources, own)
-    labels = _given(sources, own, beside) if given is None else given.majority()
+    several = _votes(sources, own)
+    labels = given(sources, own, beside) if several is None else several.majority()
     count = len(own.features)
     clean = clean_rows.find(sources, own, labels, draw)
     columns = {"labels": labels}
-    if given is not None:
-        columns["labels of annotators"] = given.cells[given.cells != ""]
+    if several is not None:
+        columns["labels of annotators"] = several.cells[several.cells != ""]
     if len(clean["features"]):
         columns["val labels"] = clean["labels"]
     known = given_labels.known(clean["given"], len(clean["labels"]))
@@ -141,7 +141,7 @@ def load(sources: Sources, draw: Draw | None = None, needs_clean: bool = True) -
             f"{sources.val_index} names every row; leave out the rows whose labels are to be purified"
         )
     val_given = encoded.get("val given labels")
-    votes = None if given is None else annotators.encode(given, names, sources.num_classes)
+    votes = None if several is None else annotators.encode(several, names, sources.num_classes)
     whole = len(index) == count
     return LabelledRows(
         features=own.features if whole else row_subset.take_rows(own.features, index),
@@ -160,7 +160,7 @@ def load(sources: Sources, draw: Draw | None = None, needs_clean: bool = True) -
         columns=own.columns,
         votes=None if votes is None else votes[index],
         val_votes=None if votes is None or val_given is None else votes[clean["index"]],
-        annotators=() if given is None else given.names,
+        annotators=() if several is None else several.names,
         file=FileRows(
             encoded["labels"],
             clean["index"][:0] if "noise_rate" in clean else clean["index"],
@@ -212,7 +212,8 @@ def _votes(sources: Sources, own: FeatureFile) -> GivenVotes | None:
     return found
 
 
-def _given(sources: Sources, own: FeatureFile, beside: np.ndarray | None) -> np.ndarray:
+def given(sources: Sources, own: FeatureFile, beside: np.ndarray | None) -> np.ndarray:
+    """The given labels of all rows, one each [file_rows]; `beside` are those of their own file."""
     if sources.labels is not None and own.raw is not None and own.raw.pictures is None:
         raise UserError(
             f"{sources.labels}: the labels of texts are a column of their table; see --label-column"

@@ -32,6 +32,7 @@ class RawRows(NamedTuple):
         pictures: files of the images [n], or None.
         unreadable: why images cannot be decoded, by row.
         said: sentences about what is not used.
+        embedding: what embedded them: 'encoder', 'key' and 'folder', for rows that come later.
     """
 
     features: Any
@@ -42,6 +43,7 @@ class RawRows(NamedTuple):
     pictures: list[Path] | None = None
     unreadable: Mapping[int, str] = MappingProxyType({})
     said: tuple[str, ...] = ()
+    embedding: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclasses.dataclass
@@ -84,6 +86,10 @@ class Embedder:
             return self._images(image_folder.read(path, labels, label_column, id_column))
         return self._texts(own_table.read(path), label_column, id_column)
 
+    def used(self) -> dict[str, str]:
+        """What embedded the rows, as JSON values."""
+        return {"encoder": self.name, "key": self.key, "folder": str(self.folder)}
+
     def _texts(self, table: OwnTable, label_column: str | None, id_column: str | None) -> RawRows:
         texts = table.texts(self.text_column or "", "the texts")
         empty = np.array([not text.strip() for text in texts])
@@ -95,7 +101,7 @@ class Embedder:
         labels = None if label is None else table.texts(label, "the label column")
         ids = None if id_column is None else table.texts(id_column, "the id column").astype(np.str_)
         features = self._embed(Texts(tuple(texts)))
-        return RawRows(features, labels, ids, table, texts=texts, said=tuple(said))
+        return RawRows(features, labels, ids, table, texts=texts, said=tuple(said), embedding=self.used())
 
     def _images(self, found: ImageFolder) -> RawRows:
         readable = np.setdiff1d(np.arange(len(found.paths)), list(found.unreadable))
@@ -118,6 +124,7 @@ class Embedder:
             pictures=found.paths,
             unreadable=found.unreadable,
             said=tuple(said),
+            embedding=self.used(),
         )
 
     def _embed(self, rows: Texts | Pictures) -> Any:
