@@ -129,7 +129,7 @@ def write(
     )
     contents = summarize(rows, result, settings, seconds)
     contents["rows_found"] = row_findings.summary(beside)
-    contents["warnings"] = [*filter(None, [row_findings.warning(beside)]), *contents["warnings"]]
+    contents["warnings"] = [*filter(None, [row_findings.warning(beside)]), *contents.get("warnings", ())]
     decided: dict[str, np.ndarray] = {}
     if accepted is not None:
         contents["accepted"] = risk.summary(rows, accepted, settings["accept_risk"])
