@@ -60,6 +60,8 @@ class OwnTable(NamedTuple):
     def write(self, path: Path, columns: Mapping[str, np.ndarray]) -> None:
         """Writes the table with more columns, which replace those of their names from an earlier run.
 
+        A table of text is written with commas.
+
         Args:
             path: the new file, of the same kind.
             columns: [n] each; NaN and None are written as empty cells.
@@ -68,7 +70,7 @@ class OwnTable(NamedTuple):
             _write_parquet(path, self.frame, columns)
         else:
             frame = self.frame.drop(columns=[name for name in columns if name in self.frame])
-            _write_text(path, frame.assign(**_cells(columns)), SEPARATORS[self.path.suffix])
+            _write_text(path, frame.assign(**_cells(columns)))
 
 
 def read(path: Path) -> OwnTable:
@@ -126,8 +128,8 @@ def _cell(value: Any) -> str:
     return f"{value:.6f}" if isinstance(value, float) else str(value)
 
 
-def _write_text(path: Path, frame: Any, separator: str) -> None:
-    files.save_text(path, frame.to_csv(index=False, sep=separator, lineterminator="\n"))
+def _write_text(path: Path, frame: Any) -> None:
+    files.save_text(path, frame.to_csv(index=False, lineterminator="\n"))
 
 
 def _write_parquet(path: Path, table: Any, columns: Mapping[str, np.ndarray]) -> None:
