@@ -8,7 +8,7 @@ cifar10n_labels.npz (aggre_label) of CIFAR-10N. Images are 2,000 of CIFAR-10, wr
 of the classes that the crowd gave. 200 rows are drawn at random and reviewed: the command gets their numbers,
 their true labels, and the labels that they were given. Labels and ranking are judged on the rows that were
 not reviewed. The run without reviewed rows finds the embedding of the other. cleanlab ranks the same rows on
-the same embedding by the self-confidence of a cross-validated logistic regression; its labels are the prediction
+the same embedding by the self-confidence of a cross-validated logistic regression; its labels are predictions
 for rows that it flags. Images get one more linear probe, of pixels. True labels are used for judging only.
 """
 
