@@ -37,12 +37,13 @@ CALLS = [
     "--sources=given,purified --name=x",
     "startup.py --cases=300x8,290x8 --repeats=1 --name=x",
 ]
-# What makes features has no table; front_door.py reads labels that people gave, from files; semi_digits.py has no form of less than minutes; real_mistakes.py has a
-# test of its own below; compare_checkouts.py needs two checkouts; the others are modules.
+# What makes features has no table; front_door.py reads labels that people gave from files; semi_digits.py has
+# no form of less than minutes; real_mistakes.py has a test of its own below; compare_checkouts.py needs two
+# checkouts; the others are modules.
 WITHOUT = {
     "accuracy_peers", "bad_input", "common", "compare_checkouts", "digits_features", "flops", "front_door",
-    "kill_at_write",
-    "human_noise_methods", "human_noise_probes", "human_noise_sets", "human_noise_tables", "package_features",
+    "kill_at_write", "human_noise_methods", "human_noise_probes", "human_noise_sets", "human_noise_tables",
+    "package_features",
     "package_tags", "pages", "patch_features", "peers", "pretrain_parts", "real_mistakes", "semi_digits",
     "simulated_annotators", "small_images", "tasks", "torch_simclr",
 }  # fmt: skip
