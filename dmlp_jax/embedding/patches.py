@@ -13,10 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 
 NAME = "patches"
-# Centroids and components of a few thousand images, and of more than `FEW`.
-SMALL, LARGE, FEW = (400, 256), (800, 512), 10_000
+CENTROIDS, COMPONENTS = 800, 512
 # Images that are learned from at most, drawn at random, and patches for each centroid.
-IMAGES, PATCHES = 10_000, 500
+IMAGES, PATCHES = 10_000, 250
 # Added to variances of pixels in 0 to 255, and to those of whitened directions, as in the paper.
 CONTRAST, RIDGE = 10.0, 0.1
 BATCH = 50
@@ -75,15 +74,14 @@ def fit(
         images: [n, side, side, 3], uint8, an array or what decodes images when it is indexed. At most
             `IMAGES` of them, drawn at random, are learned from.
         seed: of all draws.
-        centroids: k, lowered where there are few patches; by default by the number of images.
-        components: d, lowered to what the images have; by default by the number of images.
+        centroids: k, lowered where there are few patches; `CENTROIDS` by default.
+        components: d, lowered to what the images have; `COMPONENTS` by default.
         progress: called with the number of images used so far.
     """
     from sklearn.cluster import MiniBatchKMeans
 
     rng = np.random.default_rng(seed)
-    usual = SMALL if len(images) <= FEW else LARGE
-    centroids, components = centroids or usual[0], components or usual[1]
+    centroids, components = centroids or CENTROIDS, components or COMPONENTS
     some = images
     if len(images) > IMAGES:
         some = images[np.sort(rng.choice(len(images), IMAGES, replace=False))]

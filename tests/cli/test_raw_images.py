@@ -53,7 +53,8 @@ def folder(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     """Few centroids: the images are simple."""
-    monkeypatch.setattr(patches, "SMALL", (24, 16))
+    monkeypatch.setattr(patches, "CENTROIDS", 24)
+    monkeypatch.setattr(patches, "COMPONENTS", 16)
 
 
 def true_of(names):
@@ -63,7 +64,8 @@ def true_of(names):
 @pytest.fixture(scope="module")
 def done(folder):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(patches, "SMALL", (24, 16))
+        patch.setattr(patches, "CENTROIDS", 24)
+        patch.setattr(patches, "COMPONENTS", 16)
         assert command.main([str(folder / "photos"), f"--out={folder / 'out'}"]) == 0
     return folder / "out"
 

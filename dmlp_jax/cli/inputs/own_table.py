@@ -62,6 +62,8 @@ class OwnTable(NamedTuple):
     def write(self, path: Path, columns: Mapping[str, np.ndarray]) -> None:
         """Writes the table with more columns, which replace those of their names from an earlier run.
 
+        A table of text is written with commas.
+
         Args:
             path: the new file, of the same kind.
             columns: [n] each; NaN and None are written as empty cells.
@@ -70,7 +72,9 @@ class OwnTable(NamedTuple):
             _write_parquet(path, self.frame, columns)
         else:
             frame = self.frame.drop(columns=[name for name in columns if name in self.frame])
-            _write_text(path, frame.assign(**_cells(columns)), self.separator)
+            # The file is called .csv.
+            separator = "," if self.separator == "\t" else self.separator
+            _write_text(path, frame.assign(**_cells(columns)), separator)
 
 
 def read(path: Path) -> OwnTable:

@@ -23,8 +23,8 @@ def test_cells_come_back_as_they_were(tmp_path):
 
 def test_columns_of_an_earlier_run_are_replaced(tmp_path):
     (tmp_path / "t.tsv").write_text("status\ttext\nold\ta\nold\tb\n")
-    own_table.read(tmp_path / "t.tsv").write(tmp_path / "out.tsv", {"status": np.array(["kept", "changed"])})
-    assert (tmp_path / "out.tsv").read_text() == "text\tstatus\na\tkept\nb\tchanged\n"
+    own_table.read(tmp_path / "t.tsv").write(tmp_path / "out.csv", {"status": np.array(["kept", "changed"])})
+    assert (tmp_path / "out.csv").read_text() == "text,status\na,kept\nb,changed\n"
 
 
 def test_a_table_of_other_rows_is_comma_separated(tmp_path):
