@@ -78,7 +78,7 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="NAMES",
         help="comma-separated names, or prefixes of names; by default all columns of numbers",
     )
-    add("--id-column", metavar="NAME", help="the rows' names, for issues.csv and --images")
+    add("--id-column", metavar="NAME", help="the rows' names, for issues.csv, --images and --apply")
     gallery = parser.add_argument_group("the report")
     add = gallery.add_argument
     add("--images", metavar="FOLDER", type=Path, help="images named by the ids, or in the order of the rows")
