@@ -31,7 +31,9 @@ def described(reviewed: Reviewed) -> str:
         f"row {name}: {conflict.opinions}" for name, conflict in zip(names, reviewed.conflicts, strict=False)
     ]
     more = f"; and {count - SHOWN:,} more" if count > SHOWN else ""
-    return f"decisions on {count:,} rows differ, so these rows stay as they were: {'; '.join(shown)}{more}"
+    noun = "this row stays as it was" if count == 1 else "these rows stay as they were"
+    rows = f"{count:,} row{'s' * (count > 1)}"
+    return f"decisions on {rows} differ, so {noun}: {'; '.join(shown)}{more}"
 
 
 def write(folder: Path, reviewed: Reviewed) -> str:
@@ -57,6 +59,6 @@ def write(folder: Path, reviewed: Reviewed) -> str:
         folder.mkdir(parents=True, exist_ok=True)
     files.save_text(path, text.getvalue())
     return (
-        f"{path} has the {len(reviewed.conflicts):,} rows on which decisions differ. Write the right class "
+        f"{path} lists where decisions differ, {len(reviewed.conflicts):,} in all. Write the right class "
         f"of each into the column label, and add --apply {path} after the other files"
     )

@@ -117,7 +117,7 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="NAMES",
         help="comma-separated names, or prefixes of names; by default all columns of numbers",
     )
-    add("--id-column", metavar="NAME", help="the rows' names, for issues.csv and --images")
+    add("--id-column", metavar="NAME", help="the rows' names, for issues.csv, --images and --apply")
     add(
         "--show-columns",
         metavar="NAMES",
