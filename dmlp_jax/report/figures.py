@@ -46,21 +46,24 @@ def of_labels(
                 figure_texts.label_accuracy(accuracy, baselines, taken),
             )
         )
-    drawn.append(_figure(label_figures.course(history, taken), figure_texts.course(history, taken)))
+    if history:
+        drawn.append(_figure(label_figures.course(history, taken), figure_texts.course(history, taken)))
     rates = None
     if true is not None:
         wrong = problem.given_labels != true
         rates = np.array(
             [wrong[true == label].mean() if np.any(true == label) else np.nan for label in range(len(names))]
         )
-    class_rows = np.bincount(purified["labels"], minlength=len(names))
-    transition = purifier["transition"]
-    drawn.append(
-        _figure(
-            label_figures.class_noise(transition, names, rates, class_rows),
-            figure_texts.class_noise(transition, names),
+    # A run without clean rows estimates no noise.
+    if "transition" in purifier:
+        class_rows = np.bincount(purified["labels"], minlength=len(names))
+        transition = purifier["transition"]
+        drawn.append(
+            _figure(
+                label_figures.class_noise(transition, names, rates, class_rows),
+                figure_texts.class_noise(transition, names),
+            )
         )
-    )
     if curves:
         drawn.append(_figure(label_figures.test_accuracy(curves), figure_texts.test_accuracy(curves)))
     return drawn
@@ -84,10 +87,26 @@ def of_confidence(
     Args:
         problem: the rows.
         purified: the arrays of purified.npz.
-        purifier: the arrays of purifier.npz.
+        purifier: the arrays of purifier.npz; none of a run without clean rows, whose scores are no
+            probabilities: there is no figure of them.
         features: of the training rows [n, d], or None.
         method: of the map, see `feature_map.embed`; 'none' draws none.
     """
+    drawn = _of_scores(problem, purified, purifier) if purifier else []
+    if features is not None and method != "none":
+        changed = purified["changed"]
+        drawn.append(
+            _figure(
+                feature_map.draw(features, changed, method),
+                figure_texts.feature_map(changed, feature_map.LIMIT),
+            )
+        )
+    return drawn
+
+
+def _of_scores(
+    problem: Problem, purified: dict[str, np.ndarray], purifier: dict[str, np.ndarray]
+) -> list[Figure]:
     confidence, changed, true = purified["confidence"], purified["changed"], problem.true_labels
     right = None if true is None else purified["labels"] == true
     drawn = [
@@ -104,13 +123,6 @@ def of_confidence(
     if right is not None:
         by_truth = confidence_figures.equal_bins(confidence, right)
         drawn.append(_reliability(by_truth, "all rows, by the true labels"))
-    if features is not None and method != "none":
-        drawn.append(
-            _figure(
-                feature_map.draw(features, changed, method),
-                figure_texts.feature_map(changed, feature_map.LIMIT),
-            )
-        )
     return drawn
 
 

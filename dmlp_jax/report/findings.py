@@ -8,6 +8,8 @@ from dmlp_jax.report.accuracies import percent
 
 def changes(result: dict[str, Any]) -> str:
     """How many labels changed, and the label accuracy before and after where the true labels are known."""
+    if result.get("first_look"):
+        return "Beside each given label stands the class that the other rows speak for. It was not applied."
     changed = f"The purifier changed {percent(result['changed'])} of the {result['rows']['train']:,} labels."
     values = result["labels"]
     own = values["purified"]

@@ -30,6 +30,8 @@ def trust(result: dict[str, Any]) -> str:
         result: the contents of summary.json.
     """
     found = verdict(result)
+    if found == "first look":
+        return _first_look(result)
     if found in _SENTENCES:
         return _SENTENCES[found]
     if found == "none held out":
@@ -58,9 +60,11 @@ def verdict(result: dict[str, Any]) -> str:
 
     Returns:
         'given kept' or 'probe took over' where other labels replaced the purified ones; 'none at random' or
-        'none held out' where nothing was counted; 'unchanged', 'drawn', 'expected'; else 'better', 'worse',
-        'better than a probe', 'worse than a probe' or 'unclear'.
+        'none held out' where nothing was counted; 'first look' of a run without clean rows; 'unchanged',
+        'drawn', 'expected'; else 'better', 'worse', 'better than a probe', 'worse than a probe' or 'unclear'.
     """
+    if result.get("first_look"):
+        return "first look"
     replaced = source(result)
     uncounted = accuracies.value(result, "purified") is None
     if uncounted and replaced != "given":
@@ -79,6 +83,17 @@ def verdict(result: dict[str, Any]) -> str:
     if abs(gain) <= _CERTAIN * error:
         return "unclear"
     return ("better" if gain > 0 else "worse") + ("" if against == "given" else " than a probe")
+
+
+def _first_look(result: dict[str, Any]) -> str:
+    """What a run without clean rows says: which labels to look at, and nothing about how many are wrong."""
+    count = result["rows"]["train"]
+    return (
+        f"All {count:,} labels were kept, because not every class has a row that is known to be right. The "
+        f"rows are sorted by how little the other rows support their label; for {result['suspicious']:,} of "
+        "them another class has more support. How many labels are wrong is not known before some rows are "
+        "reviewed."
+    )
 
 
 def _replaced(result: dict[str, Any], name: str) -> str:

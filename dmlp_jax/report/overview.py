@@ -13,6 +13,7 @@ _CHECKS = {
     "worse than a probe": "A simple classifier does better",
     "given kept": "Your given labels were kept",
     "probe took over": "A simple classifier took over",
+    "first look": "No label was changed yet",
     "unchanged": "Next to nothing was changed",
     "drawn": "Nobody has checked this yet",
     "expected": "An estimate, not a count",
@@ -52,11 +53,13 @@ def percent(share: float) -> str:
 
 def suspicious(result: dict[str, Any]) -> Fact:
     """How many labels look wrong: those that the purifier would change, `is_label_issue` of issues.csv."""
-    count, rows = accuracies.changed_rows(result), result["rows"]["train"]
+    rows = result["rows"]["train"]
+    # Without clean rows no label is changed, but some other class may have more support.
+    count = result["suspicious"] if result.get("first_look") else accuracies.changed_rows(result)
     return Fact(
         f"{count:,}",
         "label looks wrong" if count == 1 else "labels look wrong",
-        f"of {rows:,} rows, or {percent(result['changed'])}"
+        f"of {rows:,} rows, or {percent(count / rows)}"
         + ("" if count else "; the most suspicious are listed all the same"),
     )
 
@@ -94,6 +97,8 @@ def check(result: dict[str, Any]) -> Fact:
     """What the check on reviewed rows says, in five words, with the numbers behind them."""
     own, given = (accuracies.value(result, name) for name in ("purified", "given"))
     verdict = headline.verdict(result)
+    if verdict == "first look":
+        return Fact(_CHECKS[verdict], "", "Review some rows of every class, and the next run corrects labels")
     if verdict in ("drawn", "none at random", "none held out") or own is None:
         return Fact(_CHECKS[verdict], "", "Your decisions on rows drawn at random will tell")
     expected = accuracies.is_expected(result, "purified")

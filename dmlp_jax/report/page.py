@@ -125,7 +125,7 @@ def write(
         facts=overview.facts(result),
         headline=headline.trust(result),
         verdict=findings,
-        steps=len(purifier["history/changed"]),
+        steps=len(purifier.get("history/changed", ())),
         rows=label_tables.sources(result),
         flows=label_tables.flows(
             problem.given_labels, purified["labels"], problem.class_names, 10 if table else 50

@@ -30,7 +30,8 @@ def test_decide_by_click_and_key_and_export(tmp_path, opened):
     text, found = export(tab)
     kinds = ["accept", "reject", "skip", "correct"]
     after = [purified["labels"][rows[0]], given[rows[1]], None, other]
-    assert list(found[0]) == list(decisions.COLUMNS)
+    assert list(found[0]) == ["id", *decisions.COLUMNS]
+    assert [record["id"] for record in found] == [names[row] for row in rows[:4]]
     assert len(found) == 4
     for record, row, kind, label in zip(found, rows, kinds, after, strict=False):
         assert record["index"] == str(row)

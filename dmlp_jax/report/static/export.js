@@ -1,12 +1,15 @@
 /** decisions.csv as `dmlp-purify --apply` reads it, in the order of the list. */
 function decisionsTable(data, decisions) {
-  const lines = ["index,given_label,predicted_label,decision,confidence,label,run,picked"];
+  // Names of rows outlast a table that is sorted anew.
+  const named = data.names ? "id," : "";
+  const lines = [`${named}index,given_label,predicted_label,decision,confidence,label,run,picked`];
   // Some of the random rows are no random sample: the reviewer chose them.
   const sampled = new Set(decisions.decidedAtRandom(data) === data.random.length ? data.random : []);
   data.index.forEach((row, entry) => {
     const decision = decisions.get(row);
     if (!decision) return;
     const fields = [
+      ...(data.names ? [data.names[entry]] : []),
       row,
       data.classes[data.given[entry]],
       data.classes[data.purified[entry]],
