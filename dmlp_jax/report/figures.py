@@ -54,7 +54,7 @@ def of_labels(
         rates = np.array(
             [wrong[true == label].mean() if np.any(true == label) else np.nan for label in range(len(names))]
         )
-    # Without clean rows nothing is known of the noise.
+    # A run without clean rows estimates no noise.
     if "transition" in purifier:
         class_rows = np.bincount(purified["labels"], minlength=len(names))
         transition = purifier["transition"]
@@ -81,45 +81,48 @@ def of_confidence(
     purifier: dict[str, np.ndarray],
     features: Any,
     method: str,
-    calibrated: bool = True,
 ) -> list[Figure]:
     """The figures of confidence and its calibration, and the map of the features.
 
     Args:
         problem: the rows.
         purified: the arrays of purified.npz.
-        purifier: the arrays of purifier.npz.
+        purifier: the arrays of purifier.npz; none of a run without clean rows, whose scores are no
+            probabilities: there is no figure of them.
         features: of the training rows [n, d], or None.
         method: of the map, see `feature_map.embed`; 'none' draws none.
-        calibrated: whether confidence is a probability; without clean rows it is not, and only the map is
-            drawn.
     """
-    confidence, changed, true = purified["confidence"], purified["changed"], problem.true_labels
-    right = None if true is None else purified["labels"] == true
-    drawn = []
-    if calibrated:
-        drawn = [
-            _figure(
-                confidence_figures.histogram(confidence, changed),
-                figure_texts.histogram(confidence, changed),
-            ),
-            _figure(confidence_figures.coverage(confidence, right), figure_texts.coverage(confidence, right)),
-        ]
-    prefix = "reliability/"
-    sums = {name[len(prefix) :]: values for name, values in purifier.items() if name.startswith(prefix)}
-    # The paper preset holds no clean rows out.
-    if sums and np.any(sums["rows"] >= 0.5):
-        drawn.append(_reliability(confidence_figures.stored_bins(sums), "held-out clean rows"))
-    if right is not None and calibrated:
-        by_truth = confidence_figures.equal_bins(confidence, right)
-        drawn.append(_reliability(by_truth, "all rows, by the true labels"))
+    drawn = _of_scores(problem, purified, purifier) if purifier else []
     if features is not None and method != "none":
+        changed = purified["changed"]
         drawn.append(
             _figure(
                 feature_map.draw(features, changed, method),
                 figure_texts.feature_map(changed, feature_map.LIMIT),
             )
         )
+    return drawn
+
+
+def _of_scores(
+    problem: Problem, purified: dict[str, np.ndarray], purifier: dict[str, np.ndarray]
+) -> list[Figure]:
+    confidence, changed, true = purified["confidence"], purified["changed"], problem.true_labels
+    right = None if true is None else purified["labels"] == true
+    drawn = [
+        _figure(
+            confidence_figures.histogram(confidence, changed), figure_texts.histogram(confidence, changed)
+        ),
+        _figure(confidence_figures.coverage(confidence, right), figure_texts.coverage(confidence, right)),
+    ]
+    prefix = "reliability/"
+    sums = {name[len(prefix) :]: values for name, values in purifier.items() if name.startswith(prefix)}
+    # The paper preset holds no clean rows out.
+    if sums and np.any(sums["rows"] >= 0.5):
+        drawn.append(_reliability(confidence_figures.stored_bins(sums), "held-out clean rows"))
+    if right is not None:
+        by_truth = confidence_figures.equal_bins(confidence, right)
+        drawn.append(_reliability(by_truth, "all rows, by the true labels"))
     return drawn
 
 

@@ -30,10 +30,10 @@ def trust(result: dict[str, Any]) -> str:
         result: the contents of summary.json.
     """
     found = verdict(result)
-    if found in _SENTENCES:
-        return _SENTENCES[found]
     if found == "first look":
         return _first_look(result)
+    if found in _SENTENCES:
+        return _SENTENCES[found]
     if found == "annotators":
         return (
             "How good the consensus labels are was not counted: that takes reviewed rows of every class "
@@ -61,23 +61,12 @@ def trust(result: dict[str, Any]) -> str:
     return _counted(result)
 
 
-def _first_look(result: dict[str, Any]) -> str:
-    """What a run without clean rows says: which labels to look at, and nothing about how many are wrong."""
-    count = result["rows"]["train"]
-    return (
-        f"All {count:,} labels were kept, because not every class has a row that is known to be right. The "
-        f"rows are sorted by how little the other rows support their label; for {result['suspicious']:,} of "
-        "them another class has more support. How many labels are wrong is not known before some rows are "
-        "reviewed."
-    )
-
-
 def verdict(result: dict[str, Any]) -> str:
     """What held-out clean rows say about the purified labels, as a key.
 
     Returns:
-        'first look' without clean rows; 'given kept' or 'probe took over' where other labels replaced the
-        purified ones; 'none at random', 'none held out' or 'annotators' where nothing was counted;
+        'given kept' or 'probe took over' where other labels replaced the purified ones; 'none at random',
+        'none held out' or 'annotators' where nothing was counted; 'first look' of a run without clean rows;
         'unchanged', 'drawn', 'expected'; else 'better', 'worse', 'better than a probe', 'worse than a probe'
         or 'unclear'.
     """
@@ -103,6 +92,17 @@ def verdict(result: dict[str, Any]) -> str:
     if abs(gain) <= _CERTAIN * error:
         return "unclear"
     return ("better" if gain > 0 else "worse") + ("" if against == "given" else " than a probe")
+
+
+def _first_look(result: dict[str, Any]) -> str:
+    """What a run without clean rows says: which labels to look at, and nothing about how many are wrong."""
+    count = result["rows"]["train"]
+    return (
+        f"All {count:,} labels were kept, because not every class has a row that is known to be right. The "
+        f"rows are sorted by how little the other rows support their label; for {result['suspicious']:,} of "
+        "them another class has more support. How many labels are wrong is not known before some rows are "
+        "reviewed."
+    )
 
 
 def _replaced(result: dict[str, Any], name: str) -> str:

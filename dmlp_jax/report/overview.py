@@ -13,16 +13,14 @@ _CHECKS = {
     "worse than a probe": "A simple classifier does better",
     "given kept": "Your given labels were kept",
     "probe took over": "A simple classifier took over",
+    "first look": "No label was changed yet",
     "unchanged": "Next to nothing was changed",
     "drawn": "Nobody has checked this yet",
     "expected": "An estimate, not a count",
     "none at random": "No reviewed row was random",
     "none held out": "No rows were held out",
-    "first look": "Nothing was checked so far",
     "annotators": "Agreement of annotators, not checked",
 }
-# Verdicts without a number behind them.
-UNCHECKED = ("drawn", "none at random", "none held out", "first look", "annotators")
 
 
 class Fact(NamedTuple):
@@ -57,18 +55,12 @@ def percent(share: float) -> str:
 def suspicious(result: dict[str, Any]) -> Fact:
     """How many labels look wrong: those that the purifier would change, `is_label_issue` of issues.csv."""
     rows = result["rows"]["train"]
-    if result.get("first_look"):
-        count = result["suspicious"]
-        return Fact(
-            f"{count:,}",
-            "label has more support elsewhere" if count == 1 else "labels have more support elsewhere",
-            f"of {rows:,} rows: the other rows speak for another class",
-        )
-    count = accuracies.changed_rows(result)
+    # Without clean rows no label is changed, but some other class may have more support.
+    count = result["suspicious"] if result.get("first_look") else accuracies.changed_rows(result)
     return Fact(
         f"{count:,}",
         "label looks wrong" if count == 1 else "labels look wrong",
-        f"of {rows:,} rows, or {percent(result['changed'])}"
+        f"of {rows:,} rows, or {percent(count / rows)}"
         + ("" if count else "; the most suspicious are listed all the same"),
     )
 
@@ -106,7 +98,9 @@ def check(result: dict[str, Any]) -> Fact:
     """What the check on reviewed rows says, in five words, with the numbers behind them."""
     own, given = (accuracies.value(result, name) for name in ("purified", "given"))
     verdict = headline.verdict(result)
-    if verdict in UNCHECKED or own is None:
+    if verdict == "first look":
+        return Fact(_CHECKS[verdict], "", "Review some rows of every class, and the next run corrects labels")
+    if verdict in ("drawn", "none at random", "none held out", "annotators") or own is None:
         return Fact(_CHECKS[verdict], "", "Your decisions on rows drawn at random will tell")
     expected = accuracies.is_expected(result, "purified")
     shares = [f"{percent(own)} of the corrected labels are {'probably ' if expected else ''}right"]

@@ -132,12 +132,7 @@ def write(
         ),
         figures=figures.of_labels(result, problem, purified, purifier, curves),
         confidence_figures=figures.of_confidence(
-            problem,
-            purified,
-            purifier,
-            features,
-            config.report.get("map", "pca"),
-            calibrated=not result.get("first_look"),
+            problem, purified, purifier, features, config.report.get("map", "pca")
         ),
         confusion=table,
         heatmap=figures.of_pairs(problem, purified) if table is None else None,

@@ -65,7 +65,7 @@ def collect(
         budget: bytes of pictures and texts together.
     """
     near, held = None, np.zeros(0, np.int64)
-    if clean is not None and len(clean.features) and features is not None:
+    if clean is not None and features is not None and len(clean.features):
         found = evidence.nearest(features, order, clean.features)
         held, places = np.unique(found, return_inverse=True)
         near = places.reshape(found.shape)

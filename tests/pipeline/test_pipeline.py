@@ -50,6 +50,21 @@ def test_workdir_holds_what_is_promised(finished):
     assert json.loads((root / "summary.json").read_text()) == summary
 
 
+def test_the_page_holds_pictures_of_all_rows_and_of_the_clean_rows_near_to_them(finished):
+    page = (finished[0] / "report.html").read_text()
+    data, pictures = (
+        page.partition(f'id="review-{name}">')[2].partition("</script>")[0] for name in ("data", "pictures")
+    )
+    data = json.loads(data)
+    near = data["reviewed"]
+    assert len(data["index"]) == finished[1]["rows"]["train"]
+    assert len(near["label"]) <= finished[1]["rows"]["val"]
+    assert near["neighbours"] == 3
+    lines = pictures.split("\n")
+    assert all(lines)
+    assert len(lines) == len(data["index"]) + len(near["label"])
+
+
 def test_summary_has_the_promised_keys(finished):
     _, summary = finished
     assert set(summary["labels"]) == SOURCES

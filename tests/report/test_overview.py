@@ -20,6 +20,7 @@ RESULTS = {
     "worse than a probe": partly_known(0.7, 0.8, 1000),
     "expected": expected(0.9, 0.8, 1000),
     "unchanged": unchanged(held_out(0.9, 0.8, 1000)),
+    "first look": uncounted(first_look=True, suspicious=3),
     "drawn": expected(0.9, 0.8, 1000) | {"drawn": {"noise_rate": 0.4}},
     "given kept": held_out(0.9, 0.8, 1000) | {"source": "given"},
     "probe took over": held_out(0.9, 0.8, 1000) | {"source": "noisy_probe"},

@@ -243,6 +243,32 @@ def test_nothing_changed(tmp_path):
     assert "&rarr;" not in page[page.index('<div class="first">') : page.index('<section id="review"')]
 
 
+def test_a_run_without_clean_rows_proposes_and_claims_nothing(tmp_path):
+    result = make_result(
+        first_look=True,
+        rows={"train": 6, "val": 0, "test": 0},
+        noise={"name": "given", "rate": None, "measured_flip_rate": None},
+        labels={},
+        held_out={},
+        changed=0.0,
+        suspicious=3,
+        source="given",
+        test={},
+        probe={"linear": None, "knn": None},
+    )
+    problem = make_problem(images=False, truth=False)
+    problem = problem._replace(val_inputs=problem.val_inputs[:0], val_labels=problem.val_labels[:0])
+    page.write(tmp_path / "r.html", result, default_config(), problem, PURIFIED, {}, {})
+    text = (tmp_path / "r.html").read_text()
+    assert '<strong>3</strong> <span>labels look wrong</span> <span class="note">of 6 rows, or 50 %.' in text
+    assert "No label was changed yet" in text
+    assert "All 6 labels were kept" in text
+    # The map only: nothing is known of confidence and noise.
+    assert text.count("<svg") == 1
+    assert "held-out clean rows" not in re.sub(r"<details.*?</details>", "", text, flags=re.DOTALL)
+    assert '"reviewed":null' in text
+
+
 def test_results_of_before_label_quality_are_ranked_by_probability(tmp_path):
     problem = make_problem()
     probs = np.full((6, 3), 0.1)
