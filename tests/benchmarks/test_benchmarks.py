@@ -14,6 +14,7 @@ import pytest
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 PRETRAIN = "pretrain.py --image-size=8 --dtype=float32 --repeats=1 --epochs=1 --no-torch"
 CALLS = [
+    "accept.py --cases=border --clean=50 --seeds=1 --name=x",
     "clean_set_size.py --features=features.npz --sizes=2,5 --noises=sym50 --seeds=1 --name=x",
     "coupled_digits.py --seeds=1 --methods=l2r --quick --name=x",
     "digits_demo.py --seeds=1 --labels-only --quick --name=x",
