@@ -41,7 +41,7 @@ COST_HEADER = ["data set", "clean rows", "set aside", "labels right, %", "with n
 def main() -> None:
     """Runs what is not in runs.jsonl yet and writes the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path, help="with the files of labels by people")
+    parser.add_argument("folder", nargs="?", type=Path, help="with the files that the data sets need")
     parser.add_argument("--cases", default=f"{CASES},{DRAWN}", help="names of data sets, comma-separated")
     parser.add_argument("--clean", default="200,1000", help="numbers of clean rows; drawn noise: the last")
     parser.add_argument("--share", type=float, default=0.5, help="of the clean rows, to set aside")
@@ -72,7 +72,7 @@ def main() -> None:
     write(arguments.name, "Labels accepted at a stated risk", tables(runs) + note)
 
 
-def load_case(case: str, clean: int, seed: int, folder: Path) -> HumanNoise:
+def load_case(case: str, clean: int, seed: int, folder: Path | None) -> HumanNoise:
     """`ROWS` rows of a data set by people or of the stored drawn noise `case`, `clean` of them reviewed."""
     if case not in DRAWN.split(","):
         rows = labelled(case, seed, folder)
@@ -80,6 +80,10 @@ def load_case(case: str, clean: int, seed: int, folder: Path) -> HumanNoise:
             some = np.random.default_rng((seed, 2)).permutation(len(rows.true))[:ROWS]
             rows = Labelled(*(values[some] for values in rows))
         return split_off(rows, clean, seed)
+    if folder is None:
+        raise ValueError(
+            f"{case!r} is read from a folder; see the head of benchmarks/accept.py for its files"
+        )
     split = seed % SPLITS
     noisy = files.load_npz(folder / "cifar10_noisy_labels.npz", (f"train_index_{split}", f"{case}_{split}"))
     stored_rows = files.load_npz(folder / "cifar10_features.npz", ("train", "train_labels"))
@@ -154,9 +158,9 @@ def cells(runs: list[dict], risk: float) -> list[str]:
     wrong, accepted, best = (
         np.array([found[f"{name} {risk}"] for found in runs]) for name in ("wrong", "accepted", "best")
     )
-    error = wrong.std(ddof=1) / len(wrong) ** 0.5 if len(wrong) > 1 else np.nan
+    error = f"{100 * wrong.std(ddof=1) / len(wrong) ** 0.5:.2f}" if len(wrong) > 1 else "-"
     ratio = f"{accepted.mean() / best.mean():.2f}" if best.mean() > 0 else "-"
-    shares = [f"{100 * value:.2f}" for value in (wrong.mean(), error)]
+    shares = [f"{100 * wrong.mean():.2f}", error]
     shares += [f"{100 * values.mean():.1f}" for values in (accepted, best)]
     return [f"{100 * risk:g}", *shares, ratio, f"{int(np.sum(accepted == 0))}"]
 
