@@ -6,8 +6,12 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[2] / "dmlp_jax"
+# Runs networks of other libraries, which load their weights themselves; it may not call `torch.load`.
+LOADERS = PACKAGE / "embedding" / "loaders.py"
 # Modules that run what they read, and the only files that may name them.
-MODULES = {"marshal": (), "shelve": (), "dill": (), "cloudpickle": (), "joblib": (), "yaml": (), "torch": ()}
+MODULES = {
+    "marshal": (), "shelve": (), "dill": (), "cloudpickle": (), "joblib": (), "yaml": (), "torch": (LOADERS,),
+}  # fmt: skip
 PICKLE_READER = PACKAGE / "data" / "sets" / "torch_file.py"
 # Compiled programs are code in any format. It reads files of the user only: tests/runtime/test_programs.py.
 PROGRAMS = PACKAGE / "runtime" / "programs.py"
@@ -26,7 +30,9 @@ def offences(source, path):
         elif isinstance(node, ast.ImportFrom):
             names = [node.module.split(".")[0]]
         for name in names:
-            if name in MODULES or (name in ("pickle", "_pickle") and path != PICKLE_READER):
+            if path not in MODULES.get(name, (path,)) or (
+                name in ("pickle", "_pickle") and path != PICKLE_READER
+            ):
                 found.append(f"{node.lineno}: import {name}")
         if isinstance(node, ast.keyword) and node.arg == "allow_pickle" and not _is(node.value, False):
             found.append(f"{node.value.lineno}: allow_pickle")
@@ -40,7 +46,7 @@ def offences(source, path):
                 found.append(f"{node.lineno}: pickle.{node.attr}")
             if base in ("np", "numpy", "jnp") and node.attr in ("load", "fromfile", "loadtxt", "genfromtxt"):
                 found.append(f"{node.lineno}: {base}.{node.attr}, see files.load_npz")
-            if node.attr in METHODS:
+            if node.attr in METHODS or (base == "torch" and node.attr in ("load", "jit", "hub")):
                 found.append(f"{node.lineno}: .{node.attr}")
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
             base = node.func.value.id if isinstance(node.func.value, ast.Name) else ""
@@ -75,6 +81,7 @@ def test_nothing_is_unpickled_evaluated_or_unpacked(path):
         "from pickle import load",
         "import yaml",
         "from torch import load",
+        "torch.load(path)",
         "np.load(path)",
         "np.lib.format.read_array(file, allow_pickle=True)",
         "np.lib.format.read_array(file, allow_pickle=flag)",
@@ -92,3 +99,9 @@ def test_the_check_sees_what_it_forbids(source):
 def test_even_the_reader_of_pickles_may_only_derive_from_unpickler(source):
     assert offences(source, PICKLE_READER)
     assert not offences("import pickle\nclass A(pickle.Unpickler):\n    pass", PICKLE_READER)
+
+
+def test_loaders_of_networks_may_name_torch_but_not_load_with_it():
+    assert not offences("import torch\ntorch.inference_mode()", LOADERS)
+    assert offences("import torch\ntorch.load(path)", LOADERS)
+    assert offences("import torch", PICKLE_READER)
