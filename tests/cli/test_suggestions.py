@@ -53,10 +53,10 @@ def right(row):
     return {"label": NAMES[TRUE[int(row["index"])]]}
 
 
-def test_without_clean_rows_it_is_a_first_table_and_nothing_else(folder, tmp_path, capsys):
+def test_without_clean_rows_it_is_a_first_table_beside_the_ranking(folder, tmp_path, capsys):
     arguments = [str(folder / "f.npy"), str(folder / "names.txt"), "--suggest", "12"]
     assert cli.main([*arguments, "--out", str(tmp_path / "a")]) == 0
-    assert os.listdir(tmp_path / "a") == ["review.csv"]
+    assert {"review.csv", "issues.csv", "report.html"} <= set(os.listdir(tmp_path / "a"))
     assert f"--apply {tmp_path / 'a' / 'review.csv'}" in capsys.readouterr().out
     rows = read(tmp_path / "a" / "review.csv")
     assert list(rows[0]) == FIRST
@@ -154,8 +154,7 @@ def test_names_and_pictures_are_in_the_table(folder, tmp_path):
         (["--suggest", "0"], ["--suggest", "0 is not within 1"]),
         (["--suggest", "some"], ["--suggest", "'some' is not a whole number"]),
         (["--suggest", "300"], ["--suggest: 300 rows, but only 300", "ask for fewer"]),
-        (["--suggest", "5", "--val-labels", "w.npy"], ["no clean rows"]),
-        ([], ["no clean rows", "--suggest 40"]),
+        (["--suggest", "5", "--val-labels", "w.npy"], ["--val-labels is of clean rows"]),
     ],
 )
 def test_mistakes_are_told(folder, tmp_path, capsys, more, words):
@@ -180,8 +179,8 @@ def test_a_class_that_no_reviewed_row_has_gets_another_table(folder, tmp_path, c
     assert cli.main([*arguments, str(tmp_path / "1"), "--suggest", "9"]) == 0
     first = tmp_path / "1" / "review.csv"
     fill(first, lambda row: {"label": str(min(TRUE[int(row["index"])], 1))})
-    assert cli.main([*arguments, str(tmp_path / "2"), "--apply", str(first)]) == 2
-    assert "the clean rows have none of class '2'" in capsys.readouterr().err
+    assert cli.main([*arguments, str(tmp_path / "0"), "--apply", str(first)]) == 0
+    assert "The reviewed rows have none of class '2'" in capsys.readouterr().out
     assert cli.main([*arguments, str(tmp_path / "2"), "--apply", str(first), "--suggest", "9"]) == 0
     seen = [{row["index"] for row in read(tmp_path / name / "review.csv")} for name in "12"]
     assert not seen[0] & seen[1]
