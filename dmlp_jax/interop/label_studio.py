@@ -2,7 +2,7 @@
 
 tasks = label_studio_tasks(issues(result, labels, class_names), {"text": texts})
 write_label_studio(path, tasks)             # import this file into a project
-read_label_studio(exported)                 # what people decided
+read_label_studio(exported)                 # what people decided; `dmlp-purify --apply` reads the export, too
 
 A project for these tasks has one `Choices` tag; with the names of the defaults its configuration is
 
@@ -17,6 +17,7 @@ Formats: https://labelstud.io/guide/task_format.html and https://labelstud.io/gu
 """
 
 import csv
+import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -40,12 +41,16 @@ class Annotation(NamedTuple):
         name: id of the row, likewise.
         label: the chosen class.
         annotator: who chose it, as text; '' if unknown.
+        given: the label that the row was given, from the task's data; '' if it has none.
+        proposed: the purified label that the task proposed, likewise.
     """
 
     row: int | None
     name: str | None
     label: str
     annotator: str
+    given: str = ""
+    proposed: str = ""
 
 
 def label_studio_tasks(
@@ -70,7 +75,7 @@ def label_studio_tasks(
         to_name: name of the tag that it belongs to.
 
     Returns:
-        Tasks as JSON values; their data hold 'row', 'given_label' and, where known, 'id' too.
+        Tasks as JSON values; their data hold 'row', 'given_label', 'predicted_label' and, where known, 'id'.
 
     Raises:
         UserError: a column of `data` is too short.
@@ -85,7 +90,11 @@ def label_studio_tasks(
     tasks = []
     for place, row in enumerate(chosen):
         fields = {name: _json_value(values[int(row)]) for name, values in data.items()}
-        fields |= {"row": int(row), "given_label": str(table.given_label[place])}
+        fields |= {
+            "row": int(row),
+            "given_label": str(table.given_label[place]),
+            "predicted_label": str(table.predicted_label[place]),
+        }
         if table.ids is not None:
             fields["id"] = str(table.ids[place])
         choice = {
@@ -150,7 +159,7 @@ def _of_task(where: str, task: dict[str, Any]) -> list[Annotation]:
             )
         who = annotation.get("completed_by", "")
         who = who.get("email", who.get("id", "")) if isinstance(who, dict) else who
-        found.append(Annotation(_row(where, data), _name(data), str(chosen[0][0]), str(who)))
+        found.append(Annotation(_row(where, data), _name(data), str(chosen[0][0]), str(who), *_labels(data)))
     return found
 
 
@@ -161,7 +170,7 @@ def _of_flat_task(where: str, task: dict[str, Any]) -> list[Annotation]:
             f"{where} has neither 'annotations' nor 'annotation_id', so it is no export of Label Studio; "
             "export JSON, JSON-MIN or CSV"
         )
-    known = {"row", "given_label", "id", *_OWN}
+    known = {"row", "given_label", "predicted_label", "id", *_OWN}
     # The column of the choice has the name of its tag, 'label' by default.
     value = task.get("label", task.get("choice"))
     if value is None:
@@ -176,7 +185,8 @@ def _of_flat_task(where: str, task: dict[str, Any]) -> list[Annotation]:
         raise UserError(f'{where} chose several classes; a row has one, set choice="single" in the project')
     if value == "":
         return []
-    return [Annotation(_row(where, task), _name(task, flat=True), str(value), str(task.get("annotator", "")))]
+    who = str(task.get("annotator", ""))
+    return [Annotation(_row(where, task), _name(task, flat=True), str(value), who, *_labels(task))]
 
 
 def _is_choice(item: dict[str, Any]) -> bool:
@@ -197,6 +207,46 @@ def _name(data: Mapping[str, Any], flat: bool = False) -> str | None:
     """The row's own id. In flat exports 'id' is the number of the task, unless there is no row number."""
     value = None if flat and data.get("row") not in (None, "") else data.get("id")
     return None if value in (None, "") else str(value)
+
+
+def _labels(data: Mapping[str, Any]) -> tuple[str, str]:
+    return str(data.get("given_label") or ""), str(data.get("predicted_label") or "")
+
+
+def is_label_studio(path: str | Path) -> bool:
+    """Whether a file is an export of Label Studio, by its name and its first bytes."""
+    path = Path(path)
+    if path.suffix.lower() == ".json":
+        return True
+    try:
+        with path.open("rb") as file:
+            return b"annotation_id" in file.readline(2**16)
+    except OSError:
+        return False
+
+
+def label_studio_decisions(path: str | Path) -> str:
+    """An export of Label Studio as decisions.csv, which `dmlp-purify --apply` takes.
+
+    Raises:
+        UserError: see `read_label_studio`; or a task was not made by `label_studio_tasks`.
+    """
+    found = read_label_studio(path)
+    by_name = bool(found) and all(one.name is not None for one in found)
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    names = ["index", "given_label", "predicted_label", "decision", "label"]
+    writer.writerow(["id", *names] if by_name else names)
+    for one in found:
+        if not by_name and (one.row is None or not one.given or not one.proposed):
+            raise UserError(
+                f"{path}: a task's data lack row, given_label or predicted_label, so it is unclear which row "
+                "was labelled; make the tasks by dmlp_jax.interop.label_studio_tasks"
+            )
+        row = "" if one.row is None else one.row
+        fields = [row, one.given, one.proposed, "correct", one.label]
+        writer.writerow([one.name, *fields] if by_name else fields)
+    return file.getvalue()
 
 
 def _json_value(value: Any) -> Any:

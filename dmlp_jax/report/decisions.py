@@ -117,6 +117,7 @@ def read(
     *,
     ids: Sequence[str] | np.ndarray | None = None,
     runs: Sequence[str] = (),
+    text: str | None = None,
 ) -> Decisions:
     """Reads and checks a file of decisions against the noisy rows.
 
@@ -127,12 +128,14 @@ def read(
         index: number of each noisy row [n].
         ids: name of each noisy row [n]; None without names.
         runs: fingerprints of other sets of noisy rows that the file may belong to, see `fingerprint`.
+        text: contents in the format of decisions.csv, of a file that has another; by default they are read.
 
     Raises:
         UserError: the file cannot be read, is malformed, or belongs to other rows; the message names line and
             column.
     """
-    table = csv.DictReader(io.StringIO(_text(path), newline=""), restkey="more", restval="", strict=True)
+    text = _text(path) if text is None else text
+    table = csv.DictReader(io.StringIO(text, newline=""), restkey="more", restval="", strict=True)
     by_name = ids is not None and "id" in (_header(path, table) or [])
     _check_header(path, table, by_name)
     named: dict[str, list[int]] = {}

@@ -7,6 +7,8 @@ from dmlp_jax.errors import UserError
 from dmlp_jax.interop.label_studio import (
     MODEL,
     Annotation,
+    is_label_studio,
+    label_studio_decisions,
     label_studio_tasks,
     read_label_studio,
     write_label_studio,
@@ -21,7 +23,13 @@ def table():
 
 def test_tasks_have_the_documented_form(table, tmp_path):
     tasks = label_studio_tasks(table, {"text": TEXTS}, count=2)
-    assert tasks[0]["data"] == {"text": "an owl", "row": 2, "given_label": "dog", "id": "x2"}
+    assert tasks[0]["data"] == {
+        "text": "an owl",
+        "row": 2,
+        "given_label": "dog",
+        "predicted_label": "owl",
+        "id": "x2",
+    }
     prediction = tasks[0]["predictions"][0]
     assert (prediction["model_version"], prediction["score"]) == (MODEL, 0.1)
     assert prediction["result"] == [
@@ -51,9 +59,16 @@ def exported(table):
 def test_annotations_come_back(table, tmp_path):
     (tmp_path / "export.json").write_text(json.dumps(exported(table)))
     assert read_label_studio(tmp_path / "export.json") == [
-        Annotation(2, "x2", "owl", "1"),
-        Annotation(2, "x2", "cat", "b@c.d"),
-        Annotation(0, "x0", "cat", "1"),
+        Annotation(2, "x2", "owl", "1", "dog", "owl"),
+        Annotation(2, "x2", "cat", "b@c.d", "dog", "owl"),
+        Annotation(0, "x0", "cat", "1", "cat", "cat"),
+    ]
+    assert is_label_studio(tmp_path / "export.json")
+    assert label_studio_decisions(tmp_path / "export.json").splitlines() == [
+        "id,index,given_label,predicted_label,decision,label",
+        "x2,2,dog,owl,correct,owl",
+        "x2,2,dog,owl,correct,cat",
+        "x0,0,cat,cat,correct,cat",
     ]
 
 
@@ -70,6 +85,9 @@ def test_flat_exports(tmp_path):
     for name in ("min.json", "export.csv"):
         # 'id' is the number of Label Studio's task here, not the row's own.
         assert read_label_studio(tmp_path / name) == [Annotation(2, None, "owl", "1")]
+        assert is_label_studio(tmp_path / name)
+        with pytest.raises(UserError, match="lack row, given_label or predicted_label"):
+            label_studio_decisions(tmp_path / name)
 
 
 def test_what_is_no_export_is_refused(table, tmp_path):

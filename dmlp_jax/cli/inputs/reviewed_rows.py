@@ -11,6 +11,7 @@ from dmlp_jax.cli.inputs.labelled_rows import LabelledRows
 from dmlp_jax.cli.inputs.review_conflicts import Agreed
 from dmlp_jax.data import row_subset
 from dmlp_jax.errors import UserError
+from dmlp_jax.interop.label_studio import is_label_studio, label_studio_decisions
 from dmlp_jax.report import decisions
 from dmlp_jax.report.decisions import Decisions
 
@@ -77,7 +78,10 @@ def fold(rows: LabelledRows, paths: Sequence[Path]) -> Reviewed:
     notes: list[str] = []
     agreed = review_conflicts.merge(read)
     for path in paths:
-        found = decisions.read(path, rows.labels, rows.class_names, rows.row_numbers, ids=ids, runs=runs)
+        text = label_studio_decisions(path) if is_label_studio(path) else None
+        found = decisions.read(
+            path, rows.labels, rows.class_names, rows.row_numbers, ids=ids, runs=runs, text=text
+        )
         read.append(found)
         notes += _notes(path, found)
         agreed = review_conflicts.merge(read)

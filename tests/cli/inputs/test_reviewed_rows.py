@@ -1,6 +1,7 @@
 """A review of a table with names outlives that the table is sorted anew, grows and shrinks."""
 
 import csv
+import json
 
 import numpy as np
 import pandas
@@ -52,3 +53,26 @@ def test_a_table_sorted_anew_keeps_its_review(tmp_path):
     # The features moved with their rows.
     expected = grown.reset_index().loc[after.row_numbers[0], ["emb_0", "emb_1", "emb_2"]].to_numpy(np.float32)
     np.testing.assert_allclose(after.rows.val_features[3], expected, rtol=1e-6)
+
+
+def test_an_export_of_label_studio_is_a_review(tmp_path):
+    table = frame(30)
+    rows = labelled_rows.load(
+        Sources(write(table, tmp_path / "t.csv"), val_index=_index(tmp_path, [0, 1, 2]))
+    )
+    given = table["label"][9]
+    other = next(name for name in rows.class_names if name != given)
+    result = {"type": "choices", "value": {"choices": [other]}, "from_name": "label", "to_name": "text"}
+    data = {"row": 9, "given_label": given, "predicted_label": other}
+    task = {"data": data, "annotations": [{"completed_by": 1, "result": [result]}]}
+    (tmp_path / "export.json").write_text(json.dumps([task]))
+    found = reviewed_rows.fold(rows, [tmp_path / "export.json"])
+    assert found.row_numbers.tolist() == [9]
+    assert [rows.class_names[label] for label in found.labels] == [other]
+    # Nobody says that the row was drawn at random.
+    assert found.counts["random"] == 0
+
+
+def _index(folder, rows):
+    np.save(folder / "clean.npy", np.array(rows))
+    return folder / "clean.npy"
