@@ -198,6 +198,7 @@ def test_a_full_disk_leaves_no_table(folder, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_the_loop_from_no_clean_row_to_better_labels(folder, tmp_path):
     arguments = [str(folder / "f.npy"), str(folder / "names.txt"), "--map", "none", "--suggest", "20"]
     for turn in range(3):
