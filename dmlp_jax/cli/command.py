@@ -186,7 +186,7 @@ def _write(
         print(f"\n{conflicts.write(arguments.out, reviewed)}")
     if arguments.suggest:
         purified = None if isinstance(result, FirstLook) else result
-        shown = _shown(arguments, pictures)
+        shown = _shown(arguments, rows, pictures)
         told = suggestions.write(arguments.out, rows, arguments.suggest, arguments.seed, purified, shown)
         print(f"\n{told}")
 
@@ -273,8 +273,11 @@ def _pictures(arguments: argparse.Namespace, rows: Any) -> list[Path] | None:
     return row_images.find(arguments.images, rows.file_rows)
 
 
-def _shown(arguments: argparse.Namespace, pictures: list[Path] | None) -> dict[str, list[str]]:
-    """Columns of review.csv that show a row: the name of its picture."""
+def _shown(arguments: argparse.Namespace, rows: Any, pictures: list[Path] | None) -> dict[str, Any]:
+    """Columns of review.csv that show a row: its text, or the name of its picture."""
+    texts = None if rows.file is None or rows.file.raw is None else rows.file.raw.texts
+    if texts is not None:
+        return {"text": texts}
     if pictures is None:
         return {}
     folder = arguments.features if arguments.images is None else arguments.images

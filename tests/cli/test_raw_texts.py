@@ -216,3 +216,9 @@ def test_a_killed_run_leaves_no_results_and_the_next_one_works(tmp_path, folder)
     assert command.main([*words(folder)[:-1], f"--out={tmp_path / 'out'}", "--overwrite"]) == 0
     assert len(pd.read_csv(tmp_path / "out" / "purified.csv")) == 300
     assert not list((tmp_path / "out").glob(".*"))
+
+
+def test_the_table_to_review_shows_the_texts(folder, texts):
+    assert command.main(words(folder, "--suggest=6", "--map=none", out="suggested")) == 0
+    table = pd.read_csv(folder / "suggested" / "review.csv")
+    assert list(table["text"]) == list(texts[0]["text"][table["index"]])
