@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from dmlp_jax.storage import files
 
@@ -112,9 +111,3 @@ def test_images_lie_in_wrong_folders_as_often_as_asked(image_folder, tmp_path):
     assert {path.parent.name for path in val} == set(image_folder.NAMES)
     # A tenth of those drawn at random lie right by chance.
     assert np.mean([path.parent.name != truth[path.name] for path in train]) == pytest.approx(0.27, abs=0.03)
-
-
-def test_images_are_embedded_as_their_pixels(image_folder, tmp_path):
-    pixels = np.arange(64, dtype=np.uint8).reshape(8, 8)
-    Image.fromarray(np.kron(pixels, np.ones((4, 4), np.uint8))).save(tmp_path / "a.png")
-    np.testing.assert_array_equal(image_folder.embed([tmp_path / "a.png"]), pixels.reshape(1, 64))

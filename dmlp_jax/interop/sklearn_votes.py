@@ -10,11 +10,11 @@ from dmlp_jax.purifier import InputError
 
 
 def are_votes(y: Any) -> bool:
-    """Whether labels are those of several annotators, [n, a] with a >= 2."""
+    """Whether labels are those of several annotators, [n, a] with a >= 2; tuples are labels themselves."""
     if hasattr(y, "shape"):
         return len(y.shape) == 2 and y.shape[1] > 1
     rows = list(y)
-    if not rows or not all(isinstance(row, (list, tuple, np.ndarray)) for row in rows):
+    if not rows or not all(isinstance(row, (list, np.ndarray)) for row in rows):
         return False
     return len({len(row) for row in rows}) == 1 and len(rows[0]) > 1
 

@@ -138,7 +138,7 @@ def check_votes(
         )
     if bool(((array == 0) | (array == 1)).all()) and bool((array.sum(axis=1) == 1).all()):
         raise InputError(
-            f"{name} {list(array.shape)} are integers with a single 1 in every row, like one-hot labels; "
+            f"{name} {list(array.shape)} of {array.dtype} hold a single 1 in every row, like one-hot labels; "
             f"pass class indices by {name}.argmax(axis=1). Integers [n, a] are labels of annotators; add a "
             "column of -1 if these are"
         )

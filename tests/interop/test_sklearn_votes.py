@@ -28,7 +28,7 @@ def test_votes_by_name_are_encoded():
 def test_what_votes_are():
     for several in (np.zeros((3, 2)), [["a", "b"], ["a", None]]):
         assert are_votes(several)
-    for single in (np.zeros(3), np.zeros((3, 1)), ["a", "b"], [("a", 1, 2), ("b",)]):
+    for single in (np.zeros(3), np.zeros((3, 1)), ["a", "b"], [("a", 1), ("b", 2)]):
         assert not are_votes(single)
 
 
