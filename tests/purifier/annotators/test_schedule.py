@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dmlp_jax import InputError, PurifyConfig, accept, purify
-from dmlp_jax.purifier.annotators import schedule
+from dmlp_jax.purifier.annotators import fit, held_out
 from tests.conftest import accuracy
 from tests.purifier.annotators.crowds import CLEAN, RIGHT, ROWS, C, crowd, majority
 
@@ -101,8 +101,8 @@ def test_votes_that_repeat_each_other_weigh_less():
         features = np.log(np.where(np.eye(C)[guess] > 0, 2 / 3, 1 / 6))
         nothing = np.zeros_like(features)
         stacked = np.stack([features, nothing, nothing, other], axis=-1).astype(np.float32)
-        weight = np.full(rows, schedule.SAMPLE_WORTH / rows * 20, np.float32)
-        fitted = schedule._combine(
+        weight = np.full(rows, held_out.SAMPLE_WORTH / rows * 20, np.float32)
+        fitted = fit.combine(
             jnp.asarray(stacked), jnp.zeros((0, C)), jnp.asarray(held, jnp.float32), jnp.asarray(weight),
             jnp.zeros((rows, C)),
         )  # fmt: skip
