@@ -208,11 +208,15 @@ def test_empty_texts_and_a_missing_label_are_told(tmp_path, texts, capsys):
 def test_a_killed_run_leaves_no_results_and_the_next_one_works(tmp_path, folder):
     """Killed at several moments, from start to end of the embedding."""
     for wait in (2.0, 3.5, 5.0):
-        process = run([*words(folder)[:-1], f"--out={tmp_path / 'out'}"])
+        process = run([*words(folder)[:-1], f"--out={tmp_path / 'out'}", "--overwrite"])
         time.sleep(wait)
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
-        assert not (tmp_path / "out" / "summary.json").exists() or process.returncode == 0
+        # On a fast machine a run may have ended before.
+        killed = process.returncode == -signal.SIGKILL
+        assert killed or process.returncode == 0
+        if (tmp_path / "out" / "summary.json").exists():
+            assert len(pd.read_csv(tmp_path / "out" / "purified.csv")) == 300
     assert command.main([*words(folder)[:-1], f"--out={tmp_path / 'out'}", "--overwrite"]) == 0
     assert len(pd.read_csv(tmp_path / "out" / "purified.csv")) == 300
     assert not list((tmp_path / "out").glob(".*"))
