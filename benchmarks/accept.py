@@ -25,7 +25,7 @@ from human_noise_sets import Labelled
 from dmlp_jax import accept, purify
 from dmlp_jax.storage import files
 
-CASES, DRAWN = "news,border,aggregate,worst", "sym20,sym50,asym40"
+CASES, DRAWN = "news,border,aggregate,three-percent,worst", "sym20,sym50,sym80,sym90,asym40"
 RISKS = (0.01, 0.02, 0.05, 0.1)
 ROWS, SPLITS = 5_000, 3
 # Seeds that are also run without calibration rows, for what setting them aside costs.
