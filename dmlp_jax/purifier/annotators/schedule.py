@@ -1,6 +1,6 @@
 """Runs the rounds that turn votes of several annotators into labels, with or without clean rows.
 
-In every round kernel ridge regression learns from the labels of the round before (Eq. 4). Then five numbers
+In every round kernel ridge regression learns from the labels of the round before (Eq. 4). Then four numbers
 of the vote model (`vote_model.py`) are fitted to what was held out, and the model labels the training rows
 anew. Two things are held out:
 
