@@ -47,74 +47,54 @@ def check(
         if num_classes is not None:
             num_classes = checks.check_num_classes(num_classes)
         matrix = _check_training_features(features, config)
+        rows, votes = matrix.shape[0], None
+        given: Any = labels
         if annotators.are_votes(labels):
-            return matrix, *_check_votes(
-                matrix, labels, val, num_classes, val_given_labels, val_random, sample_weight, config, key
-            )
-        val_features, val_labels = _check_val(val, matrix, num_classes)
-        labels = checks.check_labels("labels", labels, matrix.shape[0], num_classes)
-        num_classes = checks.check_num_classes(num_classes, labels, val_labels)
-        checks.check_range("val labels", val_labels, num_classes)
-        checks.check_every_class("val labels", val_labels, num_classes)
-        val_given_labels = _check_given(val_given_labels, len(val_features), num_classes)
-        val_random = _check_random(val_random, len(val_features))
-        sample_weight = _check_weight(sample_weight, matrix.shape[0])
-    # All numbers are float32, so that a new value never compiles a new program.
-    config = jax.tree.map(_as_float32, config)
+            _refuse_for_votes(config, val, val_given_labels, val_random)
+            votes = annotators.check_votes(labels, rows, num_classes)
+        else:
+            given = checks.check_labels("labels", labels, rows, num_classes)
+        val_features, val_labels = None, None
+        if val is not None or votes is None:
+            val_features, val_labels = _check_val(val, matrix, num_classes)
+        known = [given if votes is None else votes] + ([] if val_labels is None else [val_labels])
+        num_classes = checks.check_num_classes(num_classes, *known)
+        random = val_given = val_votes = None
+        if val_labels is not None:
+            checks.check_range("val labels", val_labels, num_classes)
+            checks.check_every_class("val labels", val_labels, num_classes)
+            random = _check_random(val_random, len(val_labels))
+            val_given, val_votes = _check_given(val_given_labels, votes, len(val_labels), num_classes)
+        elif votes is not None:
+            annotators.check_every_class(votes, num_classes)
+        if sample_weight is not None:
+            sample_weight = checks.check_weight("sample_weight", sample_weight, rows)
     inputs = Inputs(
-        labels, sample_weight, val_features, val_labels, val_given_labels, val_random, config, key
-    )
-    return matrix, inputs, num_classes
-
-
-def _check_votes(
-    matrix: Any,
-    labels: ArrayLike,
-    val: tuple[ArrayLike, ArrayLike] | None,
-    num_classes: int | None,
-    val_given_labels: ArrayLike | None,
-    val_random: ArrayLike | None,
-    sample_weight: ArrayLike | None,
-    config: Config,
-    key: jax.Array,
-) -> tuple[Inputs, int]:
-    """`check` where labels are those of several annotators, [n, a]; without the features."""
-    if isinstance(config, PaperConfig):
-        raise InputError(
-            "labels are those of several annotators, but the paper preset takes one label a row; use the "
-            "default preset, or pass the majority vote"
-        )
-    votes = checks.check_votes("labels", labels, matrix.shape[0], num_classes)
-    val_features = val_labels = None
-    if val is not None:
-        val_features, val_labels = _check_val(val, matrix, num_classes)
-    elif val_given_labels is not None or val_random is not None:
-        name = "val_random" if val_given_labels is None else "val_given_labels"
-        raise InputError(f"{name} is given, but val is None; pass the clean rows as val, or leave it out")
-    num_classes = checks.check_num_classes(num_classes, *(x for x in (votes, val_labels) if x is not None))
-    if val_labels is None:
-        checks.check_every_vote("labels", votes, num_classes)
-    else:
-        checks.check_range("val labels", val_labels, num_classes)
-        checks.check_every_class("val labels", val_labels, num_classes)
-    random = None if val_labels is None else _check_random(val_random, len(val_labels))
-    val_votes = val_given = None
-    if val_labels is not None and val_given_labels is not None:
-        val_votes = annotators.check_val_votes(val_given_labels, len(val_labels), votes.shape[1], num_classes)
-        val_given = annotators.majority(val_votes, num_classes)
-    inputs = Inputs(
-        annotators.majority(votes, num_classes),
-        _check_weight(sample_weight, matrix.shape[0]),
+        given if votes is None else annotators.majority(votes, num_classes),
+        sample_weight,
         val_features,
         val_labels,
         val_given,
         random,
+        # All numbers are float32, so that a new value never compiles a new program.
         jax.tree.map(_as_float32, config),
         key,
         votes,
         val_votes,
     )
-    return inputs, num_classes
+    return matrix, inputs, num_classes
+
+
+def _refuse_for_votes(config: Config, val: Any, val_given_labels: Any, val_random: Any) -> None:
+    """Raises an InputError for arguments that do not go with labels of several annotators."""
+    if isinstance(config, PaperConfig):
+        raise InputError(
+            "labels are those of several annotators, but the paper preset takes one label a row; use the "
+            "default preset, or pass the majority vote"
+        )
+    for name, value in (("val_given_labels", val_given_labels), ("val_random", val_random)):
+        if val is None and value is not None:
+            raise InputError(f"{name} is given, but val is None; pass the clean rows as val, or leave it out")
 
 
 def _check_val(val: Any, matrix: Any, num_classes: int | None) -> tuple[Any, jax.Array]:
@@ -134,10 +114,6 @@ def _check_val(val: Any, matrix: Any, num_classes: int | None) -> tuple[Any, jax
     return val_features, val_labels
 
 
-def _check_weight(sample_weight: ArrayLike | None, rows: int) -> jax.Array | None:
-    return None if sample_weight is None else checks.check_weight("sample_weight", sample_weight, rows)
-
-
 def _check_training_features(features: ArrayLike, config: Config) -> Any:
     """Checks the features of the training rows [n, d]; those on disk are returned without loading them."""
     on_disk = disk.is_on_disk(features)
@@ -151,10 +127,26 @@ def _check_training_features(features: ArrayLike, config: Config) -> Any:
     return features
 
 
-def _check_given(labels: ArrayLike | None, rows: int, num_classes: int) -> jax.Array | None:
-    """Checks the given labels of the clean rows, class indices [rows] or -1; None where all are unknown."""
+def _check_given(
+    labels: ArrayLike | None, votes: jax.Array | None, rows: int, num_classes: int
+) -> tuple[jax.Array | None, jax.Array | None]:
+    """Checks the given labels of the clean rows, class indices or -1.
+
+    Args:
+        labels: the argument, [rows], with several annotators [rows, a]; or None.
+        votes: labels of the training rows by several annotators [n, a]; None where each has one label.
+        rows: number of clean rows.
+        num_classes: c.
+
+    Returns:
+        One label of each row [rows], with several annotators the majority vote; and their votes [rows, a].
+        None where all are unknown.
+    """
     if labels is None:
-        return None
+        return None, None
+    if votes is not None:
+        val_votes = annotators.check_val_votes(labels, rows, votes.shape[1], num_classes)
+        return annotators.majority(val_votes, num_classes), val_votes
     array = checks.check_classes(
         "val_given_labels",
         labels,
@@ -163,7 +155,7 @@ def _check_given(labels: ArrayLike | None, rows: int, num_classes: int) -> jax.A
         "; pass the classes, for instance val_given_labels.argmax(axis=1)",
         or_unknown=True,
     )
-    return None if not checks.is_traced(array) and bool((array < 0).all()) else array
+    return (None if not checks.is_traced(array) and bool((array < 0).all()) else array), None
 
 
 def _check_random(flags: ArrayLike | None, rows: int) -> jax.Array | None:

@@ -24,7 +24,7 @@ def is_traced(*arrays: Any) -> bool:
 
 def check_features(name: str, features: Any) -> Any:
     """Checks features [n, d]: real numbers, finite where concrete. Those on disk are returned as they are."""
-    array = features if is_on_disk(features) else _array(name, features)
+    array = features if is_on_disk(features) else as_array(name, features)
     if len(array.shape) != 2 or 0 in array.shape:
         raise InputError(
             f"{name} must be a matrix [rows, features] with at least one of each, got shape "
@@ -86,7 +86,7 @@ def check_labels(
     name: str, labels: Any, rows: int, num_classes: int | None, *, or_unknown: bool = False
 ) -> jax.Array:
     """Checks labels: class indices [rows], or distributions [rows, c] where 2-d; in range where concrete."""
-    array = _array(name, labels)
+    array = as_array(name, labels)
     if array.ndim == 2:
         return _check_distributions(name, array, rows, num_classes)
     if array.ndim != 1:
@@ -99,80 +99,9 @@ def check_labels(
             f"{name} must hold integer class indices, got {array.dtype}{_first_fraction(name, array)}; "
             f"{_to_integers(array, or_unknown)}"
         )
-    _check_rows(name, array, rows)
+    check_rows(name, array, rows)
     check_range(name, array, num_classes, or_unknown=or_unknown)
     return array
-
-
-def check_votes(
-    name: str, votes: Any, rows: int, num_classes: int | None, *, complete: bool = True
-) -> jax.Array:
-    """Checks labels of several annotators, integers [rows, a], -1 where an annotator gave none.
-
-    Args:
-        name: of the argument, for the message.
-        votes: the argument, array-like of integers with two axes.
-        rows: expected number of rows.
-        num_classes: c, or None where it is not known yet.
-        complete: whether every row and every annotator must have a label.
-    """
-    array = _array(name, votes)
-    _check_rows(name, array, rows)
-    if array.shape[1] < 2:
-        raise InputError(
-            f"{name} has shape {tuple(array.shape)}: integers [n, a] are labels of two annotators or more; "
-            f"labels of one become class indices [n] by .ravel()"
-        )
-    if is_traced(array):
-        return array.astype(jnp.int32)
-    xp: Any = jnp if isinstance(array, jax.Array) else np
-    bad = array < -1
-    if num_classes is not None:
-        bad |= array >= num_classes
-    if bool(bad.any()):
-        row, column = (int(i) for i in np.unravel_index(int(bad.argmax()), array.shape))
-        classes = "0, 1, 2, ..." if num_classes is None else f"0 to {num_classes - 1}"
-        raise InputError(
-            f"{name}[{row}, {column}] is {int(array[row, column])}, outside the classes {classes} "
-            f"({int(bad.sum())} such labels); correct it, or write -1 where an annotator gave no label"
-        )
-    if bool(((array == 0) | (array == 1)).all()) and bool((array.sum(axis=1) == 1).all()):
-        raise InputError(
-            f"{name} {list(array.shape)} of {array.dtype} hold a single 1 in every row, like one-hot labels; "
-            f"pass class indices by {name}.argmax(axis=1). Integers [n, a] are labels of annotators; add a "
-            "column of -1 if these are"
-        )
-    known = array >= 0
-    if complete:
-        _check_some(name, known.any(axis=1), "row", "leave it out, or add a label")
-        _check_some(name, known.any(axis=0), "annotator", "leave the column out")
-    return xp.asarray(array, xp.int32)
-
-
-def _check_some(name: str, present: Any, what: str, cure: str) -> None:
-    """Raises an InputError at the first entry of `present`, of rows or annotators, that is False."""
-    if not bool(present.all()):
-        first = int(present.argmin())
-        place = f"{name}[{first}]" if what == "row" else f"{name}[:, {first}]"
-        raise InputError(
-            f"{place} has no label: all its entries are -1 ({int((~present).sum())} such {what}s); {cure}"
-        )
-
-
-def check_every_vote(name: str, votes: Any, num_classes: int) -> None:
-    """Checks that every class was given by an annotator, for labels [n, a], where these are concrete."""
-    if is_traced(votes):
-        return
-    xp: Any = jnp if isinstance(votes, jax.Array) else np
-    often = xp.bincount(xp.where(votes >= 0, votes, num_classes).reshape(-1), minlength=num_classes + 1)
-    absent = np.flatnonzero(np.asarray(often[:num_classes]) == 0)
-    if len(absent):
-        shown = ", ".join(map(str, absent[:10])) + (", ..." if len(absent) > 10 else "")
-        raise InputError(
-            f"{name}: no annotator gave class {shown} ({len(absent)} of {num_classes} classes); without "
-            "clean rows such a class cannot be found. Number the classes that were given 0, 1, 2, ..., or "
-            "pass clean rows of every class as val"
-        )
 
 
 def check_num_classes(num_classes: int | None, *labels: Any) -> int:
@@ -227,12 +156,12 @@ def check_width(name: str, features: jax.Array, other: str, reference: jax.Array
 
 def check_weight(name: str, weight: Any, rows: int) -> jax.Array:
     """Checks row weights [rows]: where concrete, finite, not negative and not all zero."""
-    array = _array(name, weight)
+    array = as_array(name, weight)
     if array.ndim != 1:
         raise InputError(
             f"{name} must have shape [{rows}], got {tuple(array.shape)}; give one number for each row"
         )
-    _check_rows(name, array, rows)
+    check_rows(name, array, rows)
     if not is_traced(array):
         xp, kind = (jnp, jnp.float32) if isinstance(array, jax.Array) else (np, np.float64)
         values = array.astype(kind)
@@ -269,7 +198,12 @@ def check_key(key: Any) -> jax.Array:
     return key
 
 
-def _array(name: str, value: Any) -> Any:
+def as_array(name: str, value: Any) -> Any:
+    """The argument `name` as an array of numbers; arrays of JAX stay as they are.
+
+    Raises:
+        InputError: it holds something else than numbers.
+    """
     if isinstance(value, jax.Array):
         return value
     array = np.asarray(value)
@@ -286,7 +220,8 @@ def _array(name: str, value: Any) -> Any:
     return array
 
 
-def _check_rows(name: str, array: jax.Array, rows: int) -> None:
+def check_rows(name: str, array: jax.Array, rows: int) -> None:
+    """Raises an InputError unless an array has as many rows as its features."""
     if array.shape[0] != rows:
         raise InputError(
             f"{name} has {array.shape[0]} rows but its features have {rows}; give one for each row"
@@ -344,7 +279,7 @@ def _into_range(array: jax.Array, or_unknown: bool) -> str:
 
 
 def _check_distributions(name: str, array: jax.Array, rows: int, num_classes: int | None) -> jax.Array:
-    _check_rows(name, array, rows)
+    check_rows(name, array, rows)
     if num_classes is not None and array.shape[1] != num_classes:
         raise InputError(
             f"{name} has {array.shape[1]} columns but num_classes is {num_classes}; give a probability for "
