@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from dmlp_jax.cli import outputs
+from dmlp_jax.cli import outputs, summaries
 from dmlp_jax.cli.inputs.labelled_rows import FileRows, LabelledRows
 from dmlp_jax.errors import UserError
 from dmlp_jax.report import page
@@ -31,7 +31,7 @@ def results(tmp_path, monkeypatch):
         files.save_text(path, f"new {path.name}")
 
     monkeypatch.setattr(outputs, "issues", lambda *_, **__: SimpleNamespace(csv=lambda: "new issues.csv"))
-    monkeypatch.setattr(outputs, "summarize", lambda *_: {})
+    monkeypatch.setattr(summaries, "summarize", lambda *_: {})
     monkeypatch.setattr(outputs, "purifier_arrays", lambda _: {})
     own = SimpleNamespace(is_parquet=False, write=save)
     monkeypatch.setattr(

@@ -96,7 +96,7 @@ def test_a_broken_image_is_left_out_and_named(folder, done, capsys):
     assert "1 images cannot be decoded and are left out, the first of them dots/broken.png" in out
     assert "1 files of" in out
     assert "1 .txt" in out
-    assert "1 hidden files" in out
+    assert "1 hidden files and folders" in out
 
 
 def test_the_page_has_pictures_and_names_of_images(done):

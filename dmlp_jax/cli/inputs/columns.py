@@ -13,6 +13,7 @@ All others are features. Columns that the user names are taken as they are.
 """
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,7 @@ def choose(
     return taken, left_out
 
 
-def described(taken: tuple[str, ...], left_out: dict[str, str]) -> str:
+def described(taken: tuple[str, ...], left_out: Mapping[str, str]) -> str:
     """What is used and what is not, in one line."""
     names = [repr(str(name)) for name in taken]
     shown = ", ".join(names) if len(names) <= 4 else f"{names[0]}, {names[1]}, ..., {names[-1]}"

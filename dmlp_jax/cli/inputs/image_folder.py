@@ -8,8 +8,8 @@ import numpy as np
 
 from dmlp_jax.cli.inputs import own_table, tables
 from dmlp_jax.cli.inputs.own_table import OwnTable
-from dmlp_jax.data.images import decode
-from dmlp_jax.data.sets.folder import SUFFIXES
+from dmlp_jax.data.images import decode, found
+from dmlp_jax.data.images.found import SUFFIXES
 from dmlp_jax.errors import UserError
 
 # A larger share of images that cannot be decoded is a mistake rather than bad luck.
@@ -50,7 +50,7 @@ def read(folder: Path, labels: Path | None, label_column: str | None, id_column:
         UserError: the folder cannot be read or holds no images, the table does not fit it, or more than a
             tenth of the images cannot be decoded.
     """
-    found, said = _images(folder)
+    images, said = _images(folder)
     given: np.ndarray | None
     table: OwnTable | None = None
     if labels is not None:
@@ -60,12 +60,12 @@ def read(folder: Path, labels: Path | None, label_column: str | None, id_column:
                 f"{labels}: the labels of the images in {folder} must be a table of their names and labels "
                 f"({', '.join(tables.SUFFIXES)}), so that each label is of one image"
             )
-        paths, left = _of_table(folder, found, table, id_column)
+        paths, left = _of_table(folder, images, table, id_column)
         given = table.texts(label_column or tables.LABEL_COLUMN, "the labels")
         if left:
             said.append(f"{left:,} images of {folder} are not named in {labels} and are left out")
     else:
-        paths, given = _of_class_folders(folder, found, said)
+        paths, given = _of_class_folders(folder, images, said)
     names = np.array([path.relative_to(folder).as_posix() for path in paths], dtype=object)
     unreadable = _unreadable(paths)
     if len(unreadable) > MOST_BROKEN * len(paths):
@@ -80,23 +80,19 @@ def read(folder: Path, labels: Path | None, label_column: str | None, id_column:
 def _images(folder: Path) -> tuple[list[Path], list[str]]:
     """All images below the folder in the order of their names, and what is said about other files."""
     try:
-        everything = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+        files = found.walk(folder)
     except OSError as error:
-        raise UserError(f"{folder} cannot be read: {error.strerror}") from error
-    visible = [
-        path for path in everything if not any(p.startswith(".") for p in path.relative_to(folder).parts)
-    ]
-    images = [path for path in visible if path.suffix.lower() in SUFFIXES]
-    if not images:
+        raise UserError(f"{error.filename or folder} cannot be read: {error.strerror}") from error
+    if not files.images:
         raise UserError(f"{folder} holds no images ({', '.join(SUFFIXES)})")
-    others = Counter(path.suffix.lower() or path.name for path in visible if path not in set(images))
     said = []
-    if others:
+    if files.unknown:
+        others = Counter(path.suffix.lower() or path.name for path in map(Path, files.unknown))
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in others.most_common(4))
         said.append(f"{others.total():,} files of {folder} are no images and are not used: {kinds}")
-    if len(everything) > len(visible):
-        said.append(f"{len(everything) - len(visible):,} hidden files of {folder} are not used")
-    return images, said
+    if files.hidden:
+        said.append(f"{len(files.hidden):,} hidden files and folders of {folder} are not used")
+    return sorted(map(Path, files.images)), said
 
 
 def _of_class_folders(
@@ -170,5 +166,5 @@ def _unreadable(paths: list[Path]) -> dict[int, str]:
     if len(paths) < 500:
         reasons = decode.inspect_all(names)
         return {row: reason for row, reason in enumerate(reasons) if reason}
-    found = scan.broken(names, 0)
-    return {row: found[name] for row, name in enumerate(names) if name in found}
+    broken = scan.broken(names, 0)
+    return {row: broken[name] for row, name in enumerate(names) if name in broken}
