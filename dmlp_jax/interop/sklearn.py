@@ -6,7 +6,6 @@ from types import SimpleNamespace
 from typing import Any, Self
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
@@ -14,18 +13,10 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from dmlp_jax.data import class_names
-from dmlp_jax.data.row_subset import take_rows
 from dmlp_jax.interop.pipeline_steps import REMEDY, untransformed
-from dmlp_jax.interop.sklearn_labels import (
-    check_classes,
-    check_every_class,
-    encode,
-    encode_given,
-    label_array,
-)
-from dmlp_jax.interop.sklearn_votes import are_votes, encode_known_votes, encode_votes
-from dmlp_jax.purifier import Accepted, InputError, accept, likely_clean, purify
-from dmlp_jax.purifier.annotators import votes as votes_lib
+from dmlp_jax.interop.sklearn_labels import label_array
+from dmlp_jax.interop.sklearn_rows import FitRows, prepare
+from dmlp_jax.purifier import Accepted, InputError, accept, purify
 from dmlp_jax.purifier.base import forked
 from dmlp_jax.purifier.checks import check_features
 from dmlp_jax.purifier.config import PRESETS, Config
@@ -75,8 +66,8 @@ class LabelPurifier(ClassifierMixin, BaseEstimator):
         mean_: feature mean, [d].
         row_length_: length to which centred rows are scaled; 0 means no scaling.
         bound_: distance from the mean beyond which a value counts as missing, infinite where none was.
-        annotator_quality_: with several annotators, the estimated share of right labels of each, [a].
-        annotator_transition_: likewise, the estimate of p(label | true label) of each, [a, c, c].
+        annotator_quality_: estimated share of right labels of each annotator [a]; None with one label a row.
+        annotator_transition_: estimate of p(label | true label) of each annotator [a, c, c]; None likewise.
         n_iter_: rounds of the purifier.
         n_features_in_: d.
         feature_names_in_: names of the features [d], if X has names.
@@ -152,136 +143,31 @@ class LabelPurifier(ClassifierMixin, BaseEstimator):
             # The message of scikit-learn's own estimators.
             validate_data(self, X, y)
         features = self._features("X", X, reset=True)
-        if are_votes(y):
-            reviewed = None
-            if X_val is not None:
-                reviewed = self._features("X_val", X_val), label_array("y_val", y_val)
-            return self._fit_votes(features, y, reviewed, sample_weight, config, of_clean)
-        told = None
-        given = label_array("y", y)
-        if len(given) != len(features):
-            raise InputError(f"y has {len(given)} labels but X has {len(features)} rows")
+        clean = None if X_val is None else self._clean_rows(X_val, y_val)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, features, dtype=np.float32)
         random = check_random_state(self.random_state)
         key = jax.random.key(random.randint(np.iinfo(np.int32).max))
-        if X_val is None:
-            self.classes_, (codes,) = encode(given)
-            check_classes(self.classes_)
-            guess = likely_clean.estimate(features, codes, len(self.classes_), sample_weight)
-            # A row of weight 0 must not become a clean row.
-            counts = np.arange(len(codes)) if sample_weight is None else np.flatnonzero(sample_weight)
-            drawn = likely_clean.draw(
-                guess.correct[counts], codes[counts], self.val_size, jax.random.fold_in(key, 1)
-            )
-            held_out = counts[drawn]
-            if len(held_out) == len(codes):
-                raise InputError(
-                    f"every class has one row only, n_samples = {len(codes)}: no row is left to be purified; "
-                    "give a clean set, X_val and y_val"
-                )
-            warnings.warn(
-                f"no clean set: {len(held_out)} of {len(codes)} rows are held out and used as clean, those "
-                f"whose labels are likely right if {guess.noise_rate:.0%} of all labels were replaced at "
-                "random; noise that depends on the class is not found this way, so if you can, give rows "
-                "whose labels are right as X_val and y_val",
-                UserWarning,
-                stacklevel=2,
-            )
-            train = np.setdiff1d(np.arange(len(codes)), held_out)
-            val_features, val_codes = np.asarray(features[held_out]), codes[held_out]
-            features = take_rows(features, train)
-        else:
-            val_features = self._clean_features(X_val)
-            told = untransformed(features, val_features)
-            clean = label_array("y_val", y_val)
-            if clean.shape != val_features.shape[:1]:
-                raise InputError(f"y_val has shape {clean.shape} but X_val has {len(val_features)} rows")
-            self.classes_, (codes, val_codes) = encode(given, clean)
-            check_classes(self.classes_)
-            check_every_class(self.classes_, val_codes)
-            if val_given is not None:
-                val_given = encode_given("val_given", val_given, self.classes_, len(val_codes))
-            held_out, train = np.zeros(0, np.int64), np.arange(len(codes))
+        rows = prepare(features, y, clean, val_given, sample_weight, self.val_size, key)
+        if rows.assumption is not None:
+            warnings.warn(rows.assumption, UserWarning, stacklevel=2)
         result = purify(
-            features,
-            codes[train],
-            (val_features, val_codes),
-            num_classes=len(self.classes_),
-            val_given_labels=val_given,
+            rows.features,
+            rows.labels,
+            rows.val,
+            num_classes=len(rows.classes),
+            val_given_labels=rows.val_given,
             val_random=val_random,
-            sample_weight=None if sample_weight is None else sample_weight[train],
+            sample_weight=None if sample_weight is None else sample_weight[rows.train],
             calibration=calibration,
             config=config,
             key=key,
         )
         result = jax.tree.map(np.asarray, result)
-        numbers = result.diagnostics
-        if X_val is None:
-            # The warning above says what rests on assumptions.
-            numbers = {name: value for name, value in numbers.items() if name != "given_known"}
-        self.warnings_ = (
-            *([told] if told else []),
-            *sentences(numbers, list(self.classes_)),
-            *(f"{text[0].upper()}{text[1:]}." for text in class_names.near_equal(list(self.classes_))),
-        )
+        self._store(result, rows)
+        self.warnings_ = _warnings(result, rows, None if clean is None else untransformed(features, clean[0]))
         for text in self.warnings_:
             warnings.warn(text, UserWarning, stacklevel=2)
-        self._store(result, codes, train, held_out)
-        return self
-
-    def _fit_votes(
-        self,
-        features: np.ndarray,
-        y: Any,
-        clean: tuple[np.ndarray, np.ndarray] | None,
-        sample_weight: Any,
-        config: Config,
-        of_clean: dict[str, Any],
-    ) -> Self:
-        """`fit` for labels of several annotators.
-
-        Args:
-            features: of the rows [n, d].
-            y: their labels [n, a].
-            clean: features and labels of the clean rows, or None.
-            sample_weight: see `fit`.
-            config: the settings.
-            of_clean: 'val_given', 'val_random' and 'calibration', see `fit`.
-        """
-        given = of_clean["val_given"]
-        if len(y) != len(features):
-            raise InputError(f"y has {len(y)} rows but X has {len(features)}")
-        if sample_weight is not None:
-            sample_weight = _check_sample_weight(sample_weight, features, dtype=np.float32)
-        self.classes_, votes, val_codes = encode_votes("y", y, None if clean is None else clean[1])
-        check_classes(self.classes_)
-        val = None
-        if clean is not None and val_codes is not None:
-            check_every_class(self.classes_, val_codes)
-            val = clean[0], val_codes
-            if given is not None:
-                given = encode_known_votes("val_given", given, self.classes_, len(val_codes))
-        result = purify(
-            features,
-            votes,
-            val,
-            num_classes=len(self.classes_),
-            val_given_labels=given,
-            val_random=of_clean["val_random"],
-            calibration=of_clean["calibration"],
-            sample_weight=sample_weight,
-            config=config,
-            key=jax.random.key(check_random_state(self.random_state).randint(np.iinfo(np.int32).max)),
-        )
-        result = jax.tree.map(np.asarray, result)
-        self.warnings_ = sentences(result.diagnostics, list(self.classes_))
-        for text in self.warnings_:
-            warnings.warn(text, UserWarning, stacklevel=3)
-        majority = np.asarray(votes_lib.majority(jnp.asarray(votes), len(self.classes_)))
-        self._store(result, majority, np.arange(len(votes)), np.zeros(0, np.int64))
-        self.annotator_quality_ = result.annotator_quality
-        self.annotator_transition_ = result.annotator_transition
         return self
 
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -334,15 +220,18 @@ class LabelPurifier(ClassifierMixin, BaseEstimator):
         # Unlike scikit-learn's check, this one names the entry.
         return check_features(name, X if on_disk else checked)
 
-    def _clean_features(self, X_val: Any) -> np.ndarray:
-        """Checked features of the clean rows [m, d], with a hint where d is another one than that of X."""
+    def _clean_rows(self, X_val: Any, y_val: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Checked features [m, d] and labels [m] of the clean rows, with a hint where d is not that of X."""
         shape: tuple[int, ...] = getattr(X_val, "shape", ())
         if len(shape) == 2 and shape[1] != self.n_features_in_:
             raise InputError(
                 f"X_val has {shape[1]} features but X has {self.n_features_in_} features; both must come "
                 f"from the same encoder. If another step made X from more features: {REMEDY}"
             )
-        return self._features("X_val", X_val)
+        features, labels = self._features("X_val", X_val), label_array("y_val", y_val)
+        if labels.shape != features.shape[:1]:
+            raise InputError(f"y_val has shape {labels.shape} but X_val has {len(features)} rows")
+        return features, labels
 
     def _config(self) -> Config:
         if self.preset not in PRESETS:
@@ -354,10 +243,12 @@ class LabelPurifier(ClassifierMixin, BaseEstimator):
         fields = {} if self.steps is None else {"steps": int(self.steps)}
         return PRESETS[self.preset](**fields)
 
-    def _store(self, result: Any, codes: np.ndarray, train: np.ndarray, held_out: np.ndarray) -> None:
-        """Attributes of all rows of `fit`, from a result for the rows `train`."""
-        count, classes = len(codes), len(self.classes_)
-        probs = np.eye(classes, dtype=np.float32)[codes]
+    def _store(self, result: Any, rows: FitRows) -> None:
+        """Attributes of all rows of `fit`, from a result for the rows `rows.train`."""
+        codes, train = rows.codes, rows.train
+        self.classes_ = rows.classes
+        count = len(codes)
+        probs = np.eye(len(rows.classes), dtype=np.float32)[codes]
         probs[train] = result.probs
         labels = codes.copy()
         labels[train] = result.labels
@@ -377,10 +268,29 @@ class LabelPurifier(ClassifierMixin, BaseEstimator):
         }
         self.label_source_ = result.source
         self.transition_matrix_ = result.transition
-        self.val_index_ = held_out
+        self.val_index_ = rows.held_out
         self.coef_ = result.classifier.kernel.T.astype(np.float64)
         self.intercept_ = result.classifier.bias.astype(np.float64)
         self.mean_ = result.classifier.mean.astype(np.float64)
         self.row_length_ = float(result.classifier.scale)
         self.bound_ = float(result.classifier.bound)
         self.n_iter_ = len(result.history["changed"])
+        self.annotator_quality_ = result.annotator_quality
+        self.annotator_transition_ = result.annotator_transition
+
+
+def _warnings(result: Any, rows: FitRows, of_transforms: str | None) -> tuple[str, ...]:
+    """What is wrong with the arguments of `fit`, or was not said, in sentences."""
+    # Where clean rows were held out, `rows.assumption` says what rests on assumptions.
+    numbers = {
+        name: value
+        for name, value in result.diagnostics.items()
+        if rows.assumption is None or name != "given_known"
+    }
+    names = list(rows.classes)
+    near = class_names.near_equal(names)
+    return (
+        *([] if of_transforms is None else [of_transforms]),
+        *sentences(numbers, names),
+        *(f"{text[0].upper()}{text[1:]}." for text in near),
+    )

@@ -42,3 +42,20 @@ def test_the_estimator_takes_votes():
     assert accuracy(fitted.predict(features), NAMES[true]) > 0.85
     with pytest.raises(InputError, match="y has 3 rows"):
         LabelPurifier().fit(features, named[:3])
+
+
+def test_clean_rows_beside_votes_are_checked_like_those_of_single_labels():
+    features, votes, _, _, true = crowd(0)
+    names = np.array(["cat", "Cat", "owl"], object)
+    named = np.where(votes >= 0, names[votes], None)
+    purifier = LabelPurifier(random_state=0)
+    with pytest.raises(InputError, match=r"y_val has shape \(3,\) but X_val has 50 rows"):
+        purifier.fit(features, named, X_val=features[:50], y_val=names[true[:3]])
+    with pytest.raises(InputError, match="must come from the same encoder"):
+        purifier.fit(features, named, X_val=features[:50, 1:], y_val=names[true[:50]])
+    with pytest.warns(UserWarning, match="'Cat'"):
+        purifier.fit(features, named, X_val=features[:50], y_val=names[true[:50]])
+    assert purifier.annotator_quality_ is not None
+    with pytest.warns(UserWarning, match="Cat"):
+        purifier.fit(features, names[majority(votes)], X_val=features[:50], y_val=names[true[:50]])
+    assert purifier.annotator_quality_ is None
