@@ -120,8 +120,10 @@ def write(
     )
     table = confusion_table.cells(problem.given_labels, purified["labels"], order, problem.class_names)
     script = Markup("\n".join(_part(name) for name in _SCRIPTS))
+    first_look = bool(result.get("first_look"))
     page = _environment().get_template("template.html").render(
         result=result,
+        certainty="score" if first_look else "confidence",
         facts=overview.facts(result),
         headline=headline.trust(result),
         verdict=findings,
@@ -149,6 +151,7 @@ def write(
                 None if row_names is None else names,
                 held,
                 clean,
+                calibrated=not first_look,
             ),
             separators=(",", ":"),
         ),

@@ -58,6 +58,7 @@ def payload(
     row_names: Sequence[Any] | None = None,
     held: RowContents | None = None,
     clean: CleanRows | None = None,
+    calibrated: bool = True,
 ) -> dict[str, Any]:
     """The data that the scripts of the page read; lists have an entry per row of `order`.
 
@@ -70,6 +71,7 @@ def payload(
         row_names: name of each training row [n], or None.
         held: what the page holds of these rows.
         clean: the reviewed rows, for the names of those that `held` has.
+        calibrated: whether confidence is a probability that was checked on clean rows, not only a score.
     """
     true = problem.true_labels
     quality = contents.label_quality(purified, problem.given_labels)
@@ -82,6 +84,7 @@ def payload(
         "index": row_index[order].tolist(),
         "given": problem.given_labels[order].tolist(),
         "purified": purified["labels"][order].tolist(),
+        "calibrated": calibrated,
         "confidence": _ten_thousandths(purified["confidence"][order]),
         "quality": _ten_thousandths(quality[order]),
         "random": random.tolist(),

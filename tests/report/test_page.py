@@ -267,6 +267,11 @@ def test_a_run_without_clean_rows_proposes_and_claims_nothing(tmp_path):
     assert text.count("<svg") == 1
     assert "held-out clean rows" not in re.sub(r"<details.*?</details>", "", text, flags=re.DOTALL)
     assert '"reviewed":null' in text
+    # Scores that no clean row has checked are no confidence, and too little to accept many labels at once.
+    assert '"calibrated":false' in text
+    assert "confidence" not in text[text.index("<noscript>") : text.index("</noscript>")]
+    assert '<option value="surest">highest score first' in text
+    assert '<div class="bar" hidden>' in text
 
 
 def test_results_of_before_label_quality_are_ranked_by_probability(tmp_path):

@@ -22,6 +22,12 @@ class RowData {
     return this.data.given[entry] !== this.data.purified[entry];
   }
 
+  /** The confidence of the proposed label in percent; a score that no clean row has checked, as a plain number. */
+  certainty(entry) {
+    const value = this.data.confidence[entry];
+    return this.data.calibrated ? `${(value / 100).toFixed(1)} %` : (value / 10000).toFixed(3);
+  }
+
   /** The picture as a data URI, or null. */
   picture(entry) {
     const line = this.pictures()[entry];

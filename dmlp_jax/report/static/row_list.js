@@ -92,6 +92,6 @@ function fillRow(review, node, position) {
   fillPicture(picture, rows.picture(entry));
   name.textContent = rows.text(entry) || rows.name(entry);
   fillLabels(given, given, purified, rows, entry);
-  confidence.textContent = `${(rows.data.confidence[entry] / 100).toFixed(1)} %`;
+  confidence.textContent = rows.certainty(entry);
   fillDecision(decision, review.decisionOf(entry), rows.data.classes);
 }

@@ -14,7 +14,7 @@ class RowView {
     fillDecision(byId("detail-decision"), decision, data.classes);
     const known = data.true ? `; truth: ${data.classes[data.true[entry]]}` : "";
     byId("sure").textContent =
-      `confidence ${(data.confidence[entry] / 100).toFixed(1)} %, ` +
+      `${data.calibrated ? "confidence" : "score"} ${rows.certainty(entry)}, ` +
       `score of the given label ${(data.quality[entry] / 10000).toFixed(3)}${known}`;
     this.fillColumns(entry);
     this.fillEvidence(entry);
