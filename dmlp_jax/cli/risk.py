@@ -56,7 +56,7 @@ def sentence(contents: dict[str, Any]) -> str | None:
     if not count:
         return f"no label is accepted at a risk of {risk}: {found['why_none']}"
     return (
-        f"{count:,} of {rows:,} labels are accepted at a risk of {risk}: at most so many of these are "
+        f"{count:,} of {rows:,} labels are accepted at a risk of {risk}: at most {risk} of these are "
         f"expected to be wrong, by {found['calibration_rows']:,} reviewed rows set aside"
     )
 

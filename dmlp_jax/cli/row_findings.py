@@ -18,7 +18,7 @@ def find(rows: LabelledRows) -> RowChecks | None:
 
 
 def columns(found: RowChecks | None) -> dict[str, np.ndarray]:
-    """The columns of issues.csv, [n] each in the order of the data; none without a search."""
+    """Columns for issues.csv, [n] each, in the order of the rows; an empty dict without a search."""
     if found is None:
         return {}
     return {

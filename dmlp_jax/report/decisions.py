@@ -1,9 +1,10 @@
 """Reads decisions.csv, the file that the report's review page exports, and checks which data it belongs to.
 
 The columns are index, given_label, predicted_label, decision, confidence, label, run and picked. `decision`
-is one of `DECISIONS`; `label` is the row's class after the decision; `run` is the fingerprint of the run that
-the page shows; `picked` says how the row came to be reviewed, one of `PICKED`. Files written by hand may
-leave confidence, run and picked out, and label where nothing is corrected.
+is one of `DECISIONS` in `decision_records.py`; `label` is the row's class after the decision; `run` is the
+fingerprint of the run that the page shows; `picked` says how the row came to be reviewed, one of `PICKED` in
+`decision_records.py`. Files written by hand may leave confidence, run and picked out, and label where nothing
+is corrected.
 
 A column `id` has the names of the rows. Where the rows to decide on have names, too, decisions find their
 rows by these: the table may have been sorted anew since, or have grown, and neither index nor run has to fit.
@@ -27,10 +28,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dmlp_jax.errors import UserError
+from dmlp_jax.report import decision_records as records
 
-DECISIONS = ("accept", "reject", "correct", "skip")
-RANDOM = "random"
-PICKED = (RANDOM, "suspicious", "own choice", "uncertain", "class")
 COLUMNS = ("index", "given_label", "predicted_label", "decision", "confidence", "label", "run", "picked")
 _NEEDED = COLUMNS[:4]
 # What is needed where rows are found by their names.
@@ -97,18 +96,6 @@ def run_fingerprint(data: str, purified: np.ndarray) -> str:
     return f"{data}-{hashlib.sha256(np.asarray(purified, '<i8').tobytes()).hexdigest()[:8]}"
 
 
-class _Noisy(NamedTuple):
-    """What decisions are matched with."""
-
-    given: np.ndarray
-    class_names: tuple[str, ...]
-    classes: dict[str, int]
-    places: dict[int, int]
-    # Positions of the rows of each name; None where rows have no names.
-    named: dict[str, list[int]] | None
-    runs: frozenset[str]
-
-
 def read(
     path: Path,
     given: np.ndarray,
@@ -141,7 +128,7 @@ def read(
     named: dict[str, list[int]] = {}
     for place, name in enumerate([] if ids is None or not by_name else ids):
         named.setdefault(str(name), []).append(place)
-    noisy = _Noisy(
+    noisy = records.NoisyRows(
         given,
         class_names,
         classes={name: label for label, name in enumerate(class_names)},
@@ -154,13 +141,13 @@ def read(
         where = f"{path}, line {line}"
         if "more" in record:
             raise UserError(f"{where}: more values than columns; quote labels that hold commas")
-        row = _found(where, record, noisy)
-        if _is_undecided(record):
-            undecided.append(_is_random(where, record.get("picked", "")))
+        row = records.find(where, record, noisy)
+        if records.is_undecided(record):
+            undecided.append(records.is_random_draw(where, record.get("picked", "")))
         elif row is None:
             absent += 1
         else:
-            one = _read_one(where, record, row, noisy)
+            one = records.read(where, record, row, noisy)
             if one is None:
                 skipped += 1
             else:
@@ -208,43 +195,6 @@ def read(
     )
 
 
-def _found(where: str, record: dict[str, str], noisy: _Noisy) -> int | None:
-    """The position of a record's row; None where no row has its name."""
-    if noisy.named is None:
-        _check_run(where, record.get("run", ""), noisy.runs)
-        return _place(where, record["index"], noisy.places)
-    places = noisy.named.get(record["id"], [])
-    if len(places) > 1:
-        raise UserError(
-            f"{where}, column id: {len(places)} rows are called {record['id']!r}, so it is unclear which one "
-            "was reviewed; give each row a name of its own"
-        )
-    return places[0] if places else None
-
-
-def _read_one(where: str, record: dict[str, str], place: int, noisy: _Noisy) -> tuple[Any, ...] | None:
-    """Given label, label, proposal, kind, confidence, random and settles of a record; None where skipped."""
-    given, classes = int(noisy.given[place]), noisy.classes
-    proposed = _proposed(where, record, classes, needed=noisy.named is None)
-    if noisy.named is not None and not record.get("given_label"):
-        before = given
-    else:
-        before = _class(where, "given_label", record["given_label"], classes)
-    if noisy.named is None and before != given:
-        raise UserError(
-            f"{where}, column given_label: row {record['index']} is given as "
-            f"{noisy.class_names[given]!r}, not {record['given_label']!r}; the file is for other data"
-        )
-    kind, label = _decided(where, record, before, proposed, classes)
-    is_random = _is_random(where, record.get("picked", ""))
-    if label is None:
-        return None
-    confidence = _confidence(where, record.get("confidence", ""))
-    # Without a proposal nothing was to be changed.
-    shown = before if proposed is None else proposed
-    return before, label, shown, kind, confidence, is_random, bool(record.get("settles", ""))
-
-
 def _text(path: Path) -> str:
     try:
         # Spreadsheets put a byte order mark before UTF-8.
@@ -282,109 +232,3 @@ def _records(path: Path, table: csv.DictReader):
             yield table.line_num, record
     except csv.Error as error:
         raise UserError(f"{path}, line {table.reader.line_num}: {error}") from error
-
-
-def _check_run(where: str, run: str, wanted: frozenset[str]) -> None:
-    if run and run.split("-")[0] not in wanted:
-        raise UserError(
-            f"{where}, column run: decisions of another run ({run}; these rows are "
-            f"{', '.join(sorted(wanted))}); give the same files and options as the run that was reviewed, "
-            "and earlier --apply files before this one. With --id-column, in the review and here, decisions "
-            "find their rows by name"
-        )
-
-
-def _place(where: str, text: str, places: dict[int, int]) -> int:
-    try:
-        number = int(text)
-    except ValueError:
-        raise UserError(f"{where}, column index: {text!r} is not a row number") from None
-    if number not in places:
-        raise UserError(
-            f"{where}, column index: there is no row {number} to decide on; the noisy rows are "
-            f"{min(places)} to {max(places)} without the clean rows"
-        )
-    return places[number]
-
-
-def _class(where: str, column: str, text: str, classes: dict[str, int]) -> int:
-    if text not in classes:
-        shown = ", ".join(list(classes)[:8]) + (", ..." if len(classes) > 8 else "")
-        raise UserError(f"{where}, column {column}: {text!r} is not a class; the classes are {shown}")
-    return classes[text]
-
-
-def _is_undecided(record: dict[str, str]) -> bool:
-    """Whether nobody has filled in this row of a table that a run wrote."""
-    empty = not (record["decision"].strip() or record.get("label", "").strip())
-    return empty and bool(record.get("run", ""))
-
-
-def _proposed(where: str, record: dict[str, str], classes: dict[str, int], needed: bool) -> int | None:
-    """The proposed class; None in a table that was written before anything was purified."""
-    if not record.get("predicted_label") and (record.get("run", "") or not needed):
-        return None
-    return _class(where, "predicted_label", record["predicted_label"], classes)
-
-
-def _decided(
-    where: str, record: dict[str, str], given: int, proposed: int | None, classes: dict[str, int]
-) -> tuple[str, int | None]:
-    """The kind of decision, and the row's class after it; None where the row was skipped."""
-    decision, text = record["decision"], record.get("label", "")
-    if decision == "skip":
-        return decision, None
-    if decision == "correct":
-        return decision, _class(where, "label", text, classes)
-    if decision not in DECISIONS:
-        return _by_class(where, decision, text, given, proposed, classes)
-    label = proposed if decision == "accept" else given
-    if label is None:
-        raise UserError(
-            f"{where}, column decision: nothing is proposed for this row, so nothing can be accepted; write "
-            "its right class into the column label"
-        )
-    if text and _class(where, "label", text, classes) != label:
-        raise UserError(
-            f"{where}, column label: {decision!r} stands for another label than {text!r}; to give this label "
-            "write 'correct' as the decision"
-        )
-    return decision, label
-
-
-def _by_class(
-    where: str, decision: str, text: str, given: int, proposed: int | None, classes: dict[str, int]
-) -> tuple[str, int]:
-    """The decision that a class stands for, written as the label or in the place of the decision."""
-    if decision and decision not in classes:
-        raise UserError(
-            f"{where}, column decision: {decision!r} is none of {', '.join(DECISIONS)}, and no class"
-        )
-    if decision and text and decision != text:
-        raise UserError(
-            f"{where}: the decision is {decision!r} and the label {text!r}; write the right class once"
-        )
-    if not (decision or text):
-        raise UserError(f"{where}, column decision: '' is none of {', '.join(DECISIONS)}, and no class")
-    label = _class(where, "label", decision or text, classes)
-    return "accept" if label == proposed else "reject" if label == given else "correct", label
-
-
-def _is_random(where: str, picked: str) -> bool:
-    """Whether the row was drawn at random."""
-    if picked and picked not in PICKED:
-        raise UserError(
-            f"{where}, column picked: {picked!r} is none of {', '.join(PICKED)}; write one of these, or "
-            "leave it empty where the row was not drawn at random"
-        )
-    return picked == RANDOM
-
-
-def _confidence(where: str, text: str) -> float:
-    try:
-        value = float(text) if text else np.nan
-    except ValueError:
-        value = np.inf
-    if not (np.isnan(value) or 0 <= value <= 1):
-        raise UserError(f"{where}, column confidence: {text!r} is not a number from 0 to 1")
-    return value
