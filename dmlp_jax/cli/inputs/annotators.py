@@ -23,9 +23,11 @@ class GivenVotes(NamedTuple):
 
     def majority(self) -> np.ndarray:
         """The label that most annotators gave to each row [n]; ties go to the more frequent one."""
-        known, often = np.unique(self.cells[self.cells != ""], return_counts=True)
-        votes = np.stack([(self.cells == label).sum(axis=1) for label in known], axis=1)
-        return known[np.argmax(votes + 0.5 * often / often.sum(), axis=1)]
+        given = self.cells != ""
+        names, codes = np.unique(self.cells[given], return_inverse=True)
+        votes = np.full(self.cells.shape, -1, np.int32)
+        votes[given] = codes
+        return names[majority(votes, len(names))]
 
 
 def named(column: str | None) -> tuple[str, ...]:
@@ -118,9 +120,11 @@ def majority(votes: np.ndarray, classes: int) -> np.ndarray:
         votes: class indices [n, a], -1 for none.
         classes: c.
     """
-    counts = np.stack([(votes == label).sum(axis=1) for label in range(classes)], axis=1)
-    often = counts.sum(axis=0)
-    return np.argmax(counts + 0.5 * often / max(often.sum(), 1), axis=1).astype(np.int32)
+    import jax.numpy as jnp
+
+    from dmlp_jax.purifier.annotators import votes as votes_lib
+
+    return np.asarray(votes_lib.majority(jnp.asarray(votes), classes))
 
 
 def _check(path: Path, found: GivenVotes) -> None:
