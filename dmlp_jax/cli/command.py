@@ -41,12 +41,12 @@ def run(arguments: argparse.Namespace, words: Sequence[str] = ()) -> int:
     """
     # Imported late, so that --help and errors in arguments do not wait for jax.
     from dmlp_jax.cli import compiling, outputs, suggestions
-    from dmlp_jax.report import feature_map
+    from dmlp_jax.report import projection
 
     outputs.check_folder(arguments.out, arguments.overwrite)
     if arguments.suggest:
         suggestions.check_folder(arguments.out)
-    feature_map.check(arguments.map)
+    projection.check(arguments.map)
     if arguments.fail_over is not None and arguments.earlier is None:
         raise UserError("--fail-over needs --with FOLDER, the earlier run that labels are judged by")
     with compiling.set_up(arguments.compile_cache, not arguments.no_compile_cache), _silence(arguments.quiet):

@@ -4,15 +4,13 @@ import base64
 from typing import Any
 
 import numpy as np
-from sklearn.neighbors import NearestNeighbors
-from sklearn.preprocessing import StandardScaler
 
 # Reviewed rows shown beside a row.
 NEIGHBOURS = 3
 # Most reviewed rows that are compared with; more are sampled.
 LIMIT = 5000
 # Rows that are compared at a time.
-_BLOCK = 8192
+_BLOCK = 1024
 # Features beyond so many standard deviations count as so many: one broken value is not to decide alone.
 _CLIP = 20.0
 
@@ -28,22 +26,27 @@ def nearest(features: Any, rows: np.ndarray, clean_features: Any) -> np.ndarray:
         clean_features: of the reviewed rows [m, d]; fewer than `NEIGHBOURS` give fewer columns.
     """
     chosen = np.sort(np.random.default_rng(0).permutation(len(clean_features))[:LIMIT])
-    scaler = StandardScaler()
-    scaler.fit(np.asarray(clean_features[chosen], np.float64))
+    sample = np.asarray(clean_features[chosen], np.float64)
+    mean, deviation = sample.mean(axis=0), sample.std(axis=0)
+    # A feature that is the same in all reviewed rows, but for rounding.
+    deviation[deviation <= np.finfo(np.float32).eps * np.abs(mean)] = 1.0
 
-    def scaled(values: Any) -> np.ndarray:
-        return np.clip(scaler.transform(np.asarray(values, np.float64)), -_CLIP, _CLIP).astype(np.float32)
+    def unit(values: Any) -> np.ndarray:
+        scaled = (np.asarray(values, np.float64) - mean) / deviation
+        scaled = np.clip(scaled, -_CLIP, _CLIP).astype(np.float32)
+        return scaled / np.maximum(np.linalg.norm(scaled, axis=1, keepdims=True), 1e-30)
 
-    index = NearestNeighbors(
-        n_neighbors=min(NEIGHBOURS, len(chosen)), metric="cosine", algorithm="brute"
-    ).fit(scaled(clean_features[chosen]))
-    found = np.zeros((len(rows), index.n_neighbors), np.int64)
+    directions = unit(sample).T
+    count = min(NEIGHBOURS, len(chosen))
+    found = np.zeros((len(rows), count), np.int64)
     for start in range(0, len(rows), _BLOCK):
         block = rows[start : start + _BLOCK]
         # Memory maps are read in order.
         order = np.argsort(block, kind="stable")
-        places = index.kneighbors(scaled(features[block[order]]), return_distance=False)
-        found[start + order] = chosen[places]
+        cosines = unit(features[block[order]]) @ directions
+        places = np.argpartition(-cosines, count - 1, axis=1)[:, :count]
+        by_cosine = np.argsort(-np.take_along_axis(cosines, places, axis=1), axis=1, kind="stable")
+        found[start + order] = chosen[np.take_along_axis(places, by_cosine, axis=1)]
     return found
 
 

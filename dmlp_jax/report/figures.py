@@ -90,7 +90,7 @@ def of_confidence(
         purifier: the arrays of purifier.npz; none of a run without clean rows, whose scores are no
             probabilities: there is no figure of them.
         features: of the training rows [n, d], or None.
-        method: of the map, see `feature_map.embed`; 'none' draws none.
+        method: of the map, see `projection.embed`; 'none' draws none.
     """
     drawn = _of_scores(problem, purified, purifier) if purifier else []
     if features is not None and method != "none":
