@@ -5,10 +5,12 @@
 Each time is that of a whole process, from its start to its files: imports, compilation, the work, the report.
 Features are synthetic. The peers are cleanlab's CleanLearning around scikit-learn's LogisticRegression, and
 scikit-learn's LogisticRegressionCV, on the same files. All tools take turns, so that a slow minute of the
-machine hits each. Cases of nearly as many rows as one before them come after it, with the same cache.
+machine hits each. Cases of nearly as many rows as one before them come after it, with the same cache; so do
+the first case with another clean set, and with `--apply` of a few decisions.
 """
 
 import argparse
+import csv
 import os
 import subprocess
 import sys
@@ -21,8 +23,10 @@ from typing import NamedTuple
 import numpy as np
 from common import RESULTS, markdown, save
 
-CASES = "2000x64,1990x64,2010x64,10000x256,300x4096"
+CASES = "2000x64,1990x64,2010x64,10000x256,300x4096,2000x4096"
 CLASSES, CLEAN, NOISE = 10, 200, 0.3
+# Clean rows of the other clean set, and decisions that --apply takes up.
+OTHER_CLEAN, DECISIONS = 170, 4
 # Code of the peers; they read the files and write their labels.
 PEERS = {
     "CleanLearning": """
@@ -70,14 +74,17 @@ def main() -> None:
             rows.append(
                 measure(Path(folder), count, width, bool(near(count, width, seen)), arguments.repeats)
             )
-            seen.append((count, width))
             print(" | ".join(rows[-1]), flush=True)
+            if not seen:
+                rows += changed_inputs(Path(folder), count, width, arguments.repeats)
+                print(*(" | ".join(row) for row in rows[1:]), sep="\n", flush=True)
+            seen.append((count, width))
     header = ["rows x features", "first", "later", *PEERS]
     header += ["first / later, of CleanLearning", "first / later, of LogisticRegressionCV"]
     text = (
         f"Whole processes on {CLASSES} classes, {CLEAN} clean rows whose given labels are known, "
         f"{NOISE:.0%} noise: wall seconds, in brackets seconds of all processors together. Later ones and "
-        f"peers are medians of {arguments.repeats}. * a case of nearly as many rows came before."
+        f"peers are medians of {arguments.repeats}. * finds the program of a case before it."
     )
     packages = ("jax", "numpy", "scikit-learn", "cleanlab")
     text = f"{text}\n\n{markdown(header, rows)}"
@@ -101,11 +108,7 @@ def measure(folder: Path, count: int, width: int, there: bool, repeats: int) -> 
     """
     data = folder / f"{count}x{width}"
     write_data(data, count, width)
-    files = [str(data / "f.npy"), str(data / "y.npy")]
-    for option, name in (("val-features", "v"), ("val-labels", "w"), ("val-given-labels", "g")):
-        files += [f"--{option}", str(data / f"{name}.npy")]
-    command = [sys.executable, "-m", "dmlp_jax.cli", *files, "--out", str(data / "out"), "--overwrite"]
-    command += ["--compile-cache", str(folder / "cache")]
+    command = command_for(data, folder)
     first = run(command)
     own: list[Seconds] = []
     peers: dict[str, list[Seconds]] = {name: [] for name in PEERS}
@@ -117,6 +120,47 @@ def measure(folder: Path, count: int, width: int, there: bool, repeats: int) -> 
     found = [middle(times) for times in peers.values()]
     ratios = [f"{first.wall / peer.wall:.1f} / {later.wall / peer.wall:.1f}" for peer in found]
     return [f"{count:,} x {width:,}", f"{first}{'*' if there else ''}", str(later), *map(str, found), *ratios]
+
+
+def command_for(data: Path, folder: Path, clean: int | None = None) -> list[str]:
+    """The command on the data of a folder, with the cache that all cases share.
+
+    Args:
+        data: as `write_data` writes it.
+        folder: holds the cache.
+        clean: takes so many of the clean rows; all by default.
+    """
+    named = {"val-features": "v", "val-labels": "w", "val-given-labels": "g"}
+    paths = {option: data / f"{name}.npy" for option, name in named.items()}
+    for option, path in paths.items() if clean else ():
+        paths[option] = data / f"{path.stem}{clean}.npy"
+        np.save(paths[option], np.load(path)[-clean:])
+    files = [str(data / "f.npy"), str(data / "y.npy")]
+    for option, path in paths.items():
+        files += [f"--{option}", str(path)]
+    command = [sys.executable, "-m", "dmlp_jax.cli", *files, "--out", str(data / "out"), "--overwrite"]
+    return [*command, "--compile-cache", str(folder / "cache")]
+
+
+def changed_inputs(folder: Path, count: int, width: int, repeats: int) -> list[list[str]]:
+    """Rows of the table: the data of an earlier case with another clean set, and after a review."""
+    data = folder / f"{count}x{width}"
+    decisions = data / "decisions.csv"
+    given = np.load(data / "y.npy")
+    with decisions.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["index", "given_label", "predicted_label", "decision"])
+        for row in range(DECISIONS):
+            writer.writerow([row, given[row], given[row], "accept"])
+    commands = {
+        f"with {OTHER_CLEAN} other clean rows": command_for(data, folder, OTHER_CLEAN),
+        f"--apply of {DECISIONS} decisions": [*command_for(data, folder), "--apply", str(decisions)],
+    }
+    rows = []
+    for name, command in commands.items():
+        first, later = run(command), middle([run(command) for _ in range(repeats)])
+        rows.append([f"{count:,} x {width:,}, {name}", f"{first}*", str(later), "", "", "", ""])
+    return rows
 
 
 def write_data(folder: Path, count: int, width: int) -> None:

@@ -7,7 +7,7 @@ Files and folders:
     purify.py       the function for users; arguments.py checks, compiled.py and sharded.py run the program
     padding.py      fills up rows to one of a few sizes, for which programs are compiled
     calibration/    sets reviewed rows aside        accept.py        labels at a stated risk
-    checks.py       checks of arrays                 config.py   settings of both schedules
+    checks.py, label_checks.py  checks of arguments  config.py   settings of both schedules
     program.py      the whole computation, one traced function: probes, a schedule, the choice
     probes.py       the trivial baselines            choose.py   which labels are returned
     result.py       `PurifyResult`                   likely_clean.py  draws a clean set from noisy rows

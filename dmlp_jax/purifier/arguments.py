@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from dmlp_jax.purifier import checks, sharded
+from dmlp_jax.purifier import checks, label_checks, sharded
 from dmlp_jax.purifier.annotators import arguments as annotators
 from dmlp_jax.purifier.base.errors import InputError
 from dmlp_jax.purifier.config import Config, PaperConfig, check_config
@@ -45,7 +45,7 @@ def check(
         check_config(config)
         key = checks.check_key(key)
         if num_classes is not None:
-            num_classes = checks.check_num_classes(num_classes)
+            num_classes = label_checks.check_num_classes(num_classes)
         matrix = _check_training_features(features, config)
         rows, votes = matrix.shape[0], None
         given: Any = labels
@@ -53,16 +53,16 @@ def check(
             _refuse_for_votes(config, val, val_given_labels, val_random)
             votes = annotators.check_votes(labels, rows, num_classes)
         else:
-            given = checks.check_labels("labels", labels, rows, num_classes)
+            given = label_checks.check_labels("labels", labels, rows, num_classes)
         val_features, val_labels = None, None
         if val is not None or votes is None:
             val_features, val_labels = _check_val(val, matrix, num_classes)
         known = [given if votes is None else votes] + ([] if val_labels is None else [val_labels])
-        num_classes = checks.check_num_classes(num_classes, *known)
+        num_classes = label_checks.check_num_classes(num_classes, *known)
         random = val_given = val_votes = None
         if val_labels is not None:
-            checks.check_range("val labels", val_labels, num_classes)
-            checks.check_every_class("val labels", val_labels, num_classes)
+            label_checks.check_range("val labels", val_labels, num_classes)
+            label_checks.check_every_class("val labels", val_labels, num_classes)
             random = _check_random(val_random, len(val_labels))
             val_given, val_votes = _check_given(val_given_labels, votes, len(val_labels), num_classes)
         elif votes is not None:
@@ -104,7 +104,7 @@ def _check_val(val: Any, matrix: Any, num_classes: int | None) -> tuple[Any, jax
         val_features = np.asarray(val_features[:])
     val_features = checks.check_features("val features", val_features)
     checks.check_width("val features", val_features, "features", matrix)
-    val_labels = checks.check_classes(
+    val_labels = label_checks.check_classes(
         "val labels",
         val_labels,
         len(val_features),
@@ -147,7 +147,7 @@ def _check_given(
     if votes is not None:
         val_votes = annotators.check_val_votes(labels, rows, votes.shape[1], num_classes)
         return annotators.majority(val_votes, num_classes), val_votes
-    array = checks.check_classes(
+    array = label_checks.check_classes(
         "val_given_labels",
         labels,
         rows,

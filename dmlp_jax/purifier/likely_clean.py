@@ -26,7 +26,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from scipy.optimize import minimize
 
-from dmlp_jax.purifier import checks
+from dmlp_jax.purifier import checks, label_checks
 from dmlp_jax.purifier.base import errors, forked, ridge
 from dmlp_jax.purifier.base.ridge import matmul
 from dmlp_jax.purifier.rows import chunks, disk, loading, span
@@ -72,7 +72,7 @@ def estimate(
     """
     forked.refuse()
     features = checks.check_features("features", features)
-    given = checks.check_labels("labels", labels, features.shape[0], num_classes)
+    given = label_checks.check_labels("labels", labels, features.shape[0], num_classes)
     if given.ndim != 1:
         raise errors.InputError("labels must be class indices [n]: distributions are not drawn from")
     given = jnp.asarray(given, jnp.int32)

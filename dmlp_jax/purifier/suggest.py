@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from dmlp_jax.purifier import checks
+from dmlp_jax.purifier import checks, label_checks
 from dmlp_jax.purifier.base import kmeans
 from dmlp_jax.purifier.base.errors import InputError
 from dmlp_jax.purifier.result import PurifyResult
@@ -116,14 +116,16 @@ def suggest(
         if features is not None:
             raise InputError("give labels or features, not both: rows are drawn within the given labels")
         rows = (*np.shape(labels), 0)[0]
-        strata = checks.check_classes("labels", labels, rows, num_classes, "; pass labels.argmax(axis=1)")
-        count = checks.check_num_classes(num_classes, strata)
+        strata = label_checks.check_classes(
+            "labels", labels, rows, num_classes, "; pass labels.argmax(axis=1)"
+        )
+        count = label_checks.check_num_classes(num_classes, strata)
         k = _check_k(k, strata.shape[0])
     elif features is not None:
         matrix = _scaled(checks.check_features("features", features))
         k = _check_k(k, matrix.shape[0])
         some = matrix[:: -(-len(matrix) // CLUSTERED_ROWS)]
-        least = 2 if num_classes is None else checks.check_num_classes(num_classes)
+        least = 2 if num_classes is None else label_checks.check_num_classes(num_classes)
         count = min(max(least, k // 2), len(some))
         key, own = jax.random.split(key)
         strata = kmeans.nearest(matrix, jax.jit(kmeans.fit, static_argnums=1)(some, count, own))
