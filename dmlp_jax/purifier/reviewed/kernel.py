@@ -25,6 +25,9 @@ from dmlp_jax.purifier.rows import sample
 from dmlp_jax.purifier.rows.chunks import Training
 from dmlp_jax.purifier.rows.clean_set import CleanSet
 
+# At most one in so many training rows is a point. A point has more leverage than other rows; with more of them
+# the mean leverage, which leave-one-out predictions go by, would be right for neither.
+ONE_IN = 4
 # Added to the eigenvalues of K_LL, over the penalty. Ridge regression hardly uses smaller ones, which would
 # make rounding errors large.
 ADDED = 1.0
@@ -52,11 +55,11 @@ def make(train: Training, count: int, most: int) -> Kernel | None:
     Args:
         train: the training rows.
         count: their number on this device; the last ones may be padding of weight 0.
-        most: most points; half of the rows are taken where that is less. 0 gives None.
+        most: most points; one in `ONE_IN` rows is taken where that is less. 0 gives None.
     """
     if not most:
         return None
-    place, size = sample.places(train, count, most, one_in=2)
+    place, size = sample.places(train, count, most, ONE_IN)
     features, _, used = sample.gather(train, place, size)
     points = features[:, :-1]
     squared_length = jnp.maximum(jnp.max(jnp.sum(points**2, axis=1)), jnp.finfo(jnp.float32).tiny)

@@ -42,7 +42,7 @@ def points_of(kernel, rows):
 def test_points_are_rows_from_all_over(rows, most):
     train, standard = loaded(rows)
     kernel = kernel_lib.make(train, rows, most)
-    number = max(1, min(most, rows // 2))
+    number = max(1, min(most, rows // kernel_lib.ONE_IN))
     chosen = points_of(kernel, standard)
     assert len(set(chosen.tolist())) >= 0.9 * number
     if number > 10:
@@ -61,8 +61,8 @@ def test_padding_changes_no_point():
     weight = jnp.where(jnp.arange(train.weight.size) < 500, 1.0, 0.0).reshape(train.weight.shape)
     some = kernel_lib.make(dataclasses.replace(train, weight=weight), 600, 1000)
     assert np.max(points_of(some, standard)) < 500
-    assert int(np.sum(some.used)) == 250
-    assert int(np.sum(kernel_lib.make(train, 600, 1000).used)) == 300
+    assert int(np.sum(some.used)) == 500 // kernel_lib.ONE_IN
+    assert int(np.sum(kernel_lib.make(train, 600, 1000).used)) == 600 // kernel_lib.ONE_IN
 
 
 def test_similarities_are_the_kernel_and_a_constant():
