@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dmlp_jax.data import equal_rows
+from dmlp_jax.data import equal_rows, neighbours
 from dmlp_jax.data.equal_rows import EqualRows
 
 # Rows are nearly duplicates below this share of the median distance to the nearest neighbour; the default of
@@ -56,7 +56,8 @@ def check(features: Any, labels: np.ndarray, clean: Any = None) -> RowChecks:
     near = NEAR * float(np.median(distance[:, 0])) if distance.size else 0.0
     copy = np.zeros(len(rows), bool)
     if clean is not None and len(clean):
-        copy = _nearest(rows, _unit(np.asarray(clean[:], np.float32) - mean)) <= near
+        others = _unit(np.asarray(clean[:], np.float32) - mean)
+        copy = neighbours.nearest(rows, 1, others)[0][:, 0] <= near
     sets = _components(distance <= near, index)
     outlier = _outlying(distance.mean(axis=1)) if distance.size else np.zeros(len(rows), bool)
     found = _duplicates(sets[equal.number], equal, labels)
@@ -90,21 +91,10 @@ def _duplicates(number: np.ndarray, equal: EqualRows, labels: np.ndarray) -> Row
 
 def _neighbours(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Distances and numbers of the nearest other rows of rows [u, d], [u, k]; k is 0 for a single row."""
-    # scikit-learn takes a second to import, which --help need not wait for.
-    from sklearn.neighbors import NearestNeighbors
-
     count = min(NEIGHBOURS, len(rows) - 1)
     if not count:
         return np.zeros((len(rows), 0)), np.zeros((len(rows), 0), np.int64)
-    # Brute force works in blocks that fit into the cache; trees are no faster in so many dimensions.
-    return NearestNeighbors(n_neighbors=count, algorithm="brute").fit(rows).kneighbors()
-
-
-def _nearest(rows: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """The distance of each row [u, d] to the nearest of others [m, d], [u]."""
-    from sklearn.neighbors import NearestNeighbors
-
-    return NearestNeighbors(n_neighbors=1, algorithm="brute").fit(others).kneighbors(rows)[0][:, 0]
+    return neighbours.nearest(rows, count)
 
 
 def _components(close: np.ndarray, index: np.ndarray) -> np.ndarray:

@@ -25,7 +25,7 @@ from dmlp_jax.purifier.rows import sample
 from dmlp_jax.purifier.rows.chunks import Training
 from dmlp_jax.purifier.rows.clean_set import CleanSet
 
-# At most one in so many training rows is a point. A point has more leverage than other rows; with more of them
+# At most one in so many training rows is a point. A point has more leverage than other rows; with more points
 # the mean leverage, which leave-one-out predictions go by, would be right for neither.
 ONE_IN = 4
 # Added to the eigenvalues of K_LL, over the penalty. Ridge regression hardly uses smaller ones, which would
