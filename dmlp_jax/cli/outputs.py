@@ -36,12 +36,17 @@ _PREFIX = ".dmlp-purify."
 
 
 def load_early() -> threading.Thread:
-    """Loads what draws the report, Matplotlib above all, while something else waits for results.
+    """Loads what writes the results, Matplotlib and pandas above all, while something else waits for them.
 
     Returns:
         The thread that does so, which need not be waited for.
     """
-    thread = threading.Thread(target=importlib.import_module, args=("dmlp_jax.report.page",))
+
+    def load() -> None:
+        for name in ("dmlp_jax.report.page", "pandas"):
+            importlib.import_module(name)
+
+    thread = threading.Thread(target=load)
     thread.start()
     return thread
 
