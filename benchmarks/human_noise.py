@@ -39,6 +39,7 @@ def main() -> None:
     parser.add_argument("--cases", help="names of data sets, comma-separated; all by default")
     parser.add_argument("--clean", help=f"numbers of clean rows; {CLEAN}, for --curve {CURVE}")
     parser.add_argument("--seeds", type=int, default=3, help="number of seeds")
+    parser.add_argument("--rows", type=int, help="draw so many training rows of each data set")
     parser.add_argument("--methods", help="comma-separated, of " + ", ".join(METHODS))
     parser.add_argument("--curve", action="store_true", help="label accuracy by the number of reviewed rows")
     parser.add_argument("--figure", type=Path, help="an svg file for the curve")
@@ -52,9 +53,9 @@ def main() -> None:
     sizes = list(map(int, (arguments.clean or (CURVE if arguments.curve else CLEAN)).split(",")))
     methods = (arguments.methods or (CURVE_METHODS if arguments.curve else ",".join(METHODS))).split(",")
     arguments.work.mkdir(parents=True, exist_ok=True)
-    runs = run_all(
-        cases, sizes, range(arguments.seeds), methods, arguments.folder, arguments.work / "runs.jsonl"
-    )
+    problems = [(case, clean, seed) for case in cases for seed in range(arguments.seeds) for clean in sizes]
+    path = arguments.work / ("runs.jsonl" if arguments.rows is None else f"runs_{arguments.rows}.jsonl")
+    runs = run_all(problems, methods, arguments.folder, arguments.rows, path)
     out = arguments.out or RESULTS / ("human_noise_curve.md" if arguments.curve else "human_noise.md")
     commits = sorted({run["commit"] for run in runs})
     note = "\n\nRuns are of commits " + ", ".join(commits) + "." if commits != [code_commit()] else ""
@@ -70,25 +71,35 @@ def main() -> None:
 
 
 def run_all(
-    cases: list[str], sizes: list[int], seeds: range, methods: list[str], folder: Path | None, path: Path
+    problems: list[tuple[str, int, int]],
+    methods: list[str],
+    folder: Path | None,
+    rows: int | None,
+    path: Path,
 ) -> list[dict]:
-    """Every run of these cases, sizes, seeds and methods: read from the file `path`, or made and added."""
+    """Every method on every problem: read from the file `path`, or made and added.
+
+    Args:
+        problems: case, number of clean rows, seed.
+        methods: their names.
+        folder: with the files of labels by people.
+        rows: most training rows; None for all.
+        path: of runs with this `rows`.
+    """
     found, commit = {tuple(run[name] for name in KEY): run for run in stored(path)}, code_commit()
     wanted = []
-    for case in cases:
-        for seed in seeds:
-            for clean in sizes:
-                keys = [(case, clean, seed, method) for method in methods]
-                wanted += keys
-                problem = None
-                for key in keys:
-                    if key not in found:
-                        problem = problem or Problem(load(case, clean, seed, folder), seed)
-                        scores = measure(problem, METHODS[key[-1]]) | {"commit": commit}
-                        found[key] = dict(zip(KEY, key, strict=True)) | scores
-                        with path.open("a") as file:
-                            file.write(json.dumps(found[key]) + "\n")
-                        print(found[key], flush=True)
+    for case, clean, seed in problems:
+        keys = [(case, clean, seed, method) for method in methods]
+        wanted += keys
+        problem = None
+        for key in keys:
+            if key not in found:
+                problem = problem or Problem(load(case, clean, seed, folder, rows), seed)
+                scores = measure(problem, METHODS[key[-1]]) | {"commit": commit}
+                found[key] = dict(zip(KEY, key, strict=True)) | scores
+                with path.open("a") as file:
+                    file.write(json.dumps(found[key]) + "\n")
+                print(found[key], flush=True)
     return [found[key] for key in wanted]
 
 

@@ -54,7 +54,9 @@ class HumanNoise(NamedTuple):
     val_random: np.ndarray | None = None
 
 
-def load(name: str, clean: int, seed: int, folder: Path | str | None = None) -> HumanNoise:
+def load(
+    name: str, clean: int, seed: int, folder: Path | str | None = None, rows: int | None = None
+) -> HumanNoise:
     """A data set by name with about `clean` clean rows, as many of every class.
 
     Args:
@@ -62,8 +64,13 @@ def load(name: str, clean: int, seed: int, folder: Path | str | None = None) -> 
         clean: number of clean rows; a class gives the same number, at least one, at most half of its rows.
         seed: draws the clean rows, and the annotator where it is simulated.
         folder: where the files of `FROM_FOLDER` are.
+        rows: most training rows, drawn at random; None for all.
     """
-    return split_off(labelled(name, seed, folder), clean, seed)
+    data = split_off(labelled(name, seed, folder), clean, seed)
+    if rows is None or len(data.given) <= rows:
+        return data
+    kept = np.sort(np.random.default_rng(seed).choice(len(data.given), rows, replace=False))
+    return data._replace(features=data.features[kept], given=data.given[kept], true=data.true[kept])
 
 
 def labelled(name: str, seed: int, folder: Path | str | None = None) -> Labelled:

@@ -155,13 +155,23 @@ def test_scores_are_counted(module):
     assert np.isnan(human_noise.score(data, methods.Outcome(labels))["auroc"])
 
 
+def test_fewer_training_rows_are_drawn_from_the_same_split(module):
+    load = module("human_noise_data").load
+    whole, some = load("border", 50, 1), load("border", 50, 1, rows=200)
+    assert len(some.given) == len(some.features) == len(some.true) == 200
+    np.testing.assert_array_equal(some.val_features, whole.val_features)
+    assert {row.tobytes() for row in some.features} <= {row.tobytes() for row in whole.features}
+    assert len(load("border", 50, 1, rows=10**6).given) == len(whole.given)
+
+
 def test_runs_are_kept(module, tmp_path, monkeypatch):
     human_noise, made = module("human_noise"), []
     monkeypatch.setattr(human_noise, "load", lambda *arguments: made.append(arguments))
     score = dict.fromkeys(module("human_noise_tables").COLUMNS, 0.5) | {"reviewed": 40, "auroc": None}
     monkeypatch.setattr(human_noise, "measure", lambda problem, method: score)
     path = tmp_path / "runs.jsonl"
-    wanted = (["a", "b"], [40], range(2), ["given", "cleanlab"], None, path)
+    problems = [(case, 40, seed) for case in "ab" for seed in range(2)]
+    wanted = (problems, ["given", "cleanlab"], None, None, path)
     runs = human_noise.run_all(*wanted)
     assert len(runs) == 8
     assert len(made) == 4
