@@ -17,7 +17,7 @@ from dmlp_jax.errors import UserError
 Policy = Callable[[jax.Array, jax.Array], jax.Array]
 NAMES = (
     "simclr", "affine", "affine_weak", "affine_strong", "crop_flip", "reflect_flip", "autoaugment",
-    "randaugment", "none",
+    "randaugment", "randaugment3", "none",
 )  # fmt: skip
 
 
@@ -42,10 +42,11 @@ def make(
             'reflect_flip' (the same with mirrored edges; FixMatch's weak augmentation);
             'autoaugment' ('crop_flip' and AutoAugment's policy for CIFAR-10);
             'randaugment' ('reflect_flip', two operations of RandAugment and a grey cutout of half the side;
-            FixMatch's strong augmentation); or 'none'.
-        crop_size: side of the output, for 'simclr', 'crop_flip', 'reflect_flip', 'autoaugment' and
-            'randaugment'; 0 keeps the image's own. The last four crop without padding; with 0 they pad and
-            shift by up to an eighth of the side.
+            FixMatch's strong augmentation);
+            'randaugment3' (three operations of RandAugment, a grey cutout of up to half the side and
+            'crop_flip'; ProMix's strong augmentation); or 'none'.
+        crop_size: side of the output, for all but 'affine' policies; 0 keeps the image's own. All of these
+            but 'simclr' crop without padding; with 0 they pad and shift by up to an eighth of the side.
         crop_min_area: 'simclr': smallest crop, as a share of the image's area.
         color_strength: 'simclr': strength s of the jitter: brightness, contrast and saturation .8 s,
             hue .2 s.
@@ -75,6 +76,7 @@ def make(
         "reflect_flip": partial(_crop_flip, crop_size=crop_size, mode="reflect"),
         "autoaugment": partial(_autoaugment, crop_size=crop_size),
         "randaugment": partial(_randaugment, crop_size=crop_size),
+        "randaugment3": partial(_randaugment3, crop_size=crop_size),
     }
     if name not in policies:
         raise UserError(f"augment is {name!r}; it must be one of {', '.join(NAMES)}")
@@ -131,6 +133,14 @@ def _randaugment(key: jax.Array, image: jax.Array, *, crop_size: int) -> jax.Arr
     image = _crop_flip(weak_key, image, crop_size=crop_size, mode="reflect")
     image = randaugment.random_ops(ops_key, image)
     return geometry.random_cutout(cut_key, image, side=0.5, prob=1.0, fill=127 / 255)
+
+
+def _randaugment3(key: jax.Array, image: jax.Array, *, crop_size: int) -> jax.Array:
+    ops_key, side_key, cut_key, weak_key = jax.random.split(key, 4)
+    image = randaugment.random_ops(ops_key, image, count=3, always=True)
+    side = jax.random.uniform(side_key, maxval=0.5)
+    image = geometry.random_cutout(cut_key, image, side=side, prob=1.0, fill=125 / 255)
+    return _crop_flip(weak_key, image, crop_size=crop_size, mode="constant")
 
 
 class _Warp(NamedTuple):

@@ -24,7 +24,7 @@ _INDEX = {name: index for index, name in enumerate(OPS)}
 _TINY = 1e-3
 
 
-def random_ops(key: jax.Array, image: jax.Array, count: int = 2) -> jax.Array:
+def random_ops(key: jax.Array, image: jax.Array, count: int = 2, *, always: bool = False) -> jax.Array:
     """Applies `count` random operations in sequence, each at a random level and with probability 1/2.
 
     Levels are 1 to 9 of 10, as in the best-known port of FixMatch to PyTorch. Geometric operations take a
@@ -34,14 +34,19 @@ def random_ops(key: jax.Array, image: jax.Array, count: int = 2) -> jax.Array:
         key: typed PRNG key.
         image: [h, w, 1 or 3] in [0, 1].
         count: number of operations.
+        always: apply every operation, at a level uniform in [0, 10], as ProMix does.
     """
     levels = jnp.round(255.0 * image)
     for one in jax.random.split(key, count):
         op_key, level_key, sign_key, use_key = jax.random.split(one, 4)
         op = jax.random.randint(op_key, (), 0, len(OPS))
-        level = jax.random.randint(level_key, (), 1, 10).astype(jnp.float32)
+        if always:
+            level = jax.random.uniform(level_key, maxval=10.0)
+        else:
+            level = jax.random.randint(level_key, (), 1, 10).astype(jnp.float32)
         level = jnp.where((op >= _INDEX["rotate"]) & jax.random.bernoulli(sign_key), -level, level)
-        levels = jnp.where(jax.random.bernoulli(use_key), apply(op, level, levels), levels)
+        changed = apply(op, level, levels)
+        levels = changed if always else jnp.where(jax.random.bernoulli(use_key), changed, levels)
     return levels / 255.0
 
 
