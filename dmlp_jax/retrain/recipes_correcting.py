@@ -32,7 +32,7 @@ def cifar(classes: int, asymmetric: bool) -> dict[str, Recipe]:
         "schedule": "cosine", "warmup_epochs": 0.0, "lr_min": 0.02 / 50,
     }  # fmt: skip
     if not asymmetric:
-        # The authors' commands are for CIFAR-100; the rule is taken over to CIFAR-10.
+        # Its authors' commands are for CIFAR-100; the rule is taken over to CIFAR-10.
         ssr["relabel_above"] = ((0.0, 0.9), (0.347 if classes == 100 else 0.315, 0.8))
     joint_optim = _joint_optim() | momentum | {
         "model": "preact_resnet18", "epochs": 200, "batch_size": 128, "lr": 0.08, "weight_decay": 1e-4,
@@ -62,14 +62,15 @@ def cifar(classes: int, asymmetric: bool) -> dict[str, Recipe]:
 
 
 def clothing1m() -> dict[str, Recipe]:
-    """For Clothing1M: the authors' constants, but strong views are by CIFAR-10's policy, not ImageNet's.
+    """For Clothing1M: the authors' constants.
 
-    The authors' call switches the balance of the vote off by mistake; their numbers need that.
+    SSR's code switches the balance of the vote off by mistake here; its numbers need that.
     """
     ssr = {
         "epochs": 150, "batch_size": 32, "optimizer": "momentum", "lr": 2e-3, "weight_decay": 1e-3,
         "schedule": "steps", "lr_drops": (1 / 3, 2 / 3), "lr_min": 0.0, "relabel_above": 0.99, "mixup": 0.5,
-        "balance_vote": False, "head_width": 512, "head_dim": 512, "epoch_rows": 32_000,
+        "balance_vote": False, "strong_augment": "autoaugment_imagenet", "head_width": 512, "head_dim": 512,
+        "epoch_rows": 32_000,
     }  # fmt: skip
     # With these constants MSLG's authors run it.
     pencil = {

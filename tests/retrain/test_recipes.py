@@ -238,7 +238,7 @@ def test_ssr_trains_as_published(classes, from_half):
         own = {
             "model": "resnet50", "epochs": 150, "batch_size": 32, "lr": 2e-3, "weight_decay": 1e-3,
             "relabel_above": 0.99, "mixup": 0.5, "balance_vote": False, "head_width": 512, "head_dim": 512,
-            "epoch_rows": 32_000, "crop_size": 224,
+            "epoch_rows": 32_000, "crop_size": 224, "strong_augment": "autoaugment_imagenet",
         }  # fmt: skip
         assert {key: clothing[key] for key in own} == own
         assert drops(clothing) == [50, 100]

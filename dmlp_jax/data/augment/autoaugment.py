@@ -1,4 +1,4 @@
-"""Implements AutoAugment's policy for CIFAR-10 (Cubuk et al. 2019, table 7) inside jit.
+"""Implements AutoAugment's policies for CIFAR-10 and ImageNet (Cubuk et al. 2019, appendix) inside jit.
 
 Of 25 sub-policies of two operations one is drawn for each image. Magnitudes, and the grey that fills what a
 geometric operation uncovers, are those of the best-known port to PyTorch, which SSR uses. Shifts are by whole
@@ -14,8 +14,9 @@ import numpy as np
 
 from dmlp_jax.data.augment import randaugment
 
-# Probability, operation and magnitude (0 to 9) of both operations.
-SUB_POLICIES = (
+# Probability, operation and magnitude (0 to 9) of two operations.
+SubPolicy = tuple[tuple[float, str, int], tuple[float, str, int]]
+CIFAR10: tuple[SubPolicy, ...] = (
     ((0.1, "invert", 7), (0.2, "contrast", 6)),
     ((0.7, "rotate", 2), (0.3, "translate_x", 9)),
     ((0.8, "sharpness", 1), (0.9, "sharpness", 3)),
@@ -41,6 +42,33 @@ SUB_POLICIES = (
     ((0.9, "autocontrast", 2), (0.8, "solarize", 3)),
     ((0.8, "equalize", 8), (0.1, "invert", 3)),
     ((0.7, "translate_y", 9), (0.9, "autocontrast", 1)),
+)
+IMAGENET: tuple[SubPolicy, ...] = (
+    ((0.4, "posterize", 8), (0.6, "rotate", 9)),
+    ((0.6, "solarize", 5), (0.6, "autocontrast", 5)),
+    ((0.8, "equalize", 8), (0.6, "equalize", 3)),
+    ((0.6, "posterize", 7), (0.6, "posterize", 6)),
+    ((0.4, "equalize", 7), (0.2, "solarize", 4)),
+    ((0.4, "equalize", 4), (0.8, "rotate", 8)),
+    ((0.6, "solarize", 3), (0.6, "equalize", 7)),
+    ((0.8, "posterize", 5), (1.0, "equalize", 2)),
+    ((0.2, "rotate", 3), (0.6, "solarize", 8)),
+    ((0.6, "equalize", 8), (0.4, "posterize", 6)),
+    ((0.8, "rotate", 8), (0.4, "color", 0)),
+    ((0.4, "rotate", 9), (0.6, "equalize", 2)),
+    ((0.0, "equalize", 7), (0.8, "equalize", 8)),
+    ((0.6, "invert", 4), (1.0, "equalize", 8)),
+    ((0.6, "color", 4), (1.0, "contrast", 8)),
+    ((0.8, "rotate", 8), (1.0, "color", 2)),
+    ((0.8, "color", 8), (0.8, "solarize", 7)),
+    ((0.4, "sharpness", 7), (0.6, "invert", 8)),
+    ((0.6, "shear_x", 5), (1.0, "equalize", 9)),
+    ((0.4, "color", 0), (0.6, "equalize", 3)),
+    ((0.4, "equalize", 7), (0.2, "solarize", 4)),
+    ((0.6, "solarize", 5), (0.6, "autocontrast", 5)),
+    ((0.6, "invert", 4), (1.0, "equalize", 8)),
+    ((0.6, "color", 4), (1.0, "contrast", 8)),
+    ((0.8, "equalize", 8), (0.6, "equalize", 3)),
 )
 GREY = 128.0
 
@@ -70,20 +98,14 @@ def levels(name: str, magnitude: int) -> tuple[int, float, float]:
     return index, level, -level if signed else level
 
 
-# Probability, operation, level up and level down of both operations, [25, 2, 4].
-_TABLE = np.array(
-    [
-        [(prob, *levels(name, magnitude)) for prob, name, magnitude in sub_policy]
-        for sub_policy in SUB_POLICIES
-    ],
-    np.float32,
-)
-
-
-def random_sub_policy(key: jax.Array, image: jax.Array) -> jax.Array:
+def random_sub_policy(key: jax.Array, image: jax.Array, policy: tuple[SubPolicy, ...]) -> jax.Array:
     """Applies a random sub-policy to one image [h, w, 1 or 3] in [0, 1]."""
+    # Probability, operation, level up and level down of both operations.
+    table = np.array(
+        [[(prob, *levels(name, magnitude)) for prob, name, magnitude in pair] for pair in policy], np.float32
+    )
     which_key, *op_keys = jax.random.split(key, 3)
-    chosen = jnp.asarray(_TABLE)[jax.random.randint(which_key, (), 0, len(_TABLE))]
+    chosen = jnp.asarray(table)[jax.random.randint(which_key, (), 0, len(table))]
     found = jnp.round(255.0 * image)
     for one, (prob, op, up, down) in zip(op_keys, chosen, strict=True):
         sign_key, use_key = jax.random.split(one)

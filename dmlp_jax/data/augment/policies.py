@@ -17,7 +17,7 @@ from dmlp_jax.errors import UserError
 Policy = Callable[[jax.Array, jax.Array], jax.Array]
 NAMES = (
     "simclr", "affine", "affine_weak", "affine_strong", "crop_flip", "reflect_flip", "autoaugment",
-    "randaugment", "randaugment3", "none",
+    "autoaugment_imagenet", "randaugment", "randaugment3", "none",
 )  # fmt: skip
 
 
@@ -40,7 +40,8 @@ def make(
             'affine_strong' ('affine' with ranges half as large again, and cutout always);
             'crop_flip' (shift by up to an eighth of the side, flip; usual for CIFAR classifiers);
             'reflect_flip' (the same with mirrored edges; FixMatch's weak augmentation);
-            'autoaugment' ('crop_flip' and AutoAugment's policy for CIFAR-10);
+            'autoaugment' and 'autoaugment_imagenet' ('crop_flip' and AutoAugment's policy for CIFAR-10 or
+            ImageNet);
             'randaugment' ('reflect_flip', two operations of RandAugment and a grey cutout of half the side;
             FixMatch's strong augmentation);
             'randaugment3' (three operations of RandAugment, a grey cutout of up to half the side and
@@ -74,7 +75,8 @@ def make(
         "affine_strong": partial(_affine, by=_STRONG),
         "crop_flip": partial(_crop_flip, crop_size=crop_size, mode="constant"),
         "reflect_flip": partial(_crop_flip, crop_size=crop_size, mode="reflect"),
-        "autoaugment": partial(_autoaugment, crop_size=crop_size),
+        "autoaugment": partial(_autoaugment, crop_size=crop_size, policy=autoaugment.CIFAR10),
+        "autoaugment_imagenet": partial(_autoaugment, crop_size=crop_size, policy=autoaugment.IMAGENET),
         "randaugment": partial(_randaugment, crop_size=crop_size),
         "randaugment3": partial(_randaugment3, crop_size=crop_size),
     }
@@ -122,10 +124,12 @@ def _crop_flip(key: jax.Array, image: jax.Array, *, crop_size: int, mode: str) -
     return geometry.random_flip(flip_key, image)
 
 
-def _autoaugment(key: jax.Array, image: jax.Array, *, crop_size: int) -> jax.Array:
+def _autoaugment(
+    key: jax.Array, image: jax.Array, *, crop_size: int, policy: tuple[autoaugment.SubPolicy, ...]
+) -> jax.Array:
     weak_key, policy_key = jax.random.split(key)
     image = _crop_flip(weak_key, image, crop_size=crop_size, mode="constant")
-    return autoaugment.random_sub_policy(policy_key, image)
+    return autoaugment.random_sub_policy(policy_key, image, policy)
 
 
 def _randaugment(key: jax.Array, image: jax.Array, *, crop_size: int) -> jax.Array:

@@ -1,5 +1,6 @@
 """ProMix against NumPy in float64, written from the authors' code."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +8,8 @@ import pytest
 from ml_collections import ConfigDict
 
 from dmlp_jax.errors import UserError
-from dmlp_jax.retrain.methods import mixing, promix
+from dmlp_jax.models import registry
+from dmlp_jax.retrain.methods import masks, mixing, promix
 from dmlp_jax.training.dispatch import Batch
 from tests.retrain import helpers
 from tests.retrain.helpers import cross_entropy, softmax
@@ -20,6 +22,7 @@ SETTINGS = {
     "ramp": 0.4, "pseudo_weight": 0.3, "pseudo_ramp": 0.6, "pseudo_stops": True, "guess_start": 0.3,
     "sharpen": 0.5, "divide_warmup": 1, "batch_size": 8,
 }  # fmt: skip
+MASK = np.array([[1.0, 0, 0, 1, 0]])
 PARTNERS = np.array([3, 1, 0, 2, 7, 5, 4, 6])
 
 
@@ -67,9 +70,17 @@ def mean_ce(weights, inputs, goals, prior):
     )
 
 
-def expected_step(state, train, epoch):
+class Flat(nn.Module):
+    """An encoder whose features of an image are its pixels."""
+
+    @nn.compact
+    def __call__(self, images, train):
+        return images.reshape(len(images), -1)
+
+
+def expected_step(state, train, epoch, masked=False):
     """Loss, weights after the step, and priors."""
-    inputs, targets = np.float64(train.inputs[ROWS]), np.float64(train.targets[ROWS])
+    inputs, targets = np.float64(train.inputs[ROWS]).reshape(8, -1), np.float64(train.targets[ROWS])
     rise, done = min(epoch / 4, 1), epoch / 6
     beta = 0 if done >= 1 else 0.3 * done
     heads = [both(one.params) for one in state.networks]
@@ -93,6 +104,10 @@ def expected_step(state, train, epoch):
             # Weak and strong views are equal here.
             parts = [(1 + rise, mean_ce(own, inputs[chosen], goals[chosen], prior))]
             parts.append((rise, mean_ce(own, mixed[chosen], mixed_goals[chosen], prior)))
+            if masked:
+                by_mask = np.where(MASK[0] == 1, inputs, inputs[PARTNERS])
+                goals_by_mask = 0.25 * goals + 0.75 * goals[PARTNERS]
+                parts.append((rise, mean_ce(own, by_mask[chosen], goals_by_mask[chosen], prior)))
             if head:
                 parts.append((beta * (1 + rise), mean_ce(own, inputs[~chosen], doubtful[~chosen], other)))
             total += sum(weight * value for weight, (value, _) in parts)
@@ -124,6 +139,24 @@ def test_step_on_chosen_rows(epoch, monkeypatch):
             for ours, theirs in zip(found, wanted, strict=True):
                 np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=2e-5)
     assert 0 < float(metrics["chosen"]) < 1
+
+
+def test_step_on_images_mixes_them_by_masks_too(monkeypatch):
+    monkeypatch.setattr(registry, "make_encoder", lambda *_, **__: Flat())
+    monkeypatch.setattr(jax.random, "beta", lambda *_: jnp.float32(0.3))
+    monkeypatch.setattr(mixing, "draw_partners", lambda *_: jnp.asarray(PARTNERS)[None])
+    monkeypatch.setattr(
+        masks, "draw", lambda key, *shape: (jnp.float32(0.25), jnp.asarray(MASK).reshape(shape))
+    )
+    train = narrow()
+    train = train._replace(inputs=train.inputs.reshape(12, 1, 5, 1))
+    method, state = made(train)
+    after, metrics = method.train_step(state, batch(train, "all", 4.0), axis_name=None)
+    total, weights, _ = expected_step(state, train, 4, masked=True)
+    np.testing.assert_allclose(metrics["loss"], total, rtol=1e-4)
+    for one, expected in zip(after.networks, weights, strict=True):
+        for found, wanted in zip(both(one.params), expected, strict=True):
+            np.testing.assert_allclose(found[0], wanted[0], rtol=1e-4, atol=2e-5)
 
 
 def test_batch_without_unchosen_or_chosen_rows_gives_numbers(monkeypatch):
