@@ -10,6 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from dmlp_jax.training.neighbours import nearest, unit_length
+
 HIGHEST = jax.lax.Precision.HIGHEST
 
 
@@ -87,15 +89,11 @@ def knn_probe(
         neighbors: k.
         chunk: test rows per step.
     """
-
-    def unit(rows):
-        return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
-
-    bank, targets = jnp.asarray(unit(features)), jnp.asarray(labels)
+    bank, targets = jnp.asarray(unit_length(features)), jnp.asarray(labels)
     neighbors = min(neighbors, len(labels))
     hits = 0
     for start in range(0, len(test_features), chunk):
-        rows = unit(test_features[start : start + chunk])
+        rows = unit_length(test_features[start : start + chunk])
         padded = np.concatenate([rows, np.zeros((chunk - len(rows), rows.shape[1]), rows.dtype)])
         predicted = np.asarray(_vote(padded, bank, targets, num_classes, neighbors))[: len(rows)]
         hits += int(np.sum(predicted == test_labels[start : start + chunk]))
@@ -104,9 +102,8 @@ def knn_probe(
 
 @partial(jax.jit, static_argnames=("num_classes", "neighbors"))
 def _vote(rows: jax.Array, bank: jax.Array, labels: jax.Array, num_classes: int, neighbors: int) -> jax.Array:
-    similarity = jnp.matmul(rows, bank.T, precision=HIGHEST)
-    _, nearest = jax.lax.top_k(similarity, neighbors)
-    votes = jax.nn.one_hot(labels[nearest], num_classes)
+    _, found = nearest(rows, bank, neighbors)
+    votes = jax.nn.one_hot(labels[found], num_classes)
     # Breaks ties: nearer neighbours get a larger bonus, and all bonuses together are less than one vote.
     closeness = jnp.arange(neighbors, 0, -1) / (neighbors * (neighbors + 1.0))
     return jnp.argmax(jnp.sum(votes * (1.0 + closeness[:, None]), axis=1), axis=1)

@@ -78,7 +78,7 @@ class Classifier(nn.Module):
 
 
 class Projector(nn.Module):
-    """The projection head of contrastive learning; discarded after pretraining.
+    """A projection head, as contrastive learning has it; discarded after the training.
 
     Attributes:
         layers: number of dense layers, at least 1.
@@ -86,6 +86,7 @@ class Projector(nn.Module):
         out: width of the output.
         norm: use batch norm in the hidden layers.
         axis_name: pmap axis over which batch norm averages its statistics.
+        bias: use a bias in the last layer.
     """
 
     layers: int
@@ -93,6 +94,7 @@ class Projector(nn.Module):
     out: int
     norm: bool = True
     axis_name: str | None = None
+    bias: bool = False
 
     @nn.compact
     def __call__(self, features: jax.Array, train: bool) -> jax.Array:
@@ -103,7 +105,7 @@ class Projector(nn.Module):
             if self.norm:
                 x = batch_norm(train, None, self.axis_name)()(x)
             x = nn.relu(x)
-        return nn.Dense(self.out, use_bias=False)(x)
+        return nn.Dense(self.out, use_bias=self.bias)(x)
 
 
 class ContrastiveModel(nn.Module):

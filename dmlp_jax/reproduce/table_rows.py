@@ -42,6 +42,7 @@ ROWS: dict[int, dict[str, How]] = {
         # The caption of Table 1 announces it, but the table has no such row.
         "Classifier": How(method="", encoder=HEADLINE),
         "Co-teaching+": How("co_teaching_plus"),
+        "PENCIL": How("pencil"),
         "C2D-DivideMix": How("dividemix", init="encoder"),
         "DivideMix": How("dividemix"),
         "MLC": How("mlc", **_META),
@@ -49,8 +50,14 @@ ROWS: dict[int, dict[str, How]] = {
         "DivideMix*": How("dividemix", with_val=True),
         "DMLP-Naive": _dmlp("naive"),
         "DMLP-DivideMix": _dmlp("dividemix"),
+        # Newer than the paper.
+        "ProMix": How("promix"),
+        "SSR": How("ssr"),
+        "SSR+": How("ssr_plus"),
     },
     2: {
+        "Joint-Optim": How("naive", "corrected_joint_optim"),
+        "PENCIL": How("pencil"),
         "DivideMix": How("dividemix"),
         "C2D-DivideMix": How("dividemix", init="encoder"),
         "GCE": How("gce", init="encoder"),
@@ -59,6 +66,7 @@ ROWS: dict[int, dict[str, How]] = {
         "DMLP-DivideMix": _dmlp("dividemix"),
     },
     3: {
+        "PENCIL": How("pencil", **_CLOTHING),
         # DivideMix in this table starts from ImageNet weights, which are not available here; from the
         # pretrained encoder it would be C2D-DivideMix.
         "C2D-DivideMix": How("dividemix", **_CLOTHING),

@@ -1,6 +1,7 @@
 """Wraps the configured classifier network in pure functions for the retraining methods."""
 
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -16,6 +17,19 @@ from dmlp_jax.retrain.method import Task
 from dmlp_jax.training.state import TrainState, apply_gradients, init_state
 
 
+class Head(NamedTuple):
+    """A head beside the classifier's, such as a projection.
+
+    Attributes:
+        module: maps `(inputs [b, d], train)` to outputs and has an attribute `axis_name`; see
+            `models.registry.Projector`.
+        inputs: name of the earlier head whose outputs it takes; '' for the encoder's features.
+    """
+
+    module: nn.Module
+    inputs: str = ""
+
+
 class Network:
     """The network that the `retrain` settings describe; holds settings, no parameters.
 
@@ -23,10 +37,18 @@ class Network:
         settings: the `retrain` settings.
         task: number of classes, steps per epoch, pretrained encoder.
         optimizer: optimiser of the parameters.
+        heads: further heads by name; their parameters and running statistics have these names in the state.
     """
 
-    def __init__(self, settings: ConfigDict, task: Task, optimizer: optax.GradientTransformation):
+    def __init__(
+        self,
+        settings: ConfigDict,
+        task: Task,
+        optimizer: optax.GradientTransformation,
+        heads: dict[str, Head] | None = None,
+    ):
         self.settings, self.task, self.optimizer = settings, task, optimizer
+        self.heads = heads or {}
 
     def init(self, key: jax.Array, inputs: Images) -> TrainState:
         """A fresh state for inputs [n, ...], with the pretrained encoder if the task has one.
@@ -37,7 +59,8 @@ class Network:
         example = self._evaluated(jnp.asarray(inputs[:2]))
         model = self._model(None)
         variables = jax.jit(model.init, static_argnums=2)(key, example, False)
-        return init_state(start_from_encoder(variables, self.task.encoder), self.optimizer)
+        variables = start_from_encoder(variables, self.task.encoder)
+        return init_state(self._with_heads(key, variables, example), self.optimizer)
 
     def train_logits(
         self, params: Any, batch_stats: Any, inputs: jax.Array, key: jax.Array, axis_name: str | None
@@ -68,6 +91,31 @@ class Network:
         (features,) = updates["intermediates"]["features"]
         return logits, features, updates.get("batch_stats", {})
 
+    def head(
+        self,
+        params: Any,
+        batch_stats: Any,
+        name: str,
+        inputs: jax.Array,
+        axis_name: str | None,
+        train: bool = True,
+    ) -> tuple[jax.Array, Any]:
+        """Outputs of the further head `name`, and the running statistics of the whole network.
+
+        Args:
+            params: parameters of the whole network.
+            batch_stats: its running statistics.
+            name: a key of `heads`.
+            inputs: features [b, d], or the outputs of the head that this one takes.
+            axis_name: pmap axis.
+            train: training mode; otherwise the running statistics are used, and returned as they are.
+        """
+        module = self.heads[name].module.clone(axis_name=axis_name)
+        variables = {"params": params[name], "batch_stats": batch_stats.get(name, {})}
+        outputs, updates = module.apply(variables, inputs, train, mutable=["batch_stats"])
+        own = updates.get("batch_stats", {})
+        return outputs, {**batch_stats, name: own} if own else batch_stats
+
     def logits(self, state: TrainState, inputs: jax.Array) -> jax.Array:
         """Logits [b, c] of inputs [b, ...] without augmentation, in evaluation mode."""
         variables = {"params": state.params, "batch_stats": state.batch_stats}
@@ -87,6 +135,24 @@ class Network:
     ) -> TrainState:
         """One optimiser step; see `training.state.apply_gradients`."""
         return apply_gradients(state, grads, batch_stats, self.optimizer, axis_name, **extra)
+
+    def _with_heads(self, key: jax.Array, variables: dict[str, Any], example: jax.Array) -> dict[str, Any]:
+        """Adds fresh variables of the further heads to those of the classifier."""
+        if not self.heads:
+            return variables
+        found = jax.eval_shape(
+            lambda parts: self._model(None).apply(parts, example, False, mutable=["intermediates"]), variables
+        )
+        outputs = {"": found[1]["intermediates"]["features"][0]}
+        for number, (name, head) in enumerate(self.heads.items()):
+            inputs = jnp.zeros(outputs[head.inputs].shape, outputs[head.inputs].dtype)
+            fresh = jax.jit(head.module.init, static_argnums=2)(
+                jax.random.fold_in(key, number), inputs, False
+            )
+            outputs[name] = jax.eval_shape(partial(head.module.apply, fresh, train=False), inputs)
+            for part, values in fresh.items():
+                variables = {**variables, part: {**variables.get(part, {}), name: values}}
+        return variables
 
     def _evaluated(self, inputs: jax.Array) -> jax.Array:
         return augment.centre(augment.to_float(inputs), self.settings.crop_size)

@@ -9,6 +9,8 @@ between these. No method has a noise rate of its own: it is estimated, or given 
 
 from typing import Any
 
+from dmlp_jax.retrain import recipes_correcting
+
 Recipe = dict[str, Any]
 
 # Every recipe has these; the values are those of the digits demo and of features.
@@ -27,7 +29,8 @@ COMMON: Recipe = {
     "lr_drops": (0.5,),  # steps: shares of the epochs
     "lr_drop": 0.1,  # steps: factor
     "lr_decay_start": 0.5,  # linear: share of the epochs
-    "lr_min": 0.0,  # restarts
+    "lr_table": ((0.0, 1.0),),  # table: pairs (share of the epochs, factor)
+    "lr_min": 0.0,  # cosine, restarts
     "lr_restart_epochs": 10,  # restarts
     "augment": "auto",  # see data/augment/; auto, by the input: affine, crop_flip or none
     "crop_size": 0,  # side of the square that the network sees, cut out of the image; 0 for all of it
@@ -71,6 +74,7 @@ def small() -> dict[str, Recipe]:
         "fixmatch": _fixmatch() | strong,
         "uda": _uda() | strong,
     }
+    methods |= recipes_correcting.small()
     return {name: COMMON | recipe for name, recipe in methods.items()}
 
 
@@ -166,15 +170,16 @@ def cifar(classes: int, asymmetric: bool) -> dict[str, Recipe]:
         # 80,000 steps of 490 an epoch.
         "l2r": coupled | {"epochs": 163, "weight_decay": 2e-4, "lr_drops": (40 / 80, 60 / 80)},
     }
+    methods |= recipes_correcting.cifar(classes, asymmetric)
     return {name: images | recipe for name, recipe in methods.items()}
 
 
 def clothing1m() -> dict[str, Recipe]:
     """For Clothing1M: a ResNet-50 that starts from the pretrained encoder, 80 epochs.
 
-    DivideMix uses its authors' constants for Clothing1M. The other methods use the constants for CIFAR with
-    the common settings of `naive`. The DMLP paper does not give the learning rate of `naive`; here it is that
-    of Ghosh and Lan's fine-tuning.
+    DivideMix and SSR use their authors' constants for Clothing1M. The other methods use the constants for
+    CIFAR with the common settings of `naive`. The DMLP paper does not give the learning rate of `naive`; here
+    it is that of Ghosh and Lan's fine-tuning.
     """
     common = {
         "model": "resnet50", "epochs": 80, "batch_size": 64, "crop_size": 224, "checkpoint_epochs": 1,
@@ -185,6 +190,8 @@ def clothing1m() -> dict[str, Recipe]:
         "batch_size": 32, "optimizer": "momentum", "lr": 2e-3, "divide_warmup": 1, "threshold": 0.5,
         "loss_memory": 1, "mixup": 0.5, "lambda_u": 0.0, "confidence_penalty": True, "epoch_rows": 32_000,
     }  # fmt: skip
+    for name, recipe in recipes_correcting.clothing1m().items():
+        methods[name] |= recipe
     return methods
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from ml_collections import ConfigDict
 
 from dmlp_jax.errors import UserError
@@ -17,12 +18,13 @@ Schedule = Callable[[jax.Array], jax.Array]
 def make(settings: ConfigDict) -> Schedule:
     """Builds the schedule named `settings.schedule`.
 
-    'cosine' is a linear warm-up over `warmup_epochs`, then half a cosine to 0. 'steps' multiplies by
+    'cosine' is a linear warm-up over `warmup_epochs`, then half a cosine to `lr_min`. 'steps' multiplies by
     `lr_drop` at each of `lr_drops`. 'linear' is constant up to `lr_decay_start`, then falls linearly to 0.
     'restarts' is a cosine from `lr` to `lr_min` that restarts every `lr_restart_epochs` epochs (SGDR,
     Loshchilov and Hutter 2017). 'slow_cosine' is lr cos(7/16 pi e / epochs) after e epochs, which ends at a
-    fifth of `lr` (FixMatch, Sohn et al. 2020). `lr_drops` and `lr_decay_start` are shares of all epochs, so
-    they fit runs of any length.
+    fifth of `lr` (FixMatch, Sohn et al. 2020). 'table' multiplies by the factor of the last pair (share of
+    the epochs, factor) of `lr_table` that was reached. `lr_drops`, `lr_decay_start` and `lr_table` have
+    shares of all epochs, so they fit runs of any length.
 
     Args:
         settings: with schedule, lr, epochs and the settings named above for the schedule.
@@ -36,6 +38,7 @@ def make(settings: ConfigDict) -> Schedule:
         "linear": _linear,
         "restarts": _restarts,
         "slow_cosine": _slow_cosine,
+        "table": _table,
     }
     if settings.schedule not in makers:
         raise UserError(f"schedule is {settings.schedule!r}; it must be one of {', '.join(makers)}")
@@ -43,14 +46,14 @@ def make(settings: ConfigDict) -> Schedule:
 
 
 def cosine(settings: ConfigDict) -> Schedule:
-    """Linear warm-up over `warmup_epochs` to `lr`, then half a cosine to 0 at `epochs`."""
-    peak, total = settings.lr, float(settings.epochs)
+    """Linear warm-up over `warmup_epochs` to `lr`, then half a cosine to `lr_min`, or 0, at `epochs`."""
+    peak, low, total = settings.lr, settings.get("lr_min", 0.0), float(settings.epochs)
     warmup = min(float(settings.warmup_epochs), total)
 
     def rate(epoch):
         rising = epoch / max(warmup, 1e-9)
         falling = 0.5 * (1.0 + jnp.cos(jnp.pi * (epoch - warmup) / max(total - warmup, 1e-9)))
-        return peak * jnp.where(epoch < warmup, rising, falling)
+        return jnp.where(epoch < warmup, peak * rising, low + (peak - low) * falling)
 
     return rate
 
@@ -79,3 +82,16 @@ def _restarts(settings: ConfigDict) -> Schedule:
 
 def _slow_cosine(settings: ConfigDict) -> Schedule:
     return lambda epoch: settings.lr * jnp.cos(7.0 / 16.0 * jnp.pi * epoch / settings.epochs)
+
+
+def _table(settings: ConfigDict) -> Schedule:
+    pairs = [tuple(pair) if np.shape(pair) == (2,) else (-1, -1) for pair in settings.lr_table]
+    shares = [share for share, _ in pairs]
+    if not pairs or shares != sorted(set(shares)) or shares[0] != 0 or shares[-1] >= 1:
+        raise UserError(
+            f"lr_table is {settings.lr_table!r}; it must be pairs (share of the epochs, factor) of which the "
+            "first starts at 0 and the last before 1, such as ((0,1),(0.5,0.1))"
+        )
+    starts = jnp.array([share * settings.epochs for share in shares], jnp.float32)
+    factors = jnp.array([factor for _, factor in pairs], jnp.float32)
+    return lambda epoch: settings.lr * factors[jnp.sum(epoch >= starts) - 1]

@@ -109,8 +109,14 @@ def _settings(name: str) -> ConfigDict:
     if not method.needs(name).labels:
         ratio = 1 if name == "mixmatch" else 3
         settings.update(batch_size=24 // ratio, unlabelled_ratio=ratio, unlabelled_ramp=0.5, confidence=0.15)
-    if name == "mslc":
+    if name in ("joint_optim", "mslc"):
         settings.update(epochs=2, correct_start=0.5)
+    if name == "pencil":
+        settings.update(epochs=2, correct_start=0.0)
+    if name == "promix":
+        settings.update(epochs=2, divide_warmup=1, confidence=0.1, guess_start=0.0)
+    if name == "ssr_plus":
+        settings.update(epochs=2)
     if name == "mlc":
         settings.update(epochs=2, gradient_steps=3)
     return settings

@@ -17,6 +17,7 @@ CASES = {
     "linear": {"lr_decay_start": 0.4},
     "restarts": {"lr_min": 0.001, "lr_restart_epochs": 10},
     "slow_cosine": {},
+    "table": {"lr_table": ((0.0, 0.2), (0.25, 1.0), (0.5, 0.01))},
 }
 
 
@@ -42,7 +43,11 @@ def slow_cosine(epoch):
     return 0.3 * math.cos(7 * math.pi * epoch / (16 * 120))
 
 
-ORACLES = (cosine, steps, linear, restarts, slow_cosine)
+def table(epoch):
+    return 0.06 if epoch < 30 else 0.3 if epoch < 60 else 0.003
+
+
+ORACLES = (cosine, steps, linear, restarts, slow_cosine, table)
 
 
 def rates(name, at, **changes):
@@ -81,6 +86,17 @@ def test_no_warm_up_starts_at_the_peak():
 
 def test_decay_that_starts_at_the_end_never_does():
     np.testing.assert_allclose(rates("linear", [0, 60, 119.9], lr_decay_start=1.0), 0.3, rtol=1e-6)
+
+
+def test_cosine_may_end_above_zero():
+    found = rates("cosine", [0, 5, 62.5, EPOCHS], lr_min=0.02)
+    np.testing.assert_allclose(found, [0, 0.3, 0.16, 0.02], rtol=1e-5)
+
+
+@pytest.mark.parametrize("pairs", [(), (0.0, 1.0), ((0.1, 1.0),), ((0.0, 1.0), (1.0, 0.1)), ((0, 1), (0, 2))])
+def test_table_of_anything_but_rising_shares_is_refused(pairs):
+    with pytest.raises(UserError, match=r"lr_table is .* such as \(\(0,1\),\(0.5,0.1\)\)"):
+        rates("table", [0], lr_table=pairs)
 
 
 @pytest.mark.parametrize("name", ["cosine", "linear"])

@@ -65,6 +65,14 @@ def test_number_of_devices_does_not_change_the_steps_of_semi_supervised_methods(
 
 @pytest.mark.slow
 @pytest.mark.exhaustive
+def test_number_of_devices_does_not_change_the_steps_of_methods_that_correct_labels(tmp_path):
+    found = outcomes(tmp_path, "joint_optim:mlp,pencil:mlp,promix:mlp,ssr_plus:mlp", ["1,2"])
+    assert len(found[1]) == 4
+    assert_equal_steps(found)
+
+
+@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_number_of_devices_does_not_change_the_steps_of_coupled_methods(tmp_path):
     found = outcomes(tmp_path, "mlc,mslc,meta_weight_net,l2r")
     assert len(found[1]) == 4

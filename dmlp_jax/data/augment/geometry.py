@@ -142,7 +142,9 @@ def random_affine(
     return sample(image)
 
 
-def random_cutout(key: jax.Array, image: jax.Array, side: float, prob: float, fill: float = 0.0) -> jax.Array:
+def random_cutout(
+    key: jax.Array, image: jax.Array, side: jax.Array | float, prob: float, fill: float = 0.0
+) -> jax.Array:
     """With probability `prob`, sets a square at a random position to `fill` (cutout).
 
     `side` is the square's side as a share of the image's.

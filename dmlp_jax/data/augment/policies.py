@@ -11,12 +11,13 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dmlp_jax.data.augment import color, geometry, randaugment
+from dmlp_jax.data.augment import autoaugment, color, geometry, randaugment
 from dmlp_jax.errors import UserError
 
 Policy = Callable[[jax.Array, jax.Array], jax.Array]
 NAMES = (
-    "simclr", "affine", "affine_weak", "affine_strong", "crop_flip", "reflect_flip", "randaugment", "none",
+    "simclr", "affine", "affine_weak", "affine_strong", "crop_flip", "reflect_flip", "autoaugment",
+    "autoaugment_imagenet", "randaugment", "randaugment3", "none",
 )  # fmt: skip
 
 
@@ -39,11 +40,14 @@ def make(
             'affine_strong' ('affine' with ranges half as large again, and cutout always);
             'crop_flip' (shift by up to an eighth of the side, flip; usual for CIFAR classifiers);
             'reflect_flip' (the same with mirrored edges; FixMatch's weak augmentation);
+            'autoaugment' and 'autoaugment_imagenet' ('crop_flip' and AutoAugment's policy for CIFAR-10 or
+            ImageNet);
             'randaugment' ('reflect_flip', two operations of RandAugment and a grey cutout of half the side;
-            FixMatch's strong augmentation); or 'none'.
-        crop_size: side of the output, for 'simclr', 'crop_flip', 'reflect_flip' and 'randaugment'; 0 keeps
-            the image's own. The last three crop without padding; with 0 they pad and shift by up to an eighth
-            of the side.
+            FixMatch's strong augmentation);
+            'randaugment3' (three operations of RandAugment, a grey cutout of up to half the side and
+            'crop_flip'; ProMix's strong augmentation); or 'none'.
+        crop_size: side of the output, for all but 'affine' policies; 0 keeps the image's own. All of these
+            but 'simclr' crop without padding; with 0 they pad and shift by up to an eighth of the side.
         crop_min_area: 'simclr': smallest crop, as a share of the image's area.
         color_strength: 'simclr': strength s of the jitter: brightness, contrast and saturation .8 s,
             hue .2 s.
@@ -71,7 +75,10 @@ def make(
         "affine_strong": partial(_affine, by=_STRONG),
         "crop_flip": partial(_crop_flip, crop_size=crop_size, mode="constant"),
         "reflect_flip": partial(_crop_flip, crop_size=crop_size, mode="reflect"),
+        "autoaugment": partial(_autoaugment, crop_size=crop_size, policy=autoaugment.CIFAR10),
+        "autoaugment_imagenet": partial(_autoaugment, crop_size=crop_size, policy=autoaugment.IMAGENET),
         "randaugment": partial(_randaugment, crop_size=crop_size),
+        "randaugment3": partial(_randaugment3, crop_size=crop_size),
     }
     if name not in policies:
         raise UserError(f"augment is {name!r}; it must be one of {', '.join(NAMES)}")
@@ -117,11 +124,27 @@ def _crop_flip(key: jax.Array, image: jax.Array, *, crop_size: int, mode: str) -
     return geometry.random_flip(flip_key, image)
 
 
+def _autoaugment(
+    key: jax.Array, image: jax.Array, *, crop_size: int, policy: tuple[autoaugment.SubPolicy, ...]
+) -> jax.Array:
+    weak_key, policy_key = jax.random.split(key)
+    image = _crop_flip(weak_key, image, crop_size=crop_size, mode="constant")
+    return autoaugment.random_sub_policy(policy_key, image, policy)
+
+
 def _randaugment(key: jax.Array, image: jax.Array, *, crop_size: int) -> jax.Array:
     weak_key, ops_key, cut_key = jax.random.split(key, 3)
     image = _crop_flip(weak_key, image, crop_size=crop_size, mode="reflect")
     image = randaugment.random_ops(ops_key, image)
     return geometry.random_cutout(cut_key, image, side=0.5, prob=1.0, fill=127 / 255)
+
+
+def _randaugment3(key: jax.Array, image: jax.Array, *, crop_size: int) -> jax.Array:
+    ops_key, side_key, cut_key, weak_key = jax.random.split(key, 4)
+    image = randaugment.random_ops(ops_key, image, count=3, always=True)
+    side = jax.random.uniform(side_key, maxval=0.5)
+    image = geometry.random_cutout(cut_key, image, side=side, prob=1.0, fill=125 / 255)
+    return _crop_flip(weak_key, image, crop_size=crop_size, mode="constant")
 
 
 class _Warp(NamedTuple):

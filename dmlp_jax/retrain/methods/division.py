@@ -117,6 +117,46 @@ def batches(rows: np.ndarray, steps: int, size: int, key: jax.Array) -> np.ndarr
     return order[: steps * size].reshape(steps, size)
 
 
+def even_batches(rows: np.ndarray, classes: np.ndarray, steps: int, size: int, key: jax.Array) -> np.ndarray:
+    """`steps` batches of row indices [steps, size], with as many rows of every class in each pass.
+
+    In a pass the rows of each class are repeated up to the number of rows of the largest class, and all of
+    them are shuffled. Classes without rows are missing.
+
+    Args:
+        rows: row indices [k], k at least 1.
+        classes: classes of these rows [k].
+        steps: number of batches.
+        size: rows of each batch.
+        key: typed PRNG key.
+    """
+    rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+    members = [rows[classes == label] for label in np.unique(classes)]
+    largest = max(map(len, members))
+    passes = -(-steps * size // (largest * len(members)))
+    order = [
+        rng.permutation(np.concatenate([np.resize(rng.permutation(own), largest) for own in members]))
+        for _ in range(passes)
+    ]
+    return np.concatenate(order)[: steps * size].reshape(steps, size)
+
+
+def smallest_per_class(scores: np.ndarray, classes: np.ndarray, counts: int | np.ndarray) -> np.ndarray:
+    """Which rows have the smallest scores of their class, bool [n]; of equal scores the first rows.
+
+    Args:
+        scores: [n].
+        classes: classes of the rows [n].
+        counts: number of rows of every class, or of each class [c]; a class with fewer rows gives all.
+    """
+    order = np.lexsort((scores, classes))
+    ordered = classes[order]
+    rank = np.arange(len(order)) - np.searchsorted(ordered, ordered)
+    chosen = np.zeros(len(order), bool)
+    chosen[order] = rank < (counts if np.ndim(counts) == 0 else np.asarray(counts)[ordered])
+    return chosen
+
+
 def join(plans: list[Plan]) -> Plan:
     """Concatenates plans."""
     return Plan(*jax.tree.map(lambda *parts: np.concatenate(parts), *(tuple(plan) for plan in plans)))

@@ -54,14 +54,44 @@ def draw(
     return Mix(jnp.maximum(share, 1.0 - share), partners)
 
 
+def draw_partners(key: jax.Array, chosen: jax.Array, axis_name: str | None) -> jax.Array:
+    """Permutes the chosen rows of a batch among themselves; indices over all devices [1, b].
+
+    A row that is not chosen gets a chosen one too, if there is any.
+
+    Args:
+        key: typed PRNG key, the same on all devices.
+        chosen: which rows are chosen [b], bool.
+        axis_name: pmap axis.
+    """
+    size, first, everything = len(chosen), 0, chosen
+    if axis_name is not None:
+        everything = jax.lax.all_gather(chosen, axis_name, tiled=True)
+        first = jax.lax.axis_index(axis_name) * size
+    # The chosen rows come first, in random order; the k-th chosen row gets the k-th of them.
+    order = jnp.argsort(jnp.where(everything, jax.random.uniform(key, everything.shape), 2.0))
+    partners = order[jnp.maximum(jnp.cumsum(everything) - 1, 0)]
+    return jax.lax.dynamic_slice_in_dim(partners, first, size)[None]
+
+
 def apply(mix: Mix, rows: jax.Array, axis_name: str | None) -> jax.Array:
     """Share * row + (1 - share) * partner, of rows [groups, b, ...]."""
-    everything = rows if axis_name is None else jax.lax.all_gather(rows, axis_name, axis=1, tiled=True)
-    flat = everything.reshape(-1, *rows.shape[2:])
     share = mix.share
     if jnp.ndim(share):
         share = share.reshape(share.shape + (1,) * (rows.ndim - 2))
-    return share * rows + (1.0 - share) * flat[mix.partners]
+    return share * rows + (1.0 - share) * partners_of(mix, rows, axis_name)
+
+
+def apply_mask(mix: Mix, mask: jax.Array, images: jax.Array, axis_name: str | None) -> jax.Array:
+    """Mask * image + (1 - mask) * partner, of images [groups, b, h, w, channels] and one mask [h, w]."""
+    mask = mask[:, :, None]
+    return mask * images + (1.0 - mask) * partners_of(mix, images, axis_name)
+
+
+def partners_of(mix: Mix, rows: jax.Array, axis_name: str | None) -> jax.Array:
+    """The rows that each of rows [groups, b, ...] is mixed with, from all devices."""
+    everything = rows if axis_name is None else jax.lax.all_gather(rows, axis_name, axis=1, tiled=True)
+    return everything.reshape(-1, *rows.shape[2:])[mix.partners]
 
 
 def put_rows(table: jax.Array, index: jax.Array, rows: jax.Array, axis_name: str | None) -> jax.Array:

@@ -7,9 +7,13 @@ from dmlp_jax.retrain.methods import (
     elr,
     elr_plus,
     fixmatch,
+    joint_optim,
     mean_teacher,
     mixmatch,
+    pencil,
     plain,
+    promix,
+    ssr,
 )
 
 __all__ = [
@@ -19,7 +23,11 @@ __all__ = [
     "elr",
     "elr_plus",
     "fixmatch",
+    "joint_optim",
     "mean_teacher",
     "mixmatch",
+    "pencil",
     "plain",
+    "promix",
+    "ssr",
 ]

@@ -112,6 +112,32 @@ def test_levels_are_one_to_nine_and_geometry_goes_both_ways(monkeypatch):
     assert negative == set(SIGNED)
 
 
+def test_operations_that_are_always_applied_have_any_level(monkeypatch):
+    monkeypatch.setattr(randaugment, "apply", lambda op, level, image: jnp.abs(level) * jnp.ones_like(image))
+
+    def last_level(key):
+        return 255 * randaugment.random_ops(key, jnp.zeros((1, 1, 1)), count=3, always=True)[0, 0, 0]
+
+    levels = np.asarray(jax.jit(jax.vmap(last_level))(jax.random.split(jax.random.key(0), 400)))
+    assert len(np.unique(levels)) > 390
+    assert 0 <= levels.min() < 0.3
+    assert 9.7 < levels.max() <= 10
+    assert abs(levels.mean() - 5) < 0.5
+
+
+def test_promix_s_view_has_a_smaller_grey_square_and_is_shifted(monkeypatch):
+    monkeypatch.setattr(randaugment, "random_ops", lambda key, image, count, always: image)
+    images = jnp.ones((60, 32, 32, 3))
+    views = np.asarray(jax.jit(augment.make("randaugment3"))(jax.random.split(jax.random.key(2), 60), images))
+    assert {*np.unique(views)} <= {0.0, np.float32(125 / 255), 1.0}
+    cut = np.any(np.isclose(views, 125 / 255), axis=-1)
+    sides = np.concatenate([cut.any(axis=1).sum(axis=1), cut.any(axis=2).sum(axis=1)])
+    assert sides.max() <= 17
+    assert len(np.unique(sides)) > 8
+    # Zeros at the border of the view that was shifted.
+    assert np.mean(np.any(views == 0, axis=(1, 2, 3))) > 0.8
+
+
 def test_strong_view_ends_with_a_grey_square_of_half_the_side(monkeypatch):
     monkeypatch.setattr(randaugment, "random_ops", lambda key, image: image)
     images = jnp.ones((40, 32, 32, 3))

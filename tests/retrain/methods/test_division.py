@@ -190,6 +190,47 @@ def test_every_pass_and_every_key_has_an_order_of_its_own():
     assert np.any(passes != division.batches(np.arange(30), 2, 30, jax.random.key(1)))
 
 
+@pytest.mark.parametrize(("steps", "size"), [(6, 4), (5, 7), (1, 3)])
+def test_every_class_has_as_many_rows_in_a_pass(steps, size):
+    classes = np.repeat([0, 2, 3], [4, 8, 3])
+    rows = 100 + np.arange(15)
+    found = division.even_batches(rows, classes, steps, size, jax.random.key(0))
+    assert found.shape == (steps, size)
+    for start in range(0, found.size - 23, 24):
+        seen = found.ravel()[start : start + 24]
+        np.testing.assert_array_equal(np.bincount(classes[seen - 100]), [8, 0, 8, 8])
+        times = np.bincount(seen - 100, minlength=15)
+        # Each row as often as the others of its class, or once more.
+        np.testing.assert_array_equal(np.unique(times[:4]), [2])
+        np.testing.assert_array_equal(np.unique(times[4:12]), [1])
+        np.testing.assert_array_equal(np.unique(times[12:]), [2, 3])
+
+
+def test_passes_with_even_classes_differ_and_keys_do():
+    classes, rows = np.arange(12) % 3, np.arange(12)
+    first, second = division.even_batches(rows, classes, 2, 12, jax.random.key(0))
+    assert np.any(first != second)
+    again = division.even_batches(rows, classes, 2, 12, jax.random.key(0))
+    np.testing.assert_array_equal(again, [first, second])
+    assert np.any(division.even_batches(rows, classes, 2, 12, jax.random.key(1)) != again)
+
+
+@pytest.mark.parametrize("counts", [2, np.array([1, 0, 3, 5])])
+def test_smallest_scores_of_each_class(counts):
+    rng = np.random.default_rng(0)
+    classes = rng.integers(4, size=30)
+    classes[classes == 3] = np.where(np.cumsum(classes == 3)[classes == 3] <= 1, 3, 0)
+    scores = rng.integers(5, size=30) / 4.0
+    found = division.smallest_per_class(scores, classes, counts)
+    expected = np.zeros(30, bool)
+    for label in range(4):
+        members = [row for row in range(30) if classes[row] == label]
+        taken = sorted(members, key=lambda row: (scores[row], row))
+        expected[taken[: np.broadcast_to(counts, 4)[label]]] = True
+    assert found.dtype == bool
+    np.testing.assert_array_equal(found, expected)
+
+
 def test_plans_are_joined_in_order():
     plans = [
         Plan({"a": np.full((steps, 2), steps)}, {"b": np.full(steps, -steps, np.float32)}) for steps in (1, 2)

@@ -42,9 +42,9 @@ def run(problem, folder, name, log=None, **changes):
     config.retrain.method = name
     settings = apply_recipe(config).retrain
     settings.update(model="mlp", augment="none", epochs=4, batch_size=40, checkpoint_epochs=2, lr=0.01)
-    if name == "dividemix":
+    if name in ("dividemix", "promix"):
         settings.divide_warmup = 1
-    if name == "mslc":
+    if name in ("joint_optim", "mslc"):
         settings.correct_start = 0.5
     if name == "mlc":
         settings.gradient_steps = 3
