@@ -66,6 +66,7 @@ ROWS: dict[int, dict[str, How]] = {
         "MLC": How("mlc", **_CLOTHING, **_META),
         "MSLC": How("mslc", **_CLOTHING, **_META),
         "Meta-Weight-Net": How("meta_weight_net", **_CLOTHING, **_META),
+        "MSLG": How("mslg", **_CLOTHING, **_META),
         "DMLP-Naive": _dmlp("naive", **_CLOTHING),
         "DMLP-DivideMix": _dmlp("dividemix", **_CLOTHING),
     },

@@ -9,6 +9,8 @@ between these. No method has a noise rate of its own: it is estimated, or given 
 
 from typing import Any
 
+from dmlp_jax.retrain import lookahead_recipes
+
 Recipe = dict[str, Any]
 
 # Every recipe has these; the values are those of the digits demo and of features.
@@ -61,6 +63,7 @@ def small() -> dict[str, Recipe]:
             name: recipe | {"batch_size": 64, "optimizer": "momentum", "lr": 0.02} | _COUPLED_SMALL[name]
             for name, recipe in _coupled().items()
         },
+        **lookahead_recipes.small(),
     }
     # The average spans about fifty of five to eight hundred steps.
     views = {"augment": "affine_weak", "batch_size": 32, "ema": 0.98}
@@ -165,6 +168,7 @@ def cifar(classes: int, asymmetric: bool) -> dict[str, Recipe]:
         "mslc": coupled | _coupled()["mslc"] | {"model": "resnet34"},
         # 80,000 steps of 490 an epoch.
         "l2r": coupled | {"epochs": 163, "weight_decay": 2e-4, "lr_drops": (40 / 80, 60 / 80)},
+        **lookahead_recipes.cifar(many, torch),
     }
     return {name: images | recipe for name, recipe in methods.items()}
 
@@ -172,9 +176,9 @@ def cifar(classes: int, asymmetric: bool) -> dict[str, Recipe]:
 def clothing1m() -> dict[str, Recipe]:
     """For Clothing1M: a ResNet-50 that starts from the pretrained encoder, 80 epochs.
 
-    DivideMix uses its authors' constants for Clothing1M. The other methods use the constants for CIFAR with
-    the common settings of `naive`. The DMLP paper does not give the learning rate of `naive`; here it is that
-    of Ghosh and Lan's fine-tuning.
+    DivideMix and the methods in `lookahead_recipes` use their authors' constants for Clothing1M. The other
+    methods use the constants for CIFAR with the common settings of `naive`. The DMLP paper does not give the
+    learning rate of `naive`; here it is that of Ghosh and Lan's fine-tuning.
     """
     common = {
         "model": "resnet50", "epochs": 80, "batch_size": 64, "crop_size": 224, "checkpoint_epochs": 1,
@@ -185,6 +189,8 @@ def clothing1m() -> dict[str, Recipe]:
         "batch_size": 32, "optimizer": "momentum", "lr": 2e-3, "divide_warmup": 1, "threshold": 0.5,
         "loss_memory": 1, "mixup": 0.5, "lambda_u": 0.0, "confidence_penalty": True, "epoch_rows": 32_000,
     }  # fmt: skip
+    for name, recipe in lookahead_recipes.clothing1m().items():
+        methods[name] |= recipe
     return methods
 
 

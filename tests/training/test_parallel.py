@@ -66,8 +66,8 @@ def test_number_of_devices_does_not_change_the_steps_of_semi_supervised_methods(
 @pytest.mark.slow
 @pytest.mark.exhaustive
 def test_number_of_devices_does_not_change_the_steps_of_coupled_methods(tmp_path):
-    found = outcomes(tmp_path, "mlc,mslc,meta_weight_net,l2r")
-    assert len(found[1]) == 4
+    found = outcomes(tmp_path, "mlc,mslc,meta_weight_net,l2r,mslg")
+    assert len(found[1]) == 5
     assert_equal_steps(found)
 
 

@@ -44,7 +44,7 @@ def run(problem, folder, name, log=None, **changes):
     settings.update(model="mlp", augment="none", epochs=4, batch_size=40, checkpoint_epochs=2, lr=0.01)
     if name == "dividemix":
         settings.divide_warmup = 1
-    if name == "mslc":
+    if name in ("mslc", "mslg"):
         settings.correct_start = 0.5
     if name == "mlc":
         settings.gradient_steps = 3
