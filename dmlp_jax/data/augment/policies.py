@@ -11,12 +11,13 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dmlp_jax.data.augment import color, geometry, randaugment
+from dmlp_jax.data.augment import autoaugment, color, geometry, randaugment
 from dmlp_jax.errors import UserError
 
 Policy = Callable[[jax.Array, jax.Array], jax.Array]
 NAMES = (
-    "simclr", "affine", "affine_weak", "affine_strong", "crop_flip", "reflect_flip", "randaugment", "none",
+    "simclr", "affine", "affine_weak", "affine_strong", "crop_flip", "reflect_flip", "autoaugment",
+    "randaugment", "none",
 )  # fmt: skip
 
 
@@ -39,11 +40,12 @@ def make(
             'affine_strong' ('affine' with ranges half as large again, and cutout always);
             'crop_flip' (shift by up to an eighth of the side, flip; usual for CIFAR classifiers);
             'reflect_flip' (the same with mirrored edges; FixMatch's weak augmentation);
+            'autoaugment' ('crop_flip' and AutoAugment's policy for CIFAR-10);
             'randaugment' ('reflect_flip', two operations of RandAugment and a grey cutout of half the side;
             FixMatch's strong augmentation); or 'none'.
-        crop_size: side of the output, for 'simclr', 'crop_flip', 'reflect_flip' and 'randaugment'; 0 keeps
-            the image's own. The last three crop without padding; with 0 they pad and shift by up to an eighth
-            of the side.
+        crop_size: side of the output, for 'simclr', 'crop_flip', 'reflect_flip', 'autoaugment' and
+            'randaugment'; 0 keeps the image's own. The last four crop without padding; with 0 they pad and
+            shift by up to an eighth of the side.
         crop_min_area: 'simclr': smallest crop, as a share of the image's area.
         color_strength: 'simclr': strength s of the jitter: brightness, contrast and saturation .8 s,
             hue .2 s.
@@ -71,6 +73,7 @@ def make(
         "affine_strong": partial(_affine, by=_STRONG),
         "crop_flip": partial(_crop_flip, crop_size=crop_size, mode="constant"),
         "reflect_flip": partial(_crop_flip, crop_size=crop_size, mode="reflect"),
+        "autoaugment": partial(_autoaugment, crop_size=crop_size),
         "randaugment": partial(_randaugment, crop_size=crop_size),
     }
     if name not in policies:
@@ -115,6 +118,12 @@ def _crop_flip(key: jax.Array, image: jax.Array, *, crop_size: int, mode: str) -
     padding = 0 if crop_size else image.shape[0] // 8
     image = geometry.random_window(shift_key, image, crop_size or image.shape[0], padding, mode)
     return geometry.random_flip(flip_key, image)
+
+
+def _autoaugment(key: jax.Array, image: jax.Array, *, crop_size: int) -> jax.Array:
+    weak_key, policy_key = jax.random.split(key)
+    image = _crop_flip(weak_key, image, crop_size=crop_size, mode="constant")
+    return autoaugment.random_sub_policy(policy_key, image)
 
 
 def _randaugment(key: jax.Array, image: jax.Array, *, crop_size: int) -> jax.Array:

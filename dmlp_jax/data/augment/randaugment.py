@@ -45,25 +45,26 @@ def random_ops(key: jax.Array, image: jax.Array, count: int = 2) -> jax.Array:
     return levels / 255.0
 
 
-def apply(op: jax.Array, level: jax.Array, image: jax.Array) -> jax.Array:
+def apply(op: jax.Array, level: jax.Array, image: jax.Array, fill: float = 0.0) -> jax.Array:
     """Applies one operation to one image.
 
     Args:
         op: index into OPS.
-        level: whole number up to 10, float; negative levels reverse the geometric operations. Level 10 is a
+        level: up to 10 in RandAugment; negative levels reverse the geometric operations. Level 10 is a
             rotation by 30 degrees, a shear by .3, a shift by .3 of the side, a blend with weight .95 on the
             image (level 0: .05), posterising to eight bits (level 0: four), or solarising from level 0 on.
         image: [h, w, 1 or 3], whole numbers in [0, 255] as float32.
+        fill: level of what a geometric operation uncovers.
     """
     return jnp.select(
         [op >= _INDEX["rotate"], op >= _INDEX["brightness"], op >= _INDEX["autocontrast"]],
-        [_resampled(op, level, image), _blended(op, level, image), _mapped(op, level, image)],
+        [_resampled(op, level, image, fill), _blended(op, level, image), _mapped(op, level, image)],
         image,
     )
 
 
-def _resampled(op: jax.Array, level: jax.Array, image: jax.Array) -> jax.Array:
-    """Rotates about the centre, shears or shifts by whole pixels; nearest neighbour, zeros outside."""
+def _resampled(op: jax.Array, level: jax.Array, image: jax.Array, fill: float) -> jax.Array:
+    """Rotates about the centre, shears or shifts by whole pixels; nearest neighbour, `fill` outside."""
 
     def amount(name, unit):
         return jnp.where(op == _INDEX[name], unit * level, 0.0)
@@ -79,13 +80,13 @@ def _resampled(op: jax.Array, level: jax.Array, image: jax.Array) -> jax.Array:
     row = jnp.floor(source_y + jnp.trunc(amount("translate_y", 0.03 * height))).astype(jnp.int32)
     inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
     taken = image[jnp.clip(row, 0, height - 1), jnp.clip(column, 0, width - 1)]
-    return jnp.where(inside[..., None], taken, 0.0)
+    return jnp.where(inside[..., None], taken, fill)
 
 
 def _blended(op: jax.Array, level: jax.Array, image: jax.Array) -> jax.Array:
     """Brightness, colour, contrast or sharpness: a blend with a black, grey, constant or smoothed image.
 
-    The weight on the image is .05 + .09 level.
+    The weight on the image is .05 + .09 level; one above 1 moves the image away from the other, within range.
     """
     gray = jnp.round(color.luma(image)) if image.shape[-1] == 3 else image
     degenerate = jnp.select(
@@ -97,7 +98,8 @@ def _blended(op: jax.Array, level: jax.Array, image: jax.Array) -> jax.Array:
         ],
         _smoothed(image),
     )
-    return jnp.floor(degenerate + (0.05 + 0.09 * level) * (image - degenerate) + _TINY)
+    blend = jnp.floor(degenerate + (0.05 + 0.09 * level) * (image - degenerate) + _TINY)
+    return jnp.clip(blend, 0.0, 255.0)
 
 
 def _smoothed(image: jax.Array) -> jax.Array:
