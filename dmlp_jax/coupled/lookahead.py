@@ -71,10 +71,31 @@ class TrainingPass:
             direction: u, a tree like the parameters.
             of: what the targets multiply in L, a function of the logits: log p, or p, `jax.nn.softmax`.
         """
-        _, tangents = jax.jvp(
-            lambda params: of(self._forward(params)[0]), (self._state.params,), (direction,)
-        )
+        tangents = self.tangents(of, direction)
         return -tangents / len(tangents)
+
+    def tangents(self, of: Callable[[jax.Array], jax.Array], direction: Any) -> jax.Array:
+        """d/dt of a function of the logits at w + t direction, at t = 0; shaped like its value."""
+
+        def value(params):
+            return of(self._forward(params)[0])
+
+        _, found = jax.jvp(value, (self._state.params,), (direction,))
+        return found
+
+    def hessian_product(self, targets: jax.Array, direction: Any) -> Any:
+        """The second derivative of L at w times a direction, a tree like the parameters.
+
+        A gradient V' at w' = w - rate g becomes one with respect to w as V' - rate times this product.
+        """
+
+        def slope(params):
+            return jax.grad(lambda params: jnp.mean(losses.cross_entropy(self._forward(params)[0], targets)))(
+                params
+            )
+
+        _, product = jax.jvp(slope, (self._state.params,), (direction,))
+        return mean(product, self._axis_name)
 
     def clean_gradient(self, params: Any, rows: Rows, key: jax.Array) -> tuple[jax.Array, Any]:
         """The clean rows' loss V and its gradient at `params`, in training mode.
