@@ -7,7 +7,8 @@ leads to w'(Q), and the meta model is trained on the clean rows' loss V(w'(Q)). 
     dV/dQ_ic = <grad V(w'), dw'/dQ_ic> = -1/b d/dt log p_ic(w + t u),   u = (dw'/dg)^T grad V(w'),
 
 with g the gradient of L: one forward-mode pass, exact, without a second derivative. For a step of plain
-gradient descent, w' = w - rate g, the direction u is -rate grad V(w').
+gradient descent, w' = w - rate g, the direction u is -rate grad V(w'). The same holds with p in place of
+log p.
 """
 
 from collections.abc import Callable
@@ -54,25 +55,47 @@ class TrainingPass:
 
     def gradient(self, targets: jax.Array) -> tuple[jax.Array, Any]:
         """The loss L and its gradient g for targets [b, c]."""
+        return self.gradient_of(lambda logits: jnp.mean(losses.cross_entropy(logits, targets)))
 
-        def loss(logits):
-            return jnp.mean(losses.cross_entropy(logits, targets))
-
+    def gradient_of(self, loss: Callable[[jax.Array], jax.Array]) -> tuple[jax.Array, Any]:
+        """The value of another loss, `logits [b, c] -> scalar`, and its gradient."""
         value, slopes = jax.value_and_grad(loss)(self.logits)
         return value, mean(self._pull(slopes)[0], self._axis_name)
 
-    def target_slopes(self, direction: Any) -> jax.Array:
+    def target_slopes(
+        self, direction: Any, of: Callable[[jax.Array], jax.Array] = jax.nn.log_softmax
+    ) -> jax.Array:
         """dV/dQ [b, c], where L is the mean over this device's rows.
 
         Args:
             direction: u, a tree like the parameters.
+            of: what the targets multiply in L, a function of the logits: log p, or p, `jax.nn.softmax`.
+        """
+        tangents = self.tangents(of, direction)
+        return -tangents / len(tangents)
+
+    def tangents(self, of: Callable[[jax.Array], jax.Array], direction: Any) -> jax.Array:
+        """d/dt of a function of the logits at w + t direction, at t = 0; shaped like its value."""
+
+        def value(params):
+            return of(self._forward(params)[0])
+
+        _, found = jax.jvp(value, (self._state.params,), (direction,))
+        return found
+
+    def hessian_product(self, targets: jax.Array, direction: Any) -> Any:
+        """The second derivative of L at w times a direction, a tree like the parameters.
+
+        A gradient V' at w' = w - rate g becomes one with respect to w as V' - rate times this product.
         """
 
-        def log_probs(params):
-            return jax.nn.log_softmax(self._forward(params)[0])
+        def slope(params):
+            return jax.grad(lambda params: jnp.mean(losses.cross_entropy(self._forward(params)[0], targets)))(
+                params
+            )
 
-        _, tangents = jax.jvp(log_probs, (self._state.params,), (direction,))
-        return -tangents / len(tangents)
+        _, product = jax.jvp(slope, (self._state.params,), (direction,))
+        return mean(product, self._axis_name)
 
     def clean_gradient(self, params: Any, rows: Rows, key: jax.Array) -> tuple[jax.Array, Any]:
         """The clean rows' loss V and its gradient at `params`, in training mode.

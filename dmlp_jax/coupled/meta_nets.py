@@ -80,17 +80,25 @@ class WeightNet(nn.Module):
     @nn.compact
     def __call__(self, losses: jax.Array) -> jax.Array:
         """Weights [b] of losses [b]."""
-        hidden = nn.relu(_uniform_dense(self.width, 1)(losses[:, None]))
-        return jax.nn.sigmoid(_uniform_dense(1, self.width)(hidden))[:, 0]
+        hidden = nn.relu(uniform_dense(self.width, 1)(losses[:, None]))
+        return jax.nn.sigmoid(uniform_dense(1, self.width)(hidden))[:, 0]
 
 
-def _uniform_dense(width: int, inputs: int) -> nn.Dense:
+def uniform_dense(width: int, inputs: int) -> nn.Dense:
+    """A dense layer that is initialised as in PyTorch."""
     bound = 1.0 / math.sqrt(inputs)
 
     def uniform(key, shape, dtype=jnp.float32):
         return jax.random.uniform(key, shape, dtype, -bound, bound)
 
     return nn.Dense(width, kernel_init=uniform, bias_init=uniform)
+
+
+def nesterov(lr: float, weight_decay: float) -> optax.GradientTransformation:
+    """Gradient descent with Nesterov's momentum of .9 and L2 decay, on biases too, as in PyTorch."""
+    return optax.chain(
+        optax.add_decayed_weights(weight_decay), optax.trace(0.9, nesterov=True), optax.scale(-lr)
+    )
 
 
 def adam(lr: float, weight_decay: float) -> optax.GradientTransformation:

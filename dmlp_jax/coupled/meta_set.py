@@ -36,6 +36,16 @@ def check(settings: ConfigDict) -> None:
         )
 
 
+def check_optimizer(settings: ConfigDict) -> None:
+    """Raises a UserError if the optimiser's step cannot be looked through."""
+    if settings.optimizer not in ("momentum", "sgd"):
+        # Steps of the other optimisers hardly depend on the gradient, or have no derivative where it is zero.
+        raise UserError(
+            f"retrain.optimizer is {settings.optimizer!r}; {settings.method} differentiates through the "
+            "optimiser's step, so choose momentum or sgd"
+        )
+
+
 def noisy_rows(train: TrainingSet, settings: ConfigDict) -> int:
     """Number of noisy rows in the training set; the clean rows follow them.
 

@@ -53,12 +53,7 @@ class MLCState(NamedTuple):
 def make_mlc(settings: ConfigDict, task: Task) -> Method:
     """MLC with `meta_lr`, `label_embedding`, `label_width`, `label_skip` and `gradient_steps`."""
     meta_set.check(settings)
-    if settings.optimizer not in ("momentum", "sgd"):
-        # Steps of the other optimisers hardly depend on the gradient, or have no derivative where it is zero.
-        raise UserError(
-            f"retrain.optimizer is {settings.optimizer!r}; mlc differentiates through the optimiser's step, "
-            "so choose momentum or sgd"
-        )
+    meta_set.check_optimizer(settings)
     network = Network(settings, task, make_optimizer(settings, learning_rates.make(settings)))
     label_net = LabelNet(
         task.num_classes, settings.label_embedding, settings.label_width, settings.label_skip

@@ -1,5 +1,5 @@
 """Registers the coupled methods when it is imported."""
 
-from dmlp_jax.coupled import l2r, meta_weight_net, mlc, mslc
+from dmlp_jax.coupled import famus, ieg, l2r, meta_weight_net, mlc, mlnt, mslc, mslg
 
-__all__ = ["l2r", "meta_weight_net", "mlc", "mslc"]
+__all__ = ["famus", "ieg", "l2r", "meta_weight_net", "mlc", "mlnt", "mslc", "mslg"]

@@ -15,7 +15,7 @@ from dmlp_jax.models.wide_resnet import WideResNet
 
 IMAGE_ENCODERS = (
     "small_cnn", "cnn9", "resnet18", "resnet34", "resnet50", "preact_resnet18", "wide_resnet28_2",
-    "wide_resnet28_8",
+    "wide_resnet28_8", "wide_resnet28_10",
 )  # fmt: skip
 FEATURE_ENCODERS = ("mlp", "linear")
 
@@ -48,6 +48,8 @@ def make_encoder(name: str, *, dtype: str = "float32", axis_name: str | None = N
         return WideResNet(**common)
     if name == "wide_resnet28_8":
         return WideResNet(width=128, **common)
+    if name == "wide_resnet28_10":
+        return WideResNet(width=160, **common)
     if name == "cnn9":
         return CNN9(**common)
     if name == "mlp":

@@ -9,18 +9,18 @@ between these. No method has a noise rate of its own: it is estimated, or given 
 
 from typing import Any
 
-from dmlp_jax.retrain import recipes_correcting
+from dmlp_jax.retrain import recipes_correcting, recipes_lookahead
 
 Recipe = dict[str, Any]
 
 # Every recipe has these; the values are those of the digits demo and of features.
 COMMON: Recipe = {
-    # small_cnn, cnn9, resnet18, resnet34, resnet50, preact_resnet18, wide_resnet28_2, wide_resnet28_8, mlp,
-    # linear
+    # small_cnn, cnn9, resnet18, resnet34, resnet50, preact_resnet18, wide_resnet28_2, wide_resnet28_8,
+    # wide_resnet28_10, mlp, linear
     "model": "auto",
     "epochs": 30,
     "batch_size": 128,
-    "optimizer": "adamw",  # adamw, sgd (Nesterov), momentum, lars; adam_switch (Co-teaching)
+    "optimizer": "adamw",  # adam, adamw, sgd (Nesterov), momentum, lars; adam_switch (Co-teaching)
     "lr": 3e-3,
     "weight_decay": 5e-4,  # not on biases and batch norm
     "momentum": 0.9,  # sgd, momentum, lars
@@ -65,6 +65,7 @@ def small() -> dict[str, Recipe]:
             for name, recipe in _coupled().items()
         },
     }
+    methods |= recipes_lookahead.small()
     # The average spans about fifty of five to eight hundred steps.
     views = {"augment": "affine_weak", "batch_size": 32, "ema": 0.98}
     strong = views | {"epochs": 60, "unlabelled_ratio": 5, "strong_augment": "affine_strong"}
@@ -171,15 +172,16 @@ def cifar(classes: int, asymmetric: bool) -> dict[str, Recipe]:
         "l2r": coupled | {"epochs": 163, "weight_decay": 2e-4, "lr_drops": (40 / 80, 60 / 80)},
     }
     methods |= recipes_correcting.cifar(classes, asymmetric)
+    methods |= recipes_lookahead.cifar(many, asymmetric, torch)
     return {name: images | recipe for name, recipe in methods.items()}
 
 
 def clothing1m() -> dict[str, Recipe]:
     """For Clothing1M: a ResNet-50 that starts from the pretrained encoder, 80 epochs.
 
-    DivideMix and SSR use their authors' constants for Clothing1M. The other methods use the constants for
-    CIFAR with the common settings of `naive`. The DMLP paper does not give the learning rate of `naive`; here
-    it is that of Ghosh and Lan's fine-tuning.
+    DivideMix, SSR and the methods in `recipes_lookahead` use their authors' constants for Clothing1M. The
+    other methods use the constants for CIFAR with the common settings of `naive`. The DMLP paper does not
+    give the learning rate of `naive`; here it is that of Ghosh and Lan's fine-tuning.
     """
     common = {
         "model": "resnet50", "epochs": 80, "batch_size": 64, "crop_size": 224, "checkpoint_epochs": 1,
@@ -190,7 +192,8 @@ def clothing1m() -> dict[str, Recipe]:
         "batch_size": 32, "optimizer": "momentum", "lr": 2e-3, "divide_warmup": 1, "threshold": 0.5,
         "loss_memory": 1, "mixup": 0.5, "lambda_u": 0.0, "confidence_penalty": True, "epoch_rows": 32_000,
     }  # fmt: skip
-    for name, recipe in recipes_correcting.clothing1m().items():
+    authors = recipes_correcting.clothing1m() | recipes_lookahead.clothing1m()
+    for name, recipe in authors.items():
         methods[name] |= recipe
     return methods
 

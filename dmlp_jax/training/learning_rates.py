@@ -21,10 +21,12 @@ def make(settings: ConfigDict) -> Schedule:
     'cosine' is a linear warm-up over `warmup_epochs`, then half a cosine to `lr_min`. 'steps' multiplies by
     `lr_drop` at each of `lr_drops`. 'linear' is constant up to `lr_decay_start`, then falls linearly to 0.
     'restarts' is a cosine from `lr` to `lr_min` that restarts every `lr_restart_epochs` epochs (SGDR,
-    Loshchilov and Hutter 2017). 'slow_cosine' is lr cos(7/16 pi e / epochs) after e epochs, which ends at a
-    fifth of `lr` (FixMatch, Sohn et al. 2020). 'table' multiplies by the factor of the last pair (share of
-    the epochs, factor) of `lr_table` that was reached. `lr_drops`, `lr_decay_start` and `lr_table` have
-    shares of all epochs, so they fit runs of any length.
+    Loshchilov and Hutter 2017); where a method has `lr_restart_growth` and `lr_restart_peak`, each period is
+    that many times as long as the one before, and starts at that many times its `lr`. 'slow_cosine' is
+    lr cos(7/16 pi e / epochs) after e epochs, which ends at a fifth of `lr` (FixMatch, Sohn et al. 2020).
+    'table' multiplies by the factor of the last pair (share of the epochs, factor) of `lr_table` that was
+    reached. `lr_drops`, `lr_decay_start` and `lr_table` have shares of all epochs, so they fit runs of any
+    length.
 
     Args:
         settings: with schedule, lr, epochs and the settings named above for the schedule.
@@ -75,9 +77,22 @@ def _linear(settings: ConfigDict) -> Schedule:
 
 def _restarts(settings: ConfigDict) -> Schedule:
     low, high, period = settings.lr_min, settings.lr, settings.lr_restart_epochs
+    growth, peak = settings.get("lr_restart_growth", 1.0), settings.get("lr_restart_peak", 1.0)
     if period < 1:
         raise UserError(f"lr_restart_epochs is {period}; it must be at least 1")
-    return lambda epoch: low + 0.5 * (high - low) * (1.0 + jnp.cos(jnp.pi * (epoch % period) / period))
+    if growth < 1:
+        raise UserError(f"lr_restart_growth is {growth}; it must be at least 1")
+    starts = [0.0]
+    while starts[-1] < settings.epochs:
+        starts.append(starts[-1] + period * growth ** (len(starts) - 1))
+    begins = jnp.array(starts, jnp.float32)
+
+    def rate(epoch):
+        number = jnp.sum(epoch >= begins[1:])
+        done = (epoch - begins[number]) / (period * growth**number)
+        return low + 0.5 * (high * peak**number - low) * (1.0 + jnp.cos(jnp.pi * done))
+
+    return rate
 
 
 def _slow_cosine(settings: ConfigDict) -> Schedule:

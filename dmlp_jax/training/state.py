@@ -70,7 +70,7 @@ def scale_by_epoch(schedule: Schedule) -> optax.GradientTransformationExtraArgs:
 def make_optimizer(settings: ConfigDict, schedule: Schedule) -> optax.GradientTransformationExtraArgs:
     """Builds the optimiser of a stage; its `update` needs the keyword argument `epoch`.
 
-    Weight decay does not apply to biases and batch-norm parameters.
+    Weight decay does not apply to biases and batch-norm parameters. For 'adam' it is part of the gradient.
 
     Args:
         settings: with optimizer, weight_decay and momentum.
@@ -81,6 +81,8 @@ def make_optimizer(settings: ConfigDict, schedule: Schedule) -> optax.GradientTr
     """
     decay = optax.add_decayed_weights(settings.weight_decay, matrices)
     rate = scale_by_epoch(schedule)
+    if settings.optimizer == "adam":
+        return optax.chain(decay, optax.scale_by_adam(), rate)
     if settings.optimizer == "adamw":
         return optax.chain(optax.scale_by_adam(), decay, rate)
     if settings.optimizer == "sgd":
@@ -91,7 +93,7 @@ def make_optimizer(settings: ConfigDict, schedule: Schedule) -> optax.GradientTr
         trust = optax.masked(optax.scale_by_trust_ratio(trust_coefficient=0.001), matrices)
         return optax.chain(decay, trust, rate, optax.trace(settings.momentum))
     raise UserError(
-        f"optimizer is {settings.optimizer!r}; it must be adamw, sgd, momentum, lars or, "
+        f"optimizer is {settings.optimizer!r}; it must be adam, adamw, sgd, momentum, lars or, "
         "for Co-teaching, adam_switch"
     )
 

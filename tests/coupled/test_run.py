@@ -16,7 +16,7 @@ from tests.retrain import helpers as retrain_helpers
 from tests.retrain import run_helpers
 
 TRAIN = 240
-NAMES = ("mlc", "mslc", "meta_weight_net", "l2r")
+NAMES = ("mlc", "mslc", "meta_weight_net", "mslg", "l2r")
 
 
 @pytest.fixture(scope="module")
@@ -31,9 +31,9 @@ def run(problem, folder, name, **changes):
     config.retrain.method = name
     settings = apply_recipe(config).retrain
     settings.update(model="linear", augment="none", epochs=6, batch_size=20, checkpoint_epochs=6, lr=0.02)
-    if name == "mslc":
+    if name in ("mslc", "mslg"):
         settings.update(correct_start=0.5)
-    if name != "l2r":
+    if name not in ("l2r", "mslg"):
         settings.update(meta_lr=0.01 if name == "mlc" else 0.1)
     settings.update(changes)
     found = run_helpers.run(problem, {"given": problem.given_labels}, {"given": 0.45}, settings, folder)[
@@ -42,7 +42,7 @@ def run(problem, folder, name, **changes):
     return found, files.load_npz(folder / "retrain" / f"{name}-given" / "corrected.npz")
 
 
-@pytest.mark.parametrize("name", ["l2r", *(pytest.param(name, marks=pytest.mark.slow) for name in NAMES[:3])])
+@pytest.mark.parametrize("name", ["l2r", *(pytest.param(name, marks=pytest.mark.slow) for name in NAMES[:4])])
 def test_labels_are_corrected_and_the_truth_is_for_reporting_only(name, problem, tmp_path):
     found, corrected = run(problem, tmp_path / "known", name)
     assert corrected["probs"].shape == (TRAIN, 4)

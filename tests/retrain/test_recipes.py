@@ -23,7 +23,7 @@ SETS = {
 NAMES = (
     "naive", "gce", "bootstrap", "elr", "elr_plus", "co_teaching", "co_teaching_plus", "cdr", "dividemix",
     "mean_teacher", "mixmatch", "fixmatch", "uda",
-    "mlc", "mslc", "meta_weight_net", "l2r",
+    "mlc", "mslc", "meta_weight_net", "l2r", "mslg", "ieg", "mlnt", "incv", "famus",
     "joint_optim", "pencil", "promix", "ssr", "ssr_plus",
 )  # fmt: skip
 # By the rate at which labels are drawn anew: lambda_u, threshold, epochs whose losses are averaged.

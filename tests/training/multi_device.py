@@ -104,12 +104,12 @@ def _settings(name: str) -> ConfigDict:
     settings.update(
         model="small_cnn", epochs=1, batch_size=32, warmup_epochs=0.0, optimizer="sgd", augment="affine"
     )
-    if name == "dividemix":
+    if name in ("dividemix", "famus"):
         settings.update(epochs=2, divide_warmup=1, lambda_u_ramp=1)
     if not method.needs(name).labels:
         ratio = 1 if name == "mixmatch" else 3
         settings.update(batch_size=24 // ratio, unlabelled_ratio=ratio, unlabelled_ramp=0.5, confidence=0.15)
-    if name in ("joint_optim", "mslc"):
+    if name in ("joint_optim", "mslc", "mslg"):
         settings.update(epochs=2, correct_start=0.5)
     if name == "pencil":
         settings.update(epochs=2, correct_start=0.0)
@@ -117,6 +117,10 @@ def _settings(name: str) -> ConfigDict:
         settings.update(epochs=2, divide_warmup=1, confidence=0.1, guess_start=0.0)
     if name == "ssr_plus":
         settings.update(epochs=2)
+    if name == "incv":
+        settings.update(epochs=4)
+    if name == "mlnt":
+        settings.update(epochs=2, guide_share=0.5, lookahead_start=0.0, label_sets=2)
     if name == "mlc":
         settings.update(epochs=2, gradient_steps=3)
     return settings

@@ -104,6 +104,19 @@ def test_rate_ends_at_zero(name):
     np.testing.assert_allclose(rates(name, [EPOCHS]), 0, atol=1e-7)
 
 
+def test_periods_may_grow_and_their_peaks_fall():
+    """Twelve epochs, then eighteen, twenty-seven and forty: TensorFlow's restarts with t_mul and m_mul."""
+    starts = [0, 12, 30, 57, 97.5]
+    grown = {"lr_restart_epochs": 12, "lr_restart_growth": 1.5, "lr_restart_peak": 0.9, "lr_min": 0.0}
+    found = rates("restarts", starts, **grown)
+    np.testing.assert_allclose(found, 0.3 * 0.9 ** np.arange(5), rtol=1e-5)
+    middle = (np.array(starts[:-1]) + starts[1:]) / 2
+    np.testing.assert_allclose(rates("restarts", middle, **grown), 0.15 * 0.9 ** np.arange(4), rtol=1e-4)
+    np.testing.assert_allclose(rates("restarts", np.float32(starts[1:]) - 1e-3, **grown), 0, atol=1e-6)
+    with pytest.raises(UserError, match=r"lr_restart_growth is 0\.5"):
+        rates("restarts", [0], lr_restart_growth=0.5)
+
+
 def test_unknown_schedule_is_refused():
     with pytest.raises(UserError, match=r"schedule is 'cosin'.*cosine, steps, linear, restarts"):
         learning_rates.make(ConfigDict({**COMMON, "schedule": "cosin"}))

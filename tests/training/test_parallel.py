@@ -73,9 +73,12 @@ def test_number_of_devices_does_not_change_the_steps_of_methods_that_correct_lab
 
 @pytest.mark.slow
 @pytest.mark.exhaustive
-def test_number_of_devices_does_not_change_the_steps_of_coupled_methods(tmp_path):
-    found = outcomes(tmp_path, "mlc,mslc,meta_weight_net,l2r")
-    assert len(found[1]) == 4
+@pytest.mark.parametrize(
+    "methods", ["mlc,mslc,meta_weight_net,l2r", "famus:mlp,ieg,incv:mlp,mlnt:mlp,mslg:mlp"]
+)
+def test_number_of_devices_does_not_change_the_steps_of_coupled_methods(methods, tmp_path):
+    found = outcomes(tmp_path, methods)
+    assert len(found[1]) == len(methods.split(","))
     assert_equal_steps(found)
 
 

@@ -42,10 +42,14 @@ def run(problem, folder, name, log=None, **changes):
     config.retrain.method = name
     settings = apply_recipe(config).retrain
     settings.update(model="mlp", augment="none", epochs=4, batch_size=40, checkpoint_epochs=2, lr=0.01)
-    if name in ("dividemix", "promix"):
+    if name in ("dividemix", "famus", "promix"):
         settings.divide_warmup = 1
-    if name in ("joint_optim", "mslc"):
+    if name in ("joint_optim", "mslc", "mslg"):
         settings.correct_start = 0.5
+    if name == "famus":
+        settings.gated_tensors = 2
+    if name == "mlnt":
+        settings.update(guide_share=0.5, lookahead_start=0.0, label_sets=2)
     if name == "mlc":
         settings.gradient_steps = 3
     settings.update(changes)
