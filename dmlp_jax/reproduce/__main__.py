@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from dmlp_jax.errors import UserError
-from dmlp_jax.reproduce import budgets, cells, curve_cells, published, show
+from dmlp_jax.reproduce import budgets, cells, curve_cells, published, show, table_rows
 from dmlp_jax.runtime import console, interrupts
 from dmlp_jax.storage import addresses, files
 
@@ -87,6 +87,8 @@ def _list(arguments: argparse.Namespace, wanted: list[str], budget: budgets.Budg
 def _list_table(number: int, wanted: list[str], budget: budgets.Budget) -> None:
     table = published.table(number)
     print(f"Table {number}: {published.TITLES[number]}")
+    if number in table_rows.NOTES:
+        print(f"note: {table_rows.NOTES[number]}")
     every = cells.of_table(number, wanted)
     for cell in every:
         print(f"  {cell.name}: {cells.cost(cell, budget)}")

@@ -8,6 +8,7 @@ import pytest
 from dmlp_jax.config import apply_recipe
 from dmlp_jax.pipeline import check_settings
 from dmlp_jax.pipeline.stage_settings import relevant_settings
+from dmlp_jax.pipeline.stages import purify_config
 from dmlp_jax.reproduce import budgets, cells, published, runner, show
 from dmlp_jax.reproduce.table_rows import ROWS
 
@@ -91,10 +92,18 @@ def test_cells_are_chosen_by_row_column_end_and_preset():
     names = {cell.name for cell in cells.of_table(5, ["sym80", "IPC alone/clothing1m/paper"])}
     rows, presets = ("EAC alone", "IPC and EAC"), ("paper", "default")
     expected = {f"{row}/cifar10_sym80/{preset}" for row, preset in itertools.product(rows, presets)}
-    # The default preset has no part without EAC.
     expected |= {"IPC alone/cifar10_sym80/paper"}
     assert names == expected | {"IPC alone/clothing1m/paper"}
     assert {cell.row for cell in cells.of_table(1, ["mlc"])} == {"MLC"}
+
+
+def test_ipc_alone_is_a_run_without_eac_and_of_the_paper_preset_only():
+    alone = [cell for cell in cells.of_table(5) if cell.row == "IPC alone"]
+    assert {cell.preset for cell in alone} == {"paper"}
+    for cell in alone:
+        settings = purify_config(cells.config_of(cell, 0, budgets.get("full"), {}).purify)
+        assert (settings.ipc, settings.eac) == (True, False)
+    assert "'IPC alone' is made under the paper preset only" in show.markdown(published.table(5), [], "")
 
 
 @pytest.mark.parametrize("number", ROWS)
