@@ -57,6 +57,9 @@ def default_config() -> ConfigDict:
     config.pretrain = pretrain = ConfigDict()
     pretrain.method = "simclr"  # simclr, moco (MoCo-v2)
     pretrain.model = "auto"  # small_cnn, resnet18, resnet34, resnet50; auto: by image size
+    # First layers of a ResNet: cifar (3x3, stride 1), imagenet (7x7, stride 2, max-pooling); auto: imagenet
+    # for images of more than 64 pixels a side, after cropping.
+    pretrain.stem = "auto"
     pretrain.epochs = 60
     pretrain.batch_size = 256  # images per step over all devices; two views each
     pretrain.optimizer = "adamw"  # adamw, sgd, lars

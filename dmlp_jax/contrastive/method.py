@@ -30,7 +30,9 @@ class Pretraining(NamedTuple):
 
 def make_model(settings: ConfigDict, axis_name: str | None = None) -> registry.ContrastiveModel:
     """Builds the encoder and projection head described by the `pretrain` settings."""
-    encoder = registry.make_encoder(settings.model, dtype=settings.dtype, axis_name=axis_name)
+    encoder = registry.make_encoder(
+        settings.model, stem=settings.stem, dtype=settings.dtype, axis_name=axis_name
+    )
     projector = registry.Projector(
         settings.projection_layers,
         settings.projection_width,

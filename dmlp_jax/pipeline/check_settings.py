@@ -72,6 +72,7 @@ def resolve(config: ConfigDict, input_shape: tuple[int, ...]) -> ConfigDict:
     if config.retrain.augment == "auto":
         small = images and max(input_shape[:2]) <= 16
         config.retrain.augment = "affine" if small else "crop_flip" if images else "none"
+    _resolve_stems(config, input_shape)
     if config.retrain.init == "encoder" and not images:
         raise UserError(
             "retrain.init is 'encoder', but the inputs are features, without encoder; use scratch"
@@ -81,11 +82,27 @@ def resolve(config: ConfigDict, input_shape: tuple[int, ...]) -> ConfigDict:
             f"retrain.init is 'encoder', but retrain.model is {config.retrain.model} and pretrain.model "
             f"{config.pretrain.model}; add --config.retrain.model={config.pretrain.model}"
         )
+    if config.retrain.init == "encoder" and config.retrain.stem != config.pretrain.stem:
+        raise UserError(
+            f"retrain.init is 'encoder', but retrain.stem is {config.retrain.stem} and pretrain.stem "
+            f"{config.pretrain.stem}; add --config.retrain.stem={config.pretrain.stem}"
+        )
     if not images and config.retrain.augment != "none":
         raise UserError(
             f"retrain.augment {config.retrain.augment!r} is for images, but the inputs are features; use none"
         )
     return config
+
+
+def _resolve_stems(config: ConfigDict, input_shape: tuple[int, ...]) -> None:
+    """Sets the stem of both networks; a classifier that starts from the encoder has the encoder's."""
+    if len(input_shape) == 3:
+        side = max(input_shape[:2])
+        pretrain, retrain = config.pretrain, config.retrain
+        pretrain.stem = registry.resolve_stem(pretrain.stem, pretrain.model, pretrain.crop_size or side)
+        if retrain.init == "encoder" and retrain.stem == "auto":
+            retrain.stem = pretrain.stem
+        retrain.stem = registry.resolve_stem(retrain.stem, retrain.model, retrain.crop_size or side)
 
 
 def _check_stages(text: str) -> list[str]:
@@ -104,8 +121,9 @@ def _check_training(section: str, settings: ConfigDict) -> None:
     for key in ("epochs", "batch_size", "checkpoint_epochs"):
         if settings[key] < 1:
             raise UserError(f"{section}.{key} is {settings[key]}; it must be at least 1")
-    name = "small_cnn" if settings.model == "auto" else settings.model
-    registry.make_encoder(name, dtype=settings.dtype)
+    # Of the models that 'auto' may stand for, the one with a choice of stems.
+    name = "resnet18" if settings.model == "auto" else settings.model
+    registry.make_encoder(name, stem=settings.stem, dtype=settings.dtype)
 
 
 def _check_retrain(settings: ConfigDict) -> None:

@@ -57,7 +57,9 @@ def extract(run: Run) -> None:
         raise UserError(f"{workdir.pretrain} holds no finished encoder; run the stage pretrain first")
     workdir.begin("extract", config)
     with stopwatch() as seconds:
-        encoder = registry.make_encoder(config.pretrain.model, dtype=config.pretrain.dtype)
+        encoder = registry.make_encoder(
+            config.pretrain.model, stem=config.pretrain.stem, dtype=config.pretrain.dtype
+        )
         variables = load_encoder(
             problem.train_inputs, config.pretrain, workdir.pretrain, run.session.one_disk
         )

@@ -16,6 +16,7 @@ COMMON: Recipe = {
     # small_cnn, cnn9, resnet18, resnet34, resnet50, preact_resnet18, wide_resnet28_2, wide_resnet28_8, mlp,
     # linear
     "model": "auto",
+    "stem": "auto",  # of a ResNet: cifar, imagenet; auto: by the images, or the pretrained encoder's
     "epochs": 30,
     "batch_size": 128,
     "optimizer": "adamw",  # adamw, sgd (Nesterov), momentum, lars; adam_switch (Co-teaching)
