@@ -6,7 +6,7 @@ from dmlp_jax.errors import UserError
 from dmlp_jax.reproduce import cells
 from dmlp_jax.reproduce.budgets import Budget
 from dmlp_jax.reproduce.cells import Cell
-from dmlp_jax.reproduce.table_rows import How
+from dmlp_jax.reproduce.table_rows import PRESETS, How
 
 
 class Figure(NamedTuple):
@@ -18,7 +18,7 @@ class Figure(NamedTuple):
 
 
 _COUPLED: dict[str, Any] = {"with_val": True, "init": "encoder"}
-_PURIFIER = How("naive", "purified")
+_PURIFIER = How("naive", "purified", presets=PRESETS)
 FIGURES = {
     2: Figure(
         "Coupled and decoupled purification",
@@ -57,18 +57,25 @@ def purifies(cell: Cell) -> bool:
     return cell.how.labels == "purified"
 
 
-def of_figure(number: int) -> list[Cell]:
-    """The lines of a figure, panel by panel.
+def of_figure(number: int, presets: tuple[str, ...] = PRESETS) -> list[Cell]:
+    """The lines of a figure, panel by panel, those of the purifier under each of `presets`.
 
     Raises:
         UserError: there is no such figure.
     """
     figure = get(number)
     return [
-        Cell(0, name, column, "default", how)
+        Cell(0, name, column, preset, how)
         for column in figure.columns
         for name, how in figure.lines.items()
+        for preset in how.presets
+        if preset in ("", *presets)
     ]
+
+
+def label(cell: Cell) -> str:
+    """The line's name in the legend."""
+    return f"{cell.row}, {cell.preset} preset" if cell.preset else cell.row
 
 
 def cost(cell: Cell, budget: Budget) -> str:

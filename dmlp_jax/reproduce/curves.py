@@ -21,12 +21,19 @@ from dmlp_jax.storage import files
 
 
 def make(
-    number: int, seed: int, budget: Budget, root: Path, folders: dict[str, str], stop: Callable[[], bool]
+    number: int,
+    presets: tuple[str, ...],
+    seed: int,
+    budget: Budget,
+    root: Path,
+    folders: dict[str, str],
+    stop: Callable[[], bool],
 ) -> Path:
     """Computes a figure's curves, draws them and writes them as CSV beside the picture; returns its path.
 
     Args:
         number: number of the figure.
+        presets: presets of the purifier, each with lines of its own.
         seed: seed of the runs.
         budget: length of the runs.
         root: see `runner.run`.
@@ -39,8 +46,8 @@ def make(
     """
     figure = curve_cells.get(number)
     found = {
-        (cell.column, cell.row): _curve(cell, seed, budget, root, folders, stop)
-        for cell in curve_cells.of_figure(number)
+        (cell.column, curve_cells.label(cell)): _curve(cell, seed, budget, root, folders, stop)
+        for cell in curve_cells.of_figure(number, presets)
     }
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -73,8 +80,7 @@ def _draw(figure: Figure, found: dict[tuple[str, str], list[float]], budget: Bud
     canvas = Canvas(figsize=(4.5 * len(figure.columns), 3.4), layout="constrained")
     panels = canvas.subplots(1, len(figure.columns), sharey=True)
     for panel, column in zip(panels, figure.columns, strict=True):
-        for name in figure.lines:
-            values = found[column, name]
+        for name, values in ((name, values) for (at, name), values in found.items() if at == column):
             shares = [(place + 1) / len(values) for place in range(len(values))]
             panel.plot(shares, [100 * value for value in values], label=name)
         panel.set_title(f"digits in place of {column}" if budget.stand_in else column)

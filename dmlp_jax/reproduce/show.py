@@ -29,6 +29,9 @@ def lines(
     that of the last epoch: the best epoch is chosen on the test set, which is optimistic. The column 'epoch'
     says so.
 
+    The column 'purifier' has the preset that made the labels of a row; it is empty where a row is not trained
+    on purified labels.
+
     Args:
         table: the published table.
         every: the reproducible cells.

@@ -13,7 +13,8 @@ class How(NamedTuple):
         with_val: whether the clean images join the training set.
         init: `retrain.init`; 'encoder' starts from the pretrained encoder.
         purify: settings of the purifier that differ from the preset.
-        presets: of the purifier, each of which makes a cell of its own.
+        presets: of the purifier, each of which makes a cell of its own; '' for a row that is not trained on
+            purified labels.
     """
 
     method: str = "naive"
@@ -22,15 +23,15 @@ class How(NamedTuple):
     with_val: bool = False
     init: str = "scratch"
     purify: tuple[tuple[str, Any], ...] = ()
-    presets: tuple[str, ...] = ("default",)
+    presets: tuple[str, ...] = ("",)
 
 
 HEADLINE = "simclr_resnet50"
-BOTH = ("paper", "default")
+PRESETS = ("paper", "default")
 
 
-def _dmlp(method: str, encoder: str = HEADLINE, **more: Any) -> How:
-    return How(method, "purified", encoder, with_val=True, **more)
+def _dmlp(method: str, encoder: str = HEADLINE, presets: tuple[str, ...] = PRESETS, **more: Any) -> How:
+    return How(method, "purified", encoder, with_val=True, presets=presets, **more)
 
 
 _META: dict[str, Any] = {"with_val": True}
@@ -85,9 +86,9 @@ ROWS: dict[int, dict[str, How]] = {
         "DMLP-ELR+": _dmlp("elr_plus"),
     },
     5: {
-        "EAC alone": _dmlp("naive", purify=(("ipc", False),), presets=BOTH),
+        "EAC alone": _dmlp("naive", purify=(("ipc", False),)),
         "IPC alone": _dmlp("naive", purify=(("eac", False),), presets=("paper",)),
-        "IPC and EAC": _dmlp("naive", purify=(("ipc", True),), presets=BOTH),
+        "IPC and EAC": _dmlp("naive", purify=(("ipc", True),)),
     },
     6: {
         "MLC*": How("mlc", init="encoder", **_META),
@@ -97,11 +98,11 @@ ROWS: dict[int, dict[str, How]] = {
         "MSLC*-DivideMix": How("dividemix", "corrected_mslc", init="encoder", **_META),
         "DMLP*-DivideMix": _dmlp("dividemix", "simclr_resnet18"),
     },
-    7: {"DMLP-Naive": _dmlp("naive", **_CLOTHING, presets=BOTH)},
+    7: {"DMLP-Naive": _dmlp("naive", **_CLOTHING)},
     8: {
-        "MoCo ResNet-18": _dmlp("naive", "moco_resnet18", presets=BOTH),
-        "SimCLR ResNet-18": _dmlp("naive", "simclr_resnet18", presets=BOTH),
-        "SimCLR ResNet-50": _dmlp("naive", presets=BOTH),
+        "MoCo ResNet-18": _dmlp("naive", "moco_resnet18"),
+        "SimCLR ResNet-18": _dmlp("naive", "simclr_resnet18"),
+        "SimCLR ResNet-50": _dmlp("naive"),
     },
     9: {
         "MeanTeacher": How("mean_teacher", with_val=True),

@@ -6,6 +6,7 @@ import json
 import pytest
 
 from dmlp_jax.config import apply_recipe
+from dmlp_jax.errors import UserError
 from dmlp_jax.pipeline import check_settings
 from dmlp_jax.pipeline.stage_settings import relevant_settings
 from dmlp_jax.pipeline.stages import purify_config
@@ -61,7 +62,9 @@ def test_what_differs_has_a_folder_of_its_own_and_what_does_not_shares_one():
         both.setdefault(cells.encoder_name(config), []).append(cell)
     for shared in one.values():
         columns = {cell.column.removesuffix("_share100") for cell in shared}
-        settings = {(c.preset, c.how.encoder, c.how.with_val, c.how.init, c.how.purify) for c in shared}
+        settings = {
+            (c.preset or "default", c.how.encoder, c.how.with_val, c.how.init, c.how.purify) for c in shared
+        }
         assert len(columns) == len(settings) == 1
     assert any(len({cell.table for cell in shared}) > 1 for shared in one.values())
     # CIFAR-10 with three encoders, CIFAR-100 with two, Clothing1M.
@@ -95,6 +98,21 @@ def test_cells_are_chosen_by_row_column_end_and_preset():
     expected |= {"IPC alone/cifar10_sym80/paper"}
     assert names == expected | {"IPC alone/clothing1m/paper"}
     assert {cell.row for cell in cells.of_table(1, ["mlc"])} == {"MLC"}
+    with pytest.raises(UserError, match="under --preset=default"):
+        cells.of_table(5, ["IPC alone"], ["default"])
+
+
+@pytest.mark.parametrize("number", published.TITLES)
+def test_rows_on_purified_labels_are_made_under_both_presets_and_no_others_are(number):
+    full = budgets.get("full")
+    for row, how in ROWS[number].items():
+        made = [cell for cell in cells.of_table(number) if cell.row == row]
+        if how.labels != "purified":
+            assert {cell.preset for cell in made} == {""}
+        elif row != "IPC alone":
+            assert {cell.preset for cell in made} == {"paper", "default"}
+        for cell in made:
+            assert cells.config_of(cell, 0, full, {}).purify.preset == (cell.preset or "default")
 
 
 def test_ipc_alone_is_a_run_without_eac_and_of_the_paper_preset_only():
@@ -113,7 +131,7 @@ def test_no_two_rows_of_a_table_are_the_same_run(number):
 
 def test_where_the_paper_does_not_say_which_epoch_ours_is_the_last():
     """The best epoch on the test set would flatter us."""
-    (cell,) = every = cells.of_table(3, ["DMLP-DivideMix"])
+    (cell,) = every = cells.of_table(3, ["DMLP-DivideMix/clothing1m/paper"])
     result = {"best": 79.0, "last": 78.0, "labels": None, "epochs": 7}
     rows = show.lines(published.table(3), every, {cell.name: [result]}, {})
     (ours,) = [row for row in rows if row[0] == cell.row]
