@@ -92,6 +92,7 @@ def _list(arguments: argparse.Namespace, wanted: list[str], budget: budgets.Budg
     tables = list(published.TITLES) if arguments.table is None else [arguments.table]
     presets = _presets(arguments)
     cells.check_words(wanted, tables, presets)
+    print(f"note: {table_rows.CLEAN_IMAGES}")
     for number in tables:
         here = cells.fitting(wanted, number, presets)
         if here or not wanted:

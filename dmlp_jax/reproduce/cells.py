@@ -136,6 +136,8 @@ def config_of(cell: Cell, seed: int, budget: Budget, folders: dict[str, str]) ->
     config.retrain.update(
         method=how.method or "naive", labels=how.labels, with_val=how.with_val, init=how.init
     )
+    # The tables show the best epoch on the test set and the last one; none is picked on clean rows.
+    config.retrain.select_share = 0.0
     if how.init == "encoder":
         config.retrain.model = config.pretrain.model
     budget.shorten(config)

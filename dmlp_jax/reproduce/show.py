@@ -8,7 +8,7 @@ import numpy as np
 
 from dmlp_jax.reproduce.cells import Cell
 from dmlp_jax.reproduce.published import TITLES, Table
-from dmlp_jax.reproduce.table_rows import NOTES
+from dmlp_jax.reproduce.table_rows import CLEAN_IMAGES, NOTES
 
 HEADER = (
     "method", "setting", "purifier", "epoch", "paper", "here", "difference", "seeds", "spread",
@@ -97,7 +97,7 @@ def only(rows: list[tuple[str, ...]], chosen: list[Cell]) -> list[tuple[str, ...
 
 def markdown(table: Table, rows: list[tuple[str, ...]], about: str) -> str:
     """The table as Markdown, with `about` and the table's note under its title."""
-    text = [f"# Table {table.number}: {TITLES[table.number]}", "", about, ""]
+    text = [f"# Table {table.number}: {TITLES[table.number]}", "", f"{about} {CLEAN_IMAGES}", ""]
     if table.number in NOTES:
         text += [NOTES[table.number], ""]
     text += ["| " + " | ".join(row) + " |" for row in (HEADER, ["---"] * len(HEADER), *rows)]

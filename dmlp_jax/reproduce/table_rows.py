@@ -10,7 +10,7 @@ class How(NamedTuple):
         method: `retrain.method`; '' for a linear probe of the features, trained on the given labels.
         labels: `retrain.labels`, one source; 'corrected_' and a method for given labels that it corrected.
         encoder: key of `cells.ENCODERS`.
-        with_val: whether the clean images join the training set.
+        with_val: whether the clean images, all of them, join the training set.
         init: `retrain.init`; 'encoder' starts from the pretrained encoder.
         purify: settings of the purifier that differ from the preset.
         presets: of the purifier, each of which makes a cell of its own; '' for a row that is not trained on
@@ -37,7 +37,11 @@ def _dmlp(method: str, encoder: str = HEADLINE, presets: tuple[str, ...] = PRESE
 _META: dict[str, Any] = {"with_val": True}
 _CLOTHING: dict[str, Any] = {"encoder": "clothing1m", "init": "encoder"}
 
-# What a reader of a table has to know; it stands under the title and in `--list`.
+# What a reader of every table, and of one, has to know; it stands under the title and in `--list`.
+CLEAN_IMAGES = (
+    "All clean images join the training of rows that use them (DivideMix*, MLC, MSLC, DMLP-..., Table 9): no "
+    "epoch is picked on held-out ones."
+)
 NOTES: dict[int, str] = {
     5: "'IPC alone' is made under the paper preset only: the default preset writes all labels by EAC in "
     "every round, so nothing of it would be left. With the printed step of 0.01 IPC alone changes hardly any "

@@ -102,6 +102,12 @@ def test_cells_are_chosen_by_row_column_end_and_preset():
         cells.of_table(5, ["IPC alone"], ["default"])
 
 
+def test_all_clean_images_join_where_no_epoch_is_picked_on_them():
+    held_out = {cells.config_of(cell, 0, budgets.get("full"), {}).retrain.select_share for cell in EVERY}
+    assert held_out == {0.0}
+    assert "All clean images join" in show.markdown(published.table(1), [], "")
+
+
 @pytest.mark.parametrize("number", published.TITLES)
 def test_rows_on_purified_labels_are_made_under_both_presets_and_no_others_are(number):
     full = budgets.get("full")

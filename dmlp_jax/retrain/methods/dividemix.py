@@ -16,8 +16,8 @@ noise rate allows: where few labels are wrong, the mixture would discard the lab
 own largest probability, which draws on the clean rows, instead of by losses, and without that bound.
 
 With `init=encoder` this is C2D's start from a self-supervised encoder (Zheltonozhskii et al. 2022), though
-with DivideMix's own constants; with clean rows among the training rows it is what the DMLP paper calls
-DivideMix*.
+with DivideMix's own constants; with clean rows among the training rows, all of them with `select_share=0`, it
+is what the DMLP paper calls DivideMix*.
 """
 
 from typing import NamedTuple
