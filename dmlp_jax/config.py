@@ -91,6 +91,7 @@ def default_config() -> ConfigDict:
 
     config.purify = purify = ConfigDict()
     purify.preset = "default"  # default, or paper: PurifyConfig() or PurifyConfig.paper()
+    purify.paper_steps = 100  # epochs of the paper preset where `steps` is None; the paper: 50 on Clothing1M
     # The other fields of PurifyConfig; None keeps the preset's value. keep_label_history None: on if the true
     # labels are known and the history is not too large.
     for name in (
@@ -190,6 +191,7 @@ def clothing1m_config() -> ConfigDict:
         color_strength=0.5, blur_prob=0.5, checkpoint_epochs=1,
     )  # fmt: skip
     config.extract.batch_size = 256
+    config.purify.paper_steps = 50
     config.retrain.update(init="encoder", labels="purified")
     return with_recipes(config)
 

@@ -162,7 +162,10 @@ def purify_config(settings: ConfigDict, **overrides: Any) -> Config:
     """
     if settings.preset not in PRESETS:
         raise UserError(f"purify.preset is {settings.preset!r}; it must be one of {', '.join(PRESETS)}")
-    chosen = {key: value for key, value in settings.items() if key != "preset" and value is not None}
+    apart = ("preset", "paper_steps")
+    chosen = {key: value for key, value in settings.items() if key not in apart and value is not None}
+    if settings.preset == "paper":
+        chosen = {"steps": settings.paper_steps} | chosen
     preset = PRESETS[settings.preset]
     known = [field.name for field in dataclasses.fields(preset)]
     for key, value in chosen.items():

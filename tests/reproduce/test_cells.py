@@ -10,6 +10,7 @@ from dmlp_jax.errors import UserError
 from dmlp_jax.pipeline import check_settings
 from dmlp_jax.pipeline.stage_settings import relevant_settings
 from dmlp_jax.pipeline.stages import purify_config
+from dmlp_jax.purifier import PurifyConfig
 from dmlp_jax.reproduce import budgets, cells, published, runner, show
 from dmlp_jax.reproduce.table_rows import ROWS
 
@@ -106,6 +107,20 @@ def test_all_clean_images_join_where_no_epoch_is_picked_on_them():
     held_out = {cells.config_of(cell, 0, budgets.get("full"), {}).retrain.select_share for cell in EVERY}
     assert held_out == {0.0}
     assert "All clean images join" in show.markdown(published.table(1), [], "")
+
+
+@pytest.mark.parametrize(("number", "column", "epochs"), [(3, "clothing1m", 50), (2, "cifar10_asym40", 100)])
+def test_the_paper_preset_runs_as_many_epochs_as_printed(number, column, epochs):
+    config = {
+        preset: cells.config_of(
+            *cells.of_table(number, [f"DMLP-Naive/{column}/{preset}"]), 0, budgets.get("full"), {}
+        ).purify
+        for preset in ("paper", "default")
+    }
+    assert purify_config(config["paper"]).steps == epochs
+    assert purify_config(config["default"]).steps == PurifyConfig().steps
+    config["paper"].steps = 7
+    assert purify_config(config["paper"]).steps == 7
 
 
 @pytest.mark.parametrize("number", published.TITLES)
