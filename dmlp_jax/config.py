@@ -62,16 +62,18 @@ def default_config() -> ConfigDict:
     pretrain.stem = "auto"
     pretrain.epochs = 60
     pretrain.batch_size = 256  # images per step over all devices; two views each
-    pretrain.optimizer = "adamw"  # adamw, sgd, lars
+    pretrain.optimizer = "adamw"  # adamw, sgd (Nesterov), momentum, lars
     pretrain.lr = 5e-3  # peak learning rate
-    pretrain.weight_decay = 1e-4  # not applied to biases and batch norm
-    pretrain.momentum = 0.9  # sgd, lars
+    pretrain.weight_decay = 1e-4
+    pretrain.decay_all = False  # also decay biases and batch norm, as PyTorch's optimisers do
+    pretrain.momentum = 0.9  # sgd, momentum, lars
     pretrain.warmup_epochs = 6.0  # linear warm-up, then cosine to 0
     pretrain.temperature = 0.3  # temperature of NT-Xent or InfoNCE
     pretrain.projection_layers = 2  # layers of the projection head
     pretrain.projection_width = 128  # width of its hidden layers, 0 for the encoder's
     pretrain.projection_dim = 64  # width of its output
     pretrain.projection_norm = True  # batch norm in its hidden layers
+    pretrain.projection_bias = False  # a bias in its output
     pretrain.augment = "affine"  # affine (small grey images), simclr (colour images), none
     pretrain.crop_size = 0  # side of the square crop that the network sees; 0 for the whole image
     pretrain.crop_min_area = 0.2  # simclr: smallest crop, as a share of the image's area
@@ -165,10 +167,10 @@ def cifar_config(name: str) -> ConfigDict:
     config.data.name = name
     config.val.size = 1000
     config.pretrain.update(
-        model="resnet18", epochs=1000, batch_size=512, optimizer="sgd", lr=0.06, weight_decay=5e-4,
-        warmup_epochs=0.0, temperature=0.5, projection_layers=2, projection_width=1024,
-        projection_dim=128, projection_norm=False, augment="simclr", crop_min_area=0.2, gray_prob=0.1,
-        dtype="bfloat16", checkpoint_epochs=20,
+        model="resnet18", epochs=1000, batch_size=512, optimizer="momentum", lr=0.06, weight_decay=5e-4,
+        decay_all=True, warmup_epochs=0.0, temperature=0.5, projection_layers=2, projection_width=1024,
+        projection_dim=128, projection_norm=False, projection_bias=True, augment="simclr",
+        crop_min_area=0.2, gray_prob=0.1, dtype="bfloat16", checkpoint_epochs=20,
     )  # fmt: skip
     config.extract.knn = 200
     config.retrain.labels = "purified"
@@ -188,7 +190,7 @@ def clothing1m_config() -> ConfigDict:
     config.pretrain.update(
         model="resnet50", crop_size=224, queue=65536, key_momentum=0.999, temperature=0.2, batch_size=256,
         lr=0.03, weight_decay=1e-4, epochs=200, projection_layers=2, projection_width=2048,
-        color_strength=0.5, blur_prob=0.5, checkpoint_epochs=1,
+        crop_min_area=0.2, color_strength=0.5, blur_prob=0.5, checkpoint_epochs=1,
     )  # fmt: skip
     config.extract.batch_size = 256
     config.purify.paper_steps = 50
@@ -216,10 +218,13 @@ def with_noise(config: ConfigDict, name: str, percent: int) -> ConfigDict:
 
 
 def with_moco(config: ConfigDict) -> ConfigDict:
-    """Replaces SimCLR by MoCo-v2, in the well-known version for CIFAR with eight groups of batch norm."""
+    """Replaces SimCLR by MoCo-v2, in its authors' version for CIFAR with eight groups of batch norm.
+
+    Its crops go down to .08 of the image (the default of torchvision), where MoCo-v2 has .2 on ImageNet.
+    """
     config.pretrain.update(
         method="moco", queue=4096, key_momentum=0.99, norm_groups=8, temperature=0.1, epochs=200, lr=0.06,
-        weight_decay=5e-4, projection_layers=1, projection_dim=128, gray_prob=0.2,
+        weight_decay=5e-4, projection_layers=1, projection_dim=128, crop_min_area=0.08, gray_prob=0.2,
     )  # fmt: skip
     config.name += "_moco"
     return config

@@ -38,6 +38,7 @@ def make_model(settings: ConfigDict, axis_name: str | None = None) -> registry.C
         settings.projection_width,
         settings.projection_dim,
         settings.projection_norm,
+        settings.projection_bias,
         axis_name,
     )
     return registry.ContrastiveModel(encoder, projector)

@@ -90,6 +90,7 @@ class Projector(nn.Module):
         width: width of the hidden layers; 0 for the input's width.
         out: width of the output.
         norm: use batch norm in the hidden layers.
+        bias: whether the output has a bias.
         axis_name: pmap axis over which batch norm averages its statistics.
     """
 
@@ -97,6 +98,7 @@ class Projector(nn.Module):
     width: int
     out: int
     norm: bool = True
+    bias: bool = False
     axis_name: str | None = None
 
     @nn.compact
@@ -108,7 +110,7 @@ class Projector(nn.Module):
             if self.norm:
                 x = batch_norm(train, None, self.axis_name)()(x)
             x = nn.relu(x)
-        return nn.Dense(self.out, use_bias=False)(x)
+        return nn.Dense(self.out, use_bias=self.bias)(x)
 
 
 class ContrastiveModel(nn.Module):

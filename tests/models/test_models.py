@@ -101,6 +101,11 @@ def test_projector_has_its_layers():
     assert [params[f"Dense_{i}"]["kernel"].shape for i in range(3)] == [(32, 32), (32, 32), (32, 16)]
 
 
+def test_the_output_of_the_projector_has_a_bias_where_wanted():
+    found = [set(shapes(registry.Projector(1, 0, 4, bias=b), (2, 3))["params"]["Dense_0"]) for b in (0, 1)]
+    assert found == [{"kernel"}, {"kernel", "bias"}]
+
+
 @pytest.mark.parametrize(
     ("name", "shape", "found"),
     [

@@ -143,6 +143,8 @@ def make_dividemix(settings: ConfigDict, task: Task) -> Method:
         mixed = mixing.apply(mix, views, axis_name).reshape(flat.shape)
         goals = mixing.apply(mix, jnp.stack([refined, refined, guessed, guessed]), axis_name)
         goals = goals.reshape(4 * size, -1)
+        if settings.labelled_only:
+            mixed, goals = mixed[: 2 * size], goals[: 2 * size]
 
         def loss_fn(params):
             logits, _ = network.train_logits(params, own.batch_stats, mixed, drop_key, axis_name)
