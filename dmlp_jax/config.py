@@ -137,7 +137,12 @@ def default_config() -> ConfigDict:
     # Share of the clean images held out to select the epoch, at least one a class; 0 trains on all of them,
     # as in the paper's tables, and selects none.
     retrain.select_share = 0.2
-    retrain.init = "scratch"  # scratch, or encoder: start from the pretrained encoder
+    # scratch; encoder: start from the pretrained encoder; frozen: a linear layer, or an mlp, on its features,
+    # which stay as they are.
+    retrain.init = "scratch"
+    # Also measure the network's features after each epoch by a linear probe on the true labels (mlc and
+    # mlc_decoupled, for reporting only).
+    retrain.linear_probe = False
     retrain.noise_rate = config_dict.placeholder(float)  # noise rate; None: estimated for each label set
     # None takes the method's own value, see `recipes`.
     for key, value in recipes.COMMON.items():

@@ -1,6 +1,7 @@
 """Implements the five stages; each reads its inputs from the workdir and writes its results there."""
 
 import dataclasses
+from functools import partial
 from typing import Any
 
 import jax
@@ -214,6 +215,8 @@ def retrain(run: Run) -> None:
     encoder = None
     if settings.init == "encoder":
         encoder = load_encoder(problem.train_inputs, config.pretrain, workdir.pretrain, run.session.one_disk)
+    if settings.init == "frozen":
+        problem = run.feature_problem()
     if problem.train_inputs.ndim == 2:
         problem = _standardized(problem)
     if all_labels:
@@ -233,6 +236,7 @@ def retrain(run: Run) -> None:
             key=run.retrain_key,
             seed=config.seed,
             encoder=encoder,
+            probe=_linear_probe(problem, config) if settings.linear_probe else None,
         )
     made = [
         path
@@ -240,6 +244,14 @@ def retrain(run: Run) -> None:
         for path in workdir.retrain.glob(f"{settings.method}-*/{name}")
     ]
     workdir.finish(stage, config, made, seconds=seconds, trained_on=trained_on)
+
+
+def _linear_probe(problem: Problem, config: ConfigDict) -> retraining.Probe:
+    return partial(
+        probe.linear_probe,
+        num_classes=len(problem.class_names),
+        iterations=config.extract.probe_iterations,
+    )
 
 
 def _standardized(problem: Problem) -> Problem:

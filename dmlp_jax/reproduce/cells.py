@@ -23,7 +23,7 @@ from dmlp_jax.reproduce.table_rows import PRESETS, ROWS, How
 
 # Settings of the data's location, and those of `retrain` that all methods of a workdir share.
 _PLACES = ("data.dir", "data.path", "data.workers", "data.memory_gb")
-_TOGETHER = ("retrain.with_val", "retrain.init")
+_TOGETHER = ("retrain.with_val", "retrain.init", "retrain.linear_probe")
 ENCODERS = ("simclr_resnet18", "simclr_resnet50", "moco_resnet18", "clothing1m")
 
 
@@ -138,8 +138,11 @@ def config_of(cell: Cell, seed: int, budget: Budget, folders: dict[str, str]) ->
     )
     # The tables show the best epoch on the test set and the last one; none is picked on clean rows.
     config.retrain.select_share = 0.0
+    config.retrain.update(dict(how.settings))
     if how.init == "encoder":
         config.retrain.model = config.pretrain.model
+    if how.init == "frozen":
+        config.retrain.update(model="linear", augment="none")
     budget.shorten(config)
     config.name = cell.name
     return config
@@ -192,5 +195,6 @@ def cost(cell: Cell, budget: Budget) -> str:
     config = apply_recipe(config_of(cell, 0, budget, {}))
     pretrain, retrain = config.pretrain, config.retrain
     model = "small_cnn" if budget.stand_in else None
-    own = "a linear probe" if not cell.how.method else f"{retrain.epochs} epochs of {model or retrain.model}"
+    network = retrain.model if cell.how.init == "frozen" else model or retrain.model
+    own = "a linear probe" if not cell.how.method else f"{retrain.epochs} epochs of {network}"
     return f"{own}, on features of {model or pretrain.model} after {pretrain.epochs} epochs"

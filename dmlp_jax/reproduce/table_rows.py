@@ -11,7 +11,8 @@ class How(NamedTuple):
         labels: `retrain.labels`, one source; 'corrected_' and a method for given labels that it corrected.
         encoder: key of `cells.ENCODERS`.
         with_val: whether the clean images, all of them, join the training set.
-        init: `retrain.init`; 'encoder' starts from the pretrained encoder.
+        init: `retrain.init`; 'encoder' starts from the pretrained encoder, 'frozen' keeps it as it is.
+        settings: of `retrain`, further ones.
         purify: settings of the purifier that differ from the preset.
         presets: of the purifier, each of which makes a cell of its own; '' for a row that is not trained on
             purified labels.
@@ -22,6 +23,7 @@ class How(NamedTuple):
     encoder: str = "simclr_resnet18"
     with_val: bool = False
     init: str = "scratch"
+    settings: tuple[tuple[str, Any], ...] = ()
     purify: tuple[tuple[str, Any], ...] = ()
     presets: tuple[str, ...] = ("",)
 

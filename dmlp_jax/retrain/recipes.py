@@ -199,6 +199,7 @@ def clothing1m() -> dict[str, Recipe]:
 # a seed that no benchmark uses.
 _COUPLED_SMALL: dict[str, Recipe] = {
     "mlc": {},
+    "mlc_decoupled": {},
     "mslc": {"meta_lr": 1e-2, "correct_start": 1 / 3},
     "meta_weight_net": {"meta_lr": 1e-2},
     "l2r": {},
@@ -212,14 +213,17 @@ def _coupled() -> dict[str, Recipe]:
         "weight_width": 100,  # their hidden layer
         "lookahead_scale": 1.0,  # learning rate of the look-ahead step over the network's
     }
+    mlc = {
+        "meta_lr": 3e-4,  # AMSGrad's, of the network that corrects labels
+        "label_embedding": 128,  # width of the noisy label's embedding
+        "label_width": 128,  # of that network's hidden layers
+        "label_skip": False,  # let it keep a part of the noisy label; the authors do on Clothing1M
+        "gradient_steps": 1,  # steps between its updates; 5 on Clothing1M
+    }
     return {
-        "mlc": {
-            "meta_lr": 3e-4,  # AMSGrad's, of the network that corrects labels
-            "label_embedding": 128,  # width of the noisy label's embedding
-            "label_width": 128,  # of that network's hidden layers
-            "label_skip": False,  # let it keep a part of the noisy label; the authors do on Clothing1M
-            "gradient_steps": 1,  # steps between its updates; 5 on Clothing1M
-        },
+        "mlc": mlc,
+        # Share of the epochs after which the network's weights are fixed; 70 epochs in the DMLP paper.
+        "mlc_decoupled": mlc | {"frozen_from": 70 / 120},
         "mslc": weights
         | {
             "correct_start": 80 / 120,  # share of the epochs with cross-entropy on the given labels

@@ -45,6 +45,19 @@ def test_a_classifier_that_starts_from_the_encoder_has_its_stem():
         stems(config, (256, 256, 3))
 
 
+def test_a_classifier_on_frozen_features_is_a_network_of_features():
+    config = cifar_config("cifar10")
+    config.retrain.init = "frozen"
+    config.retrain.update(model="auto", augment="auto", crop_size=28)
+    found = check_settings.resolve(apply_recipe(config), (32, 32, 3)).retrain
+    assert (found.model, found.augment, found.crop_size) == ("linear", "none", 0)
+    config.retrain.model = "resnet18"
+    with pytest.raises(UserError, match="does not take features"):
+        check_settings.resolve(apply_recipe(config), (32, 32, 3))
+    with pytest.raises(UserError, match="'frozen', but the inputs are features"):
+        check_settings.resolve(apply_recipe(config), (512,))
+
+
 def test_unknown_stems_are_named():
     config = cifar_config("cifar10")
     config.retrain.stem = "imagnet"

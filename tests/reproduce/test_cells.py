@@ -11,7 +11,7 @@ from dmlp_jax.pipeline import check_settings
 from dmlp_jax.pipeline.stage_settings import relevant_settings
 from dmlp_jax.pipeline.stages import purify_config
 from dmlp_jax.purifier import PurifyConfig
-from dmlp_jax.reproduce import budgets, cells, published, runner, show
+from dmlp_jax.reproduce import budgets, cells, curve_cells, published, runner, show
 from dmlp_jax.reproduce.table_rows import ROWS
 
 EVERY = [cell for number in published.TITLES for cell in cells.of_table(number)]
@@ -143,6 +143,29 @@ def test_ipc_alone_is_a_run_without_eac_and_of_the_paper_preset_only():
         settings = purify_config(cells.config_of(cell, 0, budgets.get("full"), {}).purify)
         assert (settings.ipc, settings.eac) == (True, False)
     assert "'IPC alone' is made under the paper preset only" in show.markdown(published.table(5), [], "")
+
+
+@pytest.mark.parametrize("number", curve_cells.FIGURES)
+def test_every_line_of_a_figure_has_a_configuration_that_the_pipeline_accepts(number):
+    figure, full = curve_cells.FIGURES[number], budgets.get("full")
+    assert {name for panel in figure.panels for name in panel.lines} == set(figure.lines)
+    stages = {}
+    for cell in curve_cells.of_figure(number):
+        config = check_settings.check(cells.config_of(cell, 0, full, {})).config
+        config = check_settings.resolve(config, (32, 32, 3))
+        stage = f"retrain/{cell.how.method}"
+        place = cells.run_name(cells.config_of(cell, 0, full, {})), stage
+        # Two lines of one folder and method are the same run.
+        assert stages.setdefault(place, relevant_settings(stage, config)) == relevant_settings(stage, config)
+        if cell.how.init == "frozen":
+            assert (config.retrain.model, config.retrain.augment) == ("linear", "none")
+
+
+def test_figure_2_fixes_mlc_after_seventy_epochs():
+    (cell,) = [cell for cell in curve_cells.of_figure(2) if cell.name == "MLC, decoupled/cifar10_sym90"]
+    retrain = apply_recipe(cells.config_of(cell, 0, budgets.get("full"), {})).retrain
+    assert retrain.frozen_from * retrain.epochs == pytest.approx(70)
+    assert retrain.linear_probe
 
 
 @pytest.mark.parametrize("number", ROWS)

@@ -245,11 +245,38 @@ def test_curves_of_a_figure_are_drawn_and_written(tmp_path_factory):
     assert command.main(["--figure=4", f"--workdir={workdir}", "--budget=smoke"]) == 0
     lines = (workdir / "smoke/figure4.csv").read_text().splitlines()[1:]
     found = {tuple(line[:2]) for line in csv.reader(lines)}
+    assert {line[2] for line in csv.reader(lines)} == {"label_accuracy"}
     lines_of_each = ("MLC", "MSLC", "DMLP, paper preset", "DMLP, default preset")
     assert found == set(itertools.product(("cifar10_sym20", "cifar10_sym80"), lines_of_each))
     assert all(0 <= float(line.rsplit(",", 1)[1]) <= 1 for line in lines)
     with Image.open(workdir / "smoke/figure4.png") as image:
         assert min(image.size) > 400
+
+
+@pytest.mark.slow
+@pytest.mark.exhaustive
+def test_figure_2_has_its_three_panels(tmp_path_factory):
+    workdir = tmp_path_factory.getbasetemp() / "reproduce"
+    arguments = ["--figure=2", "--preset=default", f"--workdir={workdir}", "--budget=smoke"]
+    assert command.main(arguments) == 0
+    with (workdir / "smoke/figure2.csv").open() as file:
+        lines = list(csv.reader(file))[1:]
+    figure = curve_cells.FIGURES[2]
+    for panel in figure.panels:
+        found = {
+            (line[0], line[1].removesuffix(", default preset")) for line in lines if line[2] == panel.quantity
+        }
+        assert found == set(itertools.product(figure.columns, panel.lines))
+    values = {tuple(line[:3]): [] for line in lines}
+    for line in lines:
+        values[tuple(line[:3])].append(float(line[4]))
+    for column in figure.columns:
+        # Of four epochs the weights are fixed after two, and with them whatever is measured of the network.
+        probed = values[column, "MLC, decoupled", "probe_accuracy"]
+        assert len(probed) == 4
+        assert probed[1] == probed[2] == probed[3]
+        labels = values[column, "MLC, decoupled", "label_accuracy"]
+        assert labels[0] == labels[1] != labels[2]
 
 
 def test_foreign_records_are_refused(tmp_path, capsys):

@@ -23,7 +23,7 @@ SETS = {
 NAMES = (
     "naive", "gce", "bootstrap", "elr", "elr_plus", "co_teaching", "co_teaching_plus", "cdr", "dividemix",
     "mean_teacher", "mixmatch", "fixmatch", "uda",
-    "mlc", "mslc", "meta_weight_net", "l2r",
+    "mlc", "mlc_decoupled", "mslc", "meta_weight_net", "l2r",
 )  # fmt: skip
 # By the rate at which labels are drawn anew: lambda_u, threshold, epochs whose losses are averaged.
 DIVIDEMIX = {
@@ -200,6 +200,7 @@ def test_semi_supervised_methods_train_as_published(classes, model, decay):
     ("name", "epochs", "decay", "at", "own"),
     [
         ("mlc", 120, 5e-4, [80, 100], {"meta_lr": 3e-4, "label_embedding": 128, "gradient_steps": 1}),
+        ("mlc_decoupled", 120, 5e-4, [80, 100], {"meta_lr": 3e-4, "frozen_from": 70 / 120}),
         ("mslc", 120, 5e-4, [80, 100], {"model": "resnet34", "meta_lr": 1e-3, "lookahead_scale": 10}),
         ("meta_weight_net", 120, 5e-4, [80, 100], {"meta_lr": 1e-3, "meta_decay": 1e-4, "weight_width": 100}),
         ("l2r", 163, 2e-4, [81.5, 122.25], {}),
