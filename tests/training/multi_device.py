@@ -111,7 +111,7 @@ def _settings(name: str) -> ConfigDict:
         settings.update(batch_size=24 // ratio, unlabelled_ratio=ratio, unlabelled_ramp=0.5, confidence=0.15)
     if name == "mslc":
         settings.update(epochs=2, correct_start=0.5)
-    if name == "mlc":
+    if name.startswith("mlc"):
         settings.update(epochs=2, gradient_steps=3)
     return settings
 
