@@ -2,9 +2,9 @@
 
 The clean rows are the last rows of the training set. There is no further clean set: the epoch is chosen on
 `retrain.select_share` of the same clean images, as for every method. With a share of 0, as in the paper's
-tables here, all clean images are in the meta set. The authors of MLC and MSLC draw clean
-and noisy rows independently, so that most clean images are also among the noisy rows, and MLC uses a second
-clean set to choose the epoch. Neither is done here.
+tables here, all clean images are in the meta set. The authors of MLC and MSLC draw clean and noisy rows
+independently, so that most clean images are also among the noisy rows, and MLC uses a second clean set to
+choose the epoch. Neither is done here.
 """
 
 from typing import Any, NamedTuple
