@@ -138,7 +138,8 @@ def _torch(settings: ConfigDict, arguments: argparse.Namespace) -> dict[str, Any
     if importlib.util.find_spec("torch") is None:
         return {"missing": "not installed, extra `benchmarks`"}
     names = ("model", "batch_size", "dtype", "lr", "momentum", "weight_decay", "temperature", "crop_min_area")
-    request = {name: settings[name] for name in (*names, "color_strength", "gray_prob", "projection_norm")}
+    names += ("color_strength", "gray_prob", "projection_norm", "projection_bias", "optimizer", "decay_all")
+    request = {name: settings[name] for name in names}
     hidden = [settings.projection_width] * (settings.projection_layers - 1)
     request |= {"projection": [*hidden, settings.projection_dim], "image_size": arguments.image_size}
     request |= {

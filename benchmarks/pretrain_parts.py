@@ -83,14 +83,17 @@ def forward_of(settings: ConfigDict) -> Callable[..., tuple[jax.Array, Any]]:
 
 
 def model_flops(settings: ConfigDict, shape: tuple[int, ...]) -> int:
-    """Operations of the network's passes over both views of one image of `shape`.
+    """Operations of the network's passes over both views of one image of `shape`, cropped if so configured.
 
     A backward pass counts as two forward ones. SimCLR takes both views forward and back, MoCo one of them,
     and the other only forward.
     """
     one = settings.copy_and_resolve_references()
     one.norm_groups = 1
-    images = jax.ShapeDtypeStruct((2, *shape), jnp.float32)
+    height, width, channels = shape
+    if settings.crop_size:
+        height = width = settings.crop_size
+    images = jax.ShapeDtypeStruct((2, height, width, channels), jnp.float32)
     variables = jax.eval_shape(lambda key, x: make_model(one).init(key, x, True), KEY(0), images)
     both = count(forward_of(one), variables["params"], variables["batch_stats"], images)
     return 2 * both if settings.method == "moco" else 3 * both
@@ -226,7 +229,7 @@ def epoch(task: Task, devices: list[jax.Device], epochs: int) -> float:
 def extraction(task: Task, batch_size: int) -> tuple[float, float]:
     """Images per second of `features.extract`, host to host, and of the bare forward pass on the device."""
     settings = task.settings
-    encoder = registry.make_encoder(settings.model, dtype=settings.dtype)
+    encoder = registry.make_encoder(settings.model, stem=settings.stem, dtype=settings.dtype)
     batch_size = min(batch_size, len(task.images))
     images = augment.to_float(jnp.asarray(task.images[:batch_size]))
     variables = jax.jit(encoder.init, static_argnums=2)(KEY(0), images[:2], False)

@@ -58,9 +58,10 @@ class ContrastiveResNet(nn.Module):
         model: 'resnet18', 'resnet34' or 'resnet50'.
         head: widths of the head's layers; the last is the output's.
         norm: batch norm in the head's hidden layers.
+        bias: a bias in the head's output.
     """
 
-    def __init__(self, model: str, head: list[int], norm: bool):
+    def __init__(self, model: str, head: list[int], norm: bool, bias: bool):
         super().__init__()
         sizes = {"resnet18": (2, 2, 2, 2), "resnet34": (3, 4, 6, 3), "resnet50": (3, 4, 6, 3)}[model]
         bottleneck = model == "resnet50"
@@ -78,7 +79,7 @@ class ContrastiveResNet(nn.Module):
             layers += [nn.BatchNorm1d(width)] if norm else []
             layers.append(nn.ReLU(inplace=True))
             channels = width
-        self.head = nn.Sequential(*layers, nn.Linear(channels, head[-1], bias=False))
+        self.head = nn.Sequential(*layers, nn.Linear(channels, head[-1], bias=bias))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Projections [b, out] of images [b, 3, h, w]."""
@@ -158,8 +159,9 @@ class Step:
     """One SimCLR update on a device.
 
     Args:
-        settings: with model, batch_size, image_size, dtype, projection (widths), projection_norm, lr,
-            momentum, weight_decay, temperature, crop_min_area, color_strength, gray_prob.
+        settings: with model, batch_size, image_size, dtype, projection (widths), projection_norm,
+            projection_bias, optimizer (sgd or momentum), lr, momentum, weight_decay, decay_all, temperature,
+            crop_min_area, color_strength, gray_prob.
         device: to run on.
         compiled: whether torch.compile is used.
     """
@@ -167,14 +169,18 @@ class Step:
     def __init__(self, settings: dict, device: torch.device, compiled: bool):
         self.settings, self.device = settings, device
         compile_ = torch.compile if compiled else lambda function: function
-        network = ContrastiveResNet(settings["model"], settings["projection"], settings["projection_norm"])
+        head = [settings[name] for name in ("projection", "projection_norm", "projection_bias")]
+        network = ContrastiveResNet(settings["model"], *head)
         network = network.to(device, memory_format=torch.channels_last).train()
         self.parameters = sum(part.numel() for part in network.parameters())
         matrices = [part for part in network.parameters() if part.ndim > 1]
         vectors = [part for part in network.parameters() if part.ndim <= 1]
+        decay = settings["weight_decay"]
+        groups = [(matrices, decay), (vectors, decay if settings["decay_all"] else 0.0)]
         self.optimizer = torch.optim.SGD(
-            [{"params": matrices, "weight_decay": settings["weight_decay"]}, {"params": vectors}],
-            lr=settings["lr"], momentum=settings["momentum"], nesterov=True, fused=True,
+            [{"params": parameters, "weight_decay": amount} for parameters, amount in groups],
+            lr=settings["lr"], momentum=settings["momentum"], nesterov=settings["optimizer"] == "sgd",
+            fused=True,
         )  # fmt: skip
         self.network, self.view, self.loss = compile_(network), compile_(random_view), compile_(nt_xent)
 

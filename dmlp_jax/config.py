@@ -57,18 +57,23 @@ def default_config() -> ConfigDict:
     config.pretrain = pretrain = ConfigDict()
     pretrain.method = "simclr"  # simclr, moco (MoCo-v2)
     pretrain.model = "auto"  # small_cnn, resnet18, resnet34, resnet50; auto: by image size
+    # First layers of a ResNet: cifar (3x3, stride 1), imagenet (7x7, stride 2, max-pooling); auto: imagenet
+    # for images of more than 64 pixels a side, after cropping.
+    pretrain.stem = "auto"
     pretrain.epochs = 60
     pretrain.batch_size = 256  # images per step over all devices; two views each
-    pretrain.optimizer = "adamw"  # adamw, sgd, lars
+    pretrain.optimizer = "adamw"  # adamw, sgd (Nesterov), momentum, lars
     pretrain.lr = 5e-3  # peak learning rate
-    pretrain.weight_decay = 1e-4  # not applied to biases and batch norm
-    pretrain.momentum = 0.9  # sgd, lars
+    pretrain.weight_decay = 1e-4
+    pretrain.decay_all = False  # also decay biases and batch norm, as PyTorch's optimisers do
+    pretrain.momentum = 0.9  # sgd, momentum, lars
     pretrain.warmup_epochs = 6.0  # linear warm-up, then cosine to 0
     pretrain.temperature = 0.3  # temperature of NT-Xent or InfoNCE
     pretrain.projection_layers = 2  # layers of the projection head
     pretrain.projection_width = 128  # width of its hidden layers, 0 for the encoder's
     pretrain.projection_dim = 64  # width of its output
     pretrain.projection_norm = True  # batch norm in its hidden layers
+    pretrain.projection_bias = False  # a bias in its output
     pretrain.augment = "affine"  # affine (small grey images), simclr (colour images), none
     pretrain.crop_size = 0  # side of the square crop that the network sees; 0 for the whole image
     pretrain.crop_min_area = 0.2  # simclr: smallest crop, as a share of the image's area
@@ -88,6 +93,7 @@ def default_config() -> ConfigDict:
 
     config.purify = purify = ConfigDict()
     purify.preset = "default"  # default, or paper: PurifyConfig() or PurifyConfig.paper()
+    purify.paper_steps = 100  # epochs of the paper preset where `steps` is None; the paper: 50 on Clothing1M
     # The other fields of PurifyConfig; None keeps the preset's value. keep_label_history None: on if the true
     # labels are known and the history is not too large.
     for name in (
@@ -129,8 +135,15 @@ def default_config() -> ConfigDict:
     # train one network.
     retrain.labels = "given,val_only_probe,purified,true"
     retrain.with_val = True  # also train on the clean images, with every label set
-    retrain.select_share = 0.2  # share of the clean images held out to select the epoch, at least one a class
-    retrain.init = "scratch"  # scratch, or encoder: start from the pretrained encoder
+    # Share of the clean images held out to select the epoch, at least one a class; 0 trains on all of them,
+    # as in the paper's tables, and selects none.
+    retrain.select_share = 0.2
+    # scratch; encoder: start from the pretrained encoder; frozen: a linear layer, or an mlp, on its features,
+    # which stay as they are.
+    retrain.init = "scratch"
+    # Also measure the network's features after each epoch by a linear probe on the true labels (mlc and
+    # mlc_decoupled, for reporting only).
+    retrain.linear_probe = False
     retrain.noise_rate = config_dict.placeholder(float)  # noise rate; None: estimated for each label set
     # None takes the method's own value, see `recipes`.
     for key, value in recipes.COMMON.items():
@@ -160,10 +173,10 @@ def cifar_config(name: str) -> ConfigDict:
     config.data.name = name
     config.val.size = 1000
     config.pretrain.update(
-        model="resnet18", epochs=1000, batch_size=512, optimizer="sgd", lr=0.06, weight_decay=5e-4,
-        warmup_epochs=0.0, temperature=0.5, projection_layers=2, projection_width=1024,
-        projection_dim=128, projection_norm=False, augment="simclr", crop_min_area=0.2, gray_prob=0.1,
-        dtype="bfloat16", checkpoint_epochs=20,
+        model="resnet18", epochs=1000, batch_size=512, optimizer="momentum", lr=0.06, weight_decay=5e-4,
+        decay_all=True, warmup_epochs=0.0, temperature=0.5, projection_layers=2, projection_width=1024,
+        projection_dim=128, projection_norm=False, projection_bias=True, augment="simclr",
+        crop_min_area=0.2, gray_prob=0.1, dtype="bfloat16", checkpoint_epochs=20,
     )  # fmt: skip
     config.extract.knn = 200
     config.retrain.labels = "purified"
@@ -183,9 +196,10 @@ def clothing1m_config() -> ConfigDict:
     config.pretrain.update(
         model="resnet50", crop_size=224, queue=65536, key_momentum=0.999, temperature=0.2, batch_size=256,
         lr=0.03, weight_decay=1e-4, epochs=200, projection_layers=2, projection_width=2048,
-        color_strength=0.5, blur_prob=0.5, checkpoint_epochs=1,
+        crop_min_area=0.2, color_strength=0.5, blur_prob=0.5, checkpoint_epochs=1,
     )  # fmt: skip
     config.extract.batch_size = 256
+    config.purify.paper_steps = 50
     config.retrain.update(init="encoder", labels="purified")
     return with_recipes(config)
 
@@ -210,10 +224,13 @@ def with_noise(config: ConfigDict, name: str, percent: int) -> ConfigDict:
 
 
 def with_moco(config: ConfigDict) -> ConfigDict:
-    """Replaces SimCLR by MoCo-v2, in the well-known version for CIFAR with eight groups of batch norm."""
+    """Replaces SimCLR by MoCo-v2, in its authors' version for CIFAR with eight groups of batch norm.
+
+    Its crops go down to .08 of the image (the default of torchvision), where MoCo-v2 has .2 on ImageNet.
+    """
     config.pretrain.update(
         method="moco", queue=4096, key_momentum=0.99, norm_groups=8, temperature=0.1, epochs=200, lr=0.06,
-        weight_decay=5e-4, projection_layers=1, projection_dim=128, gray_prob=0.2,
+        weight_decay=5e-4, projection_layers=1, projection_dim=128, crop_min_area=0.08, gray_prob=0.2,
     )  # fmt: skip
     config.name += "_moco"
     return config

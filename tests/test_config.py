@@ -47,7 +47,7 @@ def test_default_is_digits_sym80():
 
 def test_purify_settings_are_the_fields_of_purify_config():
     fields = {field.name for preset in PRESETS.values() for field in dataclasses.fields(preset)}
-    assert set(default_config().purify) == fields | {"preset"}
+    assert set(default_config().purify) == fields | {"preset", "paper_steps"}
 
 
 def test_a_setting_that_the_preset_does_not_read_is_refused():

@@ -30,12 +30,15 @@ class Pretraining(NamedTuple):
 
 def make_model(settings: ConfigDict, axis_name: str | None = None) -> registry.ContrastiveModel:
     """Builds the encoder and projection head described by the `pretrain` settings."""
-    encoder = registry.make_encoder(settings.model, dtype=settings.dtype, axis_name=axis_name)
+    encoder = registry.make_encoder(
+        settings.model, stem=settings.stem, dtype=settings.dtype, axis_name=axis_name
+    )
     projector = registry.Projector(
         settings.projection_layers,
         settings.projection_width,
         settings.projection_dim,
         settings.projection_norm,
+        settings.projection_bias,
         axis_name,
     )
     return registry.ContrastiveModel(encoder, projector)

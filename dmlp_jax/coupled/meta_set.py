@@ -1,9 +1,10 @@
 """Makes batches of noisy rows for the network's loss and clean rows for the meta loss.
 
 The clean rows are the last rows of the training set. There is no further clean set: the epoch is chosen on
-`retrain.select_share` of the same clean images, as for every method. The authors of MLC and MSLC draw clean
-and noisy rows independently, so that most clean images are also among the noisy rows, and MLC uses a second
-clean set to choose the epoch. Neither is done here.
+`retrain.select_share` of the same clean images, as for every method. With a share of 0, as in the paper's
+tables here, all clean images are in the meta set. The authors of MLC and MSLC draw clean and noisy rows
+independently, so that most clean images are also among the noisy rows, and MLC uses a second clean set to
+choose the epoch. Neither is done here.
 """
 
 from typing import Any, NamedTuple

@@ -9,6 +9,10 @@ Hessian H replaced by the identity, and updates g every `gradient_steps` steps. 
 that the classifier then takes, gradient descent with momentum and decay. There are three differences: running
 statistics are those of the noisy rows' pass only, where the code's are of all four passes; there is no second
 clean set for choosing the epoch; and clean rows are not among the noisy ones.
+
+`mlc_decoupled` is the variant of the DMLP paper's Figure 2: the classifier is trained on the given labels for
+`frozen_from` of the epochs, then its weights are fixed and only g is trained, by steps that are looked ahead
+to and not taken.
 """
 
 from typing import Any, NamedTuple
@@ -52,8 +56,28 @@ class MLCState(NamedTuple):
 @register("mlc")
 def make_mlc(settings: ConfigDict, task: Task) -> Method:
     """MLC with `meta_lr`, `label_embedding`, `label_width`, `label_skip` and `gradient_steps`."""
+    return _make(settings, task, decoupled=False)
+
+
+@register("mlc_decoupled")
+def make_mlc_decoupled(settings: ConfigDict, task: Task) -> Method:
+    """MLC on weights that are fixed from the share `frozen_from` of the epochs on.
+
+    Raises:
+        UserError: `frozen_from` is outside (0, 1), or another impossible setting.
+    """
+    if not 0 < settings.frozen_from < 1:
+        raise UserError(
+            f"recipes.mlc_decoupled.frozen_from is {settings.frozen_from}; this share of the epochs must lie "
+            "between 0 and 1"
+        )
+    return _make(settings, task, decoupled=True)
+
+
+def _make(settings: ConfigDict, task: Task, decoupled: bool) -> Method:
     meta_set.check(settings)
     meta_set.check_optimizer(settings)
+    first = round(settings.frozen_from * settings.epochs) if decoupled else 0
     network = Network(settings, task, make_optimizer(settings, learning_rates.make(settings)))
     label_net = LabelNet(
         task.num_classes, settings.label_embedding, settings.label_width, settings.label_skip
@@ -75,7 +99,12 @@ def make_mlc(settings: ConfigDict, task: Task) -> Method:
 
     def train_step(state: MLCState, batch: Batch, *, axis_name: str | None) -> tuple[MLCState, dict]:
         rows = meta_set.views(policy, batch)
+        if "meta" not in rows:
+            return plain_step(state, rows["train"], batch, axis_name)
         train, before = rows["train"], state.network
+        if decoupled:
+            # The momentum of the last step that was taken is no part of a step from fixed weights.
+            before = before._replace(opt_state=network.optimizer.init(before.params))
         # Every second row, so that the halves do not depend on the number of devices.
         judge, joining = (Rows(*(part[half::2] for part in rows["meta"])) for half in (0, 1))
         noisy_key, joining_key, judge_key = jax.random.split(batch.key, 3)
@@ -112,24 +141,38 @@ def make_mlc(settings: ConfigDict, task: Task) -> Method:
             "meta_loss": meta_loss,
             "train_accuracy": agreement(noisy.logits, train.targets),
         }
-        return MLCState(after, corrector, pending, jnp.where(due, 0, state.steps + 1)), metrics
+        kept = state.network if decoupled else after
+        return MLCState(kept, corrector, pending, jnp.where(due, 0, state.steps + 1)), metrics
+
+    def plain_step(
+        state: MLCState, train: Rows, batch: Batch, axis_name: str | None
+    ) -> tuple[MLCState, dict]:
+        done = TrainingPass(network, state.network, train.inputs, batch.key, axis_name)
+        loss, grads = done.gradient(train.targets)
+        after = network.step(state.network, grads, done.batch_stats, None, epoch=batch.epoch)
+        metrics = {"loss": loss, "train_accuracy": agreement(done.logits, train.targets)}
+        return state._replace(network=after), metrics
 
     def predict(state: MLCState, inputs: jax.Array) -> jax.Array:
         return jax.nn.softmax(network.logits(state.network, inputs))
 
     def correct(state: MLCState, inputs: jax.Array, targets: jax.Array, rows: jax.Array) -> jax.Array:
-        _, features = network.outputs(state.network, inputs)
-        return relabel(state.corrector.params, features, targets)
+        found = relabel(state.corrector.params, features(state, inputs), targets)
+        # Before its first update g knows nothing.
+        return jnp.where(state.corrector.opt_state.count > 0, found, targets) if decoupled else found
+
+    def features(state: MLCState, inputs: jax.Array) -> jax.Array:
+        return network.outputs(state.network, inputs)[1]
 
     def make_planner(train: TrainingSet, devices: list[jax.Device]) -> Planner:
         if settings.batch_size % (2 * len(devices)):
             raise UserError(
-                f"retrain.batch_size is {settings.batch_size} on {len(devices)} devices; mlc splits the "
+                f"retrain.batch_size is {settings.batch_size} on {len(devices)} devices; MLC splits the "
                 f"clean rows of each in two, so choose a multiple of {2 * len(devices)}"
             )
-        return meta_set.make_planner(train, settings)
+        return meta_set.make_planner(train, settings, first)
 
-    return Method(init, train_step, predict, make_planner, correct)
+    return Method(init, train_step, predict, make_planner, correct, alike_from=first, features=features)
 
 
 def _discount(judged: Any, direction: Any, judged_before: Any) -> jax.Array:

@@ -2,9 +2,10 @@
 
 `corrupt` draws noisy labels; `transition_matrix` is their expected transition matrix. The number of corrupted
 rows is not random: it is the rounded product of rate and count (per class where the protocol is per class).
-With 'symmetric' the new label may be the true one, as in DivideMix (Li et al. 2020) and the baselines of the
-paper, so a rate r changes r (1 - 1/c) of the labels in expectation. `exclude_true_class` gives the other
-convention (Co-teaching, Han et al. 2018), which changes r of them.
+With 'symmetric' the new label may be the true one, as in DivideMix (Li et al. 2020), so a rate r changes
+r (1 - 1/c) of the labels in expectation. `exclude_true_class` gives the other protocol (Co-teaching, Han et
+al. 2018), which changes r of them. The DMLP paper describes the second and compares with published numbers of
+the first; docs/reproducing.md says why that one is the default.
 """
 
 from typing import NamedTuple
@@ -33,7 +34,7 @@ def transition_matrix(
         name: 'none', 'symmetric', 'asymmetric' (CIFAR-10 only), 'pair' (to the next class) or 'superclass'.
         rate: noise rate, in [0, 1].
         num_classes: c.
-        exclude_true_class: 'symmetric' only: never draw the true class.
+        exclude_true_class: 'symmetric' only: never draw the true class, as in Co-teaching.
         superclasses: 'superclass' only: the superclass of every class, [c].
 
     Raises:

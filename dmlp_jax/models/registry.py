@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from dmlp_jax.errors import UserError, nearest
 from dmlp_jax.models.cnn9 import CNN9
 from dmlp_jax.models.norm import batch_norm
-from dmlp_jax.models.resnet import ResNet
+from dmlp_jax.models.resnet import STEMS, ResNet, stem_for
 from dmlp_jax.models.small import MLP, SmallCNN
 from dmlp_jax.models.wide_resnet import WideResNet
 
@@ -18,32 +18,37 @@ IMAGE_ENCODERS = (
     "wide_resnet28_8", "wide_resnet28_10",
 )  # fmt: skip
 FEATURE_ENCODERS = ("mlp", "linear")
+_RESNETS = ("resnet18", "resnet34", "resnet50", "preact_resnet18")
 
 
-def make_encoder(name: str, *, dtype: str = "float32", axis_name: str | None = None) -> nn.Module:
+def make_encoder(
+    name: str, *, stem: str = "auto", dtype: str = "float32", axis_name: str | None = None
+) -> nn.Module:
     """Builds the encoder `name`, a module that maps `(inputs, train)` to features [b, d].
 
     Args:
         name: one of IMAGE_ENCODERS for images, one of FEATURE_ENCODERS for features.
+        stem: first layers of a ResNet, 'auto', 'cifar' or 'imagenet', see `ResNet`; 'auto' for the others.
         dtype: data type of the computation, 'float32' or 'bfloat16'.
         axis_name: pmap axis over which batch norm averages its statistics; None uses each device's own.
 
     Raises:
-        UserError: no such encoder or data type.
+        UserError: no such encoder or data type, or a stem that it does not have.
     """
+    _check_stem(stem, name)
     if dtype not in ("float32", "bfloat16"):
         raise UserError(f"dtype is {dtype!r}; it must be float32 or bfloat16")
     common: dict[str, Any] = {"dtype": jnp.dtype(dtype), "axis_name": axis_name}
     if name == "small_cnn":
         return SmallCNN(**common)
     if name == "resnet18":
-        return ResNet((2, 2, 2, 2), **common)
+        return ResNet((2, 2, 2, 2), stem=stem, **common)
     if name == "resnet34":
-        return ResNet((3, 4, 6, 3), **common)
+        return ResNet((3, 4, 6, 3), stem=stem, **common)
     if name == "resnet50":
-        return ResNet((3, 4, 6, 3), block="bottleneck", **common)
+        return ResNet((3, 4, 6, 3), block="bottleneck", stem=stem, **common)
     if name == "preact_resnet18":
-        return ResNet((2, 2, 2, 2), block="preact", **common)
+        return ResNet((2, 2, 2, 2), block="preact", stem=stem, **common)
     if name == "wide_resnet28_2":
         return WideResNet(**common)
     if name == "wide_resnet28_8":
@@ -87,6 +92,7 @@ class Projector(nn.Module):
         width: width of the hidden layers; 0 for the input's width.
         out: width of the output.
         norm: use batch norm in the hidden layers.
+        bias: whether the output has a bias.
         axis_name: pmap axis over which batch norm averages its statistics.
         bias: use a bias in the last layer.
     """
@@ -95,6 +101,7 @@ class Projector(nn.Module):
     width: int
     out: int
     norm: bool = True
+    bias: bool = False
     axis_name: str | None = None
     bias: bool = False
 
@@ -151,3 +158,28 @@ def resolve_model(name: str, input_shape: tuple[int, ...]) -> str:
             f"{input_shape[1]}; use auto"
         )
     return name
+
+
+def resolve_stem(stem: str, name: str, side: int) -> str:
+    """Replaces 'auto' by a ResNet's stem for images of `side` pixels; other networks keep their one stem.
+
+    Args:
+        stem: the configured stem.
+        name: a model name, not 'auto'.
+        side: the larger side of the images that the network sees, after cropping.
+
+    Raises:
+        UserError: no such stem, or the model is no ResNet and has no choice.
+    """
+    _check_stem(stem, name)
+    return stem_for(side) if stem == "auto" and name in _RESNETS else stem
+
+
+def _check_stem(stem: str, name: str) -> None:
+    if stem not in STEMS:
+        raise UserError(f"stem is {stem!r}, which is none of {', '.join(STEMS)}{nearest(stem, list(STEMS))}")
+    if stem != "auto" and name in (*IMAGE_ENCODERS, *FEATURE_ENCODERS) and name not in _RESNETS:
+        raise UserError(
+            f"stem is {stem!r}, but only {', '.join(_RESNETS)} have a choice of stems, and the model is "
+            f"{name!r}; leave the stem at auto"
+        )

@@ -10,6 +10,10 @@ import jax.numpy as jnp
 
 from dmlp_jax.models.norm import batch_norm
 
+STEMS = ("auto", "cifar", "imagenet")
+# Images of more pixels a side get the stem for ImageNet.
+LARGEST_SMALL_SIDE = 64
+
 conv = partial(
     nn.Conv, use_bias=False, kernel_init=nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 )
@@ -27,14 +31,15 @@ class ResNet(nn.Module):
         stage_sizes: number of residual blocks in each of the four stages.
         block: 'basic', 'bottleneck' (three layers, four times the width, as from ResNet-50 on) or 'preact'
             (two layers, each with batch norm and ReLU before it).
-        stem: 'cifar' (3x3, stride 1, no pooling) or 'imagenet' (7x7, stride 2, max-pooling).
+        stem: 'cifar' (3x3, stride 1, no pooling) or 'imagenet' (7x7, stride 2, max-pooling; a sixteenth of
+            the work); 'auto' goes by the images, see `stem_for`.
         dtype: data type of the computation; parameters and batch statistics stay float32.
         axis_name: pmap axis over which batch norm averages its statistics; None uses each device's own.
     """
 
     stage_sizes: Sequence[int]
     block: str = "basic"
-    stem: str = "cifar"
+    stem: str = "auto"
     dtype: Any = jnp.float32
     axis_name: str | None = None
 
@@ -43,12 +48,13 @@ class ResNet(nn.Module):
         """Features [b, 512] (or [b, 2048] with bottlenecks), float32, of images [b, h, w, channels]."""
         norm = batch_norm(train, self.dtype, self.axis_name)
         x = images.astype(self.dtype)
-        if self.stem == "cifar":
+        stem = stem_for(max(images.shape[1:3])) if self.stem == "auto" else self.stem
+        if stem == "cifar":
             x = conv(64, (3, 3), padding=1, dtype=self.dtype, name="stem")(x)
         else:
             x = conv(64, (7, 7), (2, 2), padding=3, dtype=self.dtype, name="stem")(x)
         x = nn.relu(norm(name="stem_norm")(x))
-        if self.stem == "imagenet":
+        if stem == "imagenet":
             x = nn.max_pool(x, (3, 3), (2, 2), padding=((1, 1), (1, 1)))
         block = {"basic": _Basic, "bottleneck": _Bottleneck, "preact": _PreAct}[self.block]
         for stage, size in enumerate(self.stage_sizes):
@@ -56,6 +62,11 @@ class ResNet(nn.Module):
                 stride = 2 if stage > 0 and index == 0 else 1
                 x = block(64 * 2**stage, stride, norm, self.dtype)(x)
         return jnp.mean(x.astype(jnp.float32), axis=(1, 2))
+
+
+def stem_for(side: int) -> str:
+    """The usual stem for images of `side` pixels: 'imagenet' above 64, else 'cifar'."""
+    return "imagenet" if side > LARGEST_SMALL_SIDE else "cifar"
 
 
 class _Basic(nn.Module):

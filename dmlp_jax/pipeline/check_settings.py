@@ -48,7 +48,8 @@ def check(config: ConfigDict) -> Checked:
     config = apply_recipe(config)
     label_variants.parse(config.retrain.labels)
     if "retrain" in names:
-        method.check_needs(config.retrain.method, images=data.has_images, with_val=config.retrain.with_val)
+        images = data.has_images and config.retrain.init != "frozen"
+        method.check_needs(config.retrain.method, images=images, with_val=config.retrain.with_val)
     augment.make(config.pretrain.augment)
     if needs_encoder:
         pretrain.make(config.pretrain)
@@ -66,26 +67,49 @@ def resolve(config: ConfigDict, input_shape: tuple[int, ...]) -> ConfigDict:
     """
     config = config.copy_and_resolve_references()
     images = len(input_shape) == 3
+    if config.retrain.init in ("encoder", "frozen") and not images:
+        raise UserError(
+            f"retrain.init is {config.retrain.init!r}, but the inputs are features, without encoder; use "
+            "scratch"
+        )
     if images:
         config.pretrain.model = registry.resolve_model(config.pretrain.model, input_shape)
-    config.retrain.model = registry.resolve_model(config.retrain.model, input_shape)
+    seen = input_shape
+    if config.retrain.init == "frozen":
+        # The network sees the encoder's features; their number does not matter here.
+        images, seen, config.retrain.crop_size = False, (1,), 0
+        config.retrain.model = config.retrain.model.replace("auto", "linear")
+    config.retrain.model = registry.resolve_model(config.retrain.model, seen)
     if config.retrain.augment == "auto":
-        small = images and max(input_shape[:2]) <= 16
+        small = images and max(seen[:2]) <= 16
         config.retrain.augment = "affine" if small else "crop_flip" if images else "none"
-    if config.retrain.init == "encoder" and not images:
-        raise UserError(
-            "retrain.init is 'encoder', but the inputs are features, without encoder; use scratch"
-        )
+    _resolve_stems(config, input_shape)
     if config.retrain.init == "encoder" and config.retrain.model != config.pretrain.model:
         raise UserError(
             f"retrain.init is 'encoder', but retrain.model is {config.retrain.model} and pretrain.model "
             f"{config.pretrain.model}; add --config.retrain.model={config.pretrain.model}"
+        )
+    if config.retrain.init == "encoder" and config.retrain.stem != config.pretrain.stem:
+        raise UserError(
+            f"retrain.init is 'encoder', but retrain.stem is {config.retrain.stem} and pretrain.stem "
+            f"{config.pretrain.stem}; add --config.retrain.stem={config.pretrain.stem}"
         )
     if not images and config.retrain.augment != "none":
         raise UserError(
             f"retrain.augment {config.retrain.augment!r} is for images, but the inputs are features; use none"
         )
     return config
+
+
+def _resolve_stems(config: ConfigDict, input_shape: tuple[int, ...]) -> None:
+    """Sets the stem of both networks; a classifier that starts from the encoder has the encoder's."""
+    if len(input_shape) == 3:
+        side = max(input_shape[:2])
+        pretrain, retrain = config.pretrain, config.retrain
+        pretrain.stem = registry.resolve_stem(pretrain.stem, pretrain.model, pretrain.crop_size or side)
+        if retrain.init == "encoder" and retrain.stem == "auto":
+            retrain.stem = pretrain.stem
+        retrain.stem = registry.resolve_stem(retrain.stem, retrain.model, retrain.crop_size or side)
 
 
 def _check_stages(text: str) -> list[str]:
@@ -104,8 +128,9 @@ def _check_training(section: str, settings: ConfigDict) -> None:
     for key in ("epochs", "batch_size", "checkpoint_epochs"):
         if settings[key] < 1:
             raise UserError(f"{section}.{key} is {settings[key]}; it must be at least 1")
-    name = "small_cnn" if settings.model == "auto" else settings.model
-    registry.make_encoder(name, dtype=settings.dtype)
+    # Of the models that 'auto' may stand for, the one with a choice of stems.
+    name = "resnet18" if settings.model == "auto" else settings.model
+    registry.make_encoder(name, stem=settings.stem, dtype=settings.dtype)
 
 
 def _check_retrain(settings: ConfigDict) -> None:
@@ -118,5 +143,5 @@ def _check_retrain(settings: ConfigDict) -> None:
     rate = settings.noise_rate
     if rate is not None and not 0 <= rate < 1:
         raise UserError(f"retrain.noise_rate is {rate}; it must lie in [0, 1)")
-    if settings.init not in ("scratch", "encoder"):
-        raise UserError(f"retrain.init is {settings.init!r}; it must be scratch or encoder")
+    if settings.init not in ("scratch", "encoder", "frozen"):
+        raise UserError(f"retrain.init is {settings.init!r}; it must be scratch, encoder or frozen")

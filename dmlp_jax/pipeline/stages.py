@@ -1,6 +1,7 @@
 """Implements the five stages; each reads its inputs from the workdir and writes its results there."""
 
 import dataclasses
+from functools import partial
 from typing import Any
 
 import jax
@@ -57,7 +58,9 @@ def extract(run: Run) -> None:
         raise UserError(f"{workdir.pretrain} holds no finished encoder; run the stage pretrain first")
     workdir.begin("extract", config)
     with stopwatch() as seconds:
-        encoder = registry.make_encoder(config.pretrain.model, dtype=config.pretrain.dtype)
+        encoder = registry.make_encoder(
+            config.pretrain.model, stem=config.pretrain.stem, dtype=config.pretrain.dtype
+        )
         variables = load_encoder(
             problem.train_inputs, config.pretrain, workdir.pretrain, run.session.one_disk
         )
@@ -160,7 +163,10 @@ def purify_config(settings: ConfigDict, **overrides: Any) -> Config:
     """
     if settings.preset not in PRESETS:
         raise UserError(f"purify.preset is {settings.preset!r}; it must be one of {', '.join(PRESETS)}")
-    chosen = {key: value for key, value in settings.items() if key != "preset" and value is not None}
+    apart = ("preset", "paper_steps")
+    chosen = {key: value for key, value in settings.items() if key not in apart and value is not None}
+    if settings.preset == "paper":
+        chosen = {"steps": settings.paper_steps} | chosen
     preset = PRESETS[settings.preset]
     known = [field.name for field in dataclasses.fields(preset)]
     for key, value in chosen.items():
@@ -209,6 +215,8 @@ def retrain(run: Run) -> None:
     encoder = None
     if settings.init == "encoder":
         encoder = load_encoder(problem.train_inputs, config.pretrain, workdir.pretrain, run.session.one_disk)
+    if settings.init == "frozen":
+        problem = run.feature_problem()
     if problem.train_inputs.ndim == 2:
         problem = _standardized(problem)
     if all_labels:
@@ -228,6 +236,7 @@ def retrain(run: Run) -> None:
             key=run.retrain_key,
             seed=config.seed,
             encoder=encoder,
+            probe=_linear_probe(problem, config) if settings.linear_probe else None,
         )
     made = [
         path
@@ -235,6 +244,14 @@ def retrain(run: Run) -> None:
         for path in workdir.retrain.glob(f"{settings.method}-*/{name}")
     ]
     workdir.finish(stage, config, made, seconds=seconds, trained_on=trained_on)
+
+
+def _linear_probe(problem: Problem, config: ConfigDict) -> retraining.Probe:
+    return partial(
+        probe.linear_probe,
+        num_classes=len(problem.class_names),
+        iterations=config.extract.probe_iterations,
+    )
 
 
 def _standardized(problem: Problem) -> Problem:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from dmlp_jax.errors import UserError
-from dmlp_jax.reproduce import budgets, cells, curve_cells, published, show
+from dmlp_jax.reproduce import budgets, cells, curve_cells, published, show, table_rows
 from dmlp_jax.runtime import console, interrupts
 from dmlp_jax.storage import addresses, files
 
@@ -28,6 +28,11 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--workdir", type=Path, help="folder of all runs and results; the same folder resumes")
     found.add_argument(
         "--cells", default="", help="only these rows, columns or ends of columns, comma-separated"
+    )
+    found.add_argument(
+        "--preset",
+        default="both",
+        help="of the purifier: paper, default or both; rows on purified labels only",
     )
     found.add_argument("--seeds", type=int, default=1, help="runs of each cell, seeds 0, 1, ...")
     found.add_argument("--budget", default="full", help="full, short or smoke; see --list")
@@ -48,6 +53,10 @@ def _main(arguments: argparse.Namespace) -> int:
     try:
         budget = budgets.get(arguments.budget)
         wanted = [word.strip() for word in arguments.cells.split(",") if word.strip()]
+        if arguments.preset not in (*table_rows.PRESETS, "both"):
+            raise UserError(
+                f"--preset={arguments.preset}: there are {', '.join(table_rows.PRESETS)} and both"
+            )
         if arguments.seeds < 1:
             raise UserError(f"--seeds is {arguments.seeds}; it must be at least 1")
         if arguments.figure is not None and (wanted or arguments.seeds != 1):
@@ -70,27 +79,34 @@ def _main(arguments: argparse.Namespace) -> int:
         return interrupts.INTERRUPTED
 
 
+def _presets(arguments: argparse.Namespace) -> tuple[str, ...]:
+    return table_rows.PRESETS if arguments.preset == "both" else (arguments.preset,)
+
+
 def _list(arguments: argparse.Namespace, wanted: list[str], budget: budgets.Budget) -> None:
     if arguments.figure is not None:
         print(f"Figure {arguments.figure}: {curve_cells.get(arguments.figure).title}")
-        for cell in curve_cells.of_figure(arguments.figure):
+        for cell in curve_cells.of_figure(arguments.figure, _presets(arguments)):
             print(f"  {cell.name}: {curve_cells.cost(cell, budget)}")
         return
     tables = list(published.TITLES) if arguments.table is None else [arguments.table]
-    cells.check_words(wanted, tables)
+    presets = _presets(arguments)
+    cells.check_words(wanted, tables, presets)
+    print(f"note: {table_rows.CLEAN_IMAGES}")
     for number in tables:
-        here = cells.fitting(wanted, number)
+        here = cells.fitting(wanted, number, presets)
         if here or not wanted:
-            _list_table(number, here, budget)
+            _list_table(number, here, presets, budget)
 
 
-def _list_table(number: int, wanted: list[str], budget: budgets.Budget) -> None:
+def _list_table(number: int, wanted: list[str], presets: tuple[str, ...], budget: budgets.Budget) -> None:
     table = published.table(number)
     print(f"Table {number}: {published.TITLES[number]}")
-    every = cells.of_table(number, wanted)
-    for cell in every:
+    if number in table_rows.NOTES:
+        print(f"note: {table_rows.NOTES[number]}")
+    for cell in cells.of_table(number, wanted, presets):
         print(f"  {cell.name}: {cells.cost(cell, budget)}")
-    made = {cell.row for cell in every}
+    made = {cell.row for cell in cells.of_table(number)}
     if not wanted and (rest := [row for row in table.rows if row not in made]):
         print(f"  as published only: {', '.join(rest)}")
 
@@ -130,7 +146,9 @@ def _draw(arguments: argparse.Namespace, budget: budgets.Budget, stop: Callable[
 
     root = _root(arguments)
     try:
-        picture = curves.make(arguments.figure, 0, budget, root, _folders(arguments), stop)
+        picture = curves.make(
+            arguments.figure, _presets(arguments), 0, budget, root, _folders(arguments), stop
+        )
     except InputError as error:
         raise UserError(str(error)) from error
     print(f"\nBudget {arguments.budget}: {budget.about}. {picture} and {picture.with_suffix('.csv')}")
@@ -144,7 +162,7 @@ def _run(
     from dmlp_jax.reproduce import results, runner
 
     table, every = published.table(arguments.table), cells.of_table(arguments.table)
-    chosen = cells.of_table(arguments.table, wanted)
+    chosen = cells.of_table(arguments.table, wanted, _presets(arguments))
     folders = _folders(arguments)
     root = _root(arguments)
     kept = root / f"table{arguments.table}.json"
@@ -177,7 +195,7 @@ def _run(
         rows = show.lines(table, every, found, failed, budget.stand_in)
         files.save_text(root / f"table{arguments.table}.md", show.markdown(table, rows, about))
         files.save_text(root / f"table{arguments.table}.csv", show.as_csv(rows))
-    print("\n" + show.plain(show.only(rows, chosen) if wanted else rows))
+    print("\n" + show.plain(rows if len(chosen) == len(every) else show.only(rows, chosen)))
     print(f"\n{about} Also in {root / f'table{arguments.table}.md'} and .csv")
     if failed:
         print(f"error: {len(failed)} of {len(chosen)} cells failed, see above", file=sys.stderr)

@@ -19,11 +19,11 @@ from dmlp_jax.config import (
 from dmlp_jax.errors import UserError
 from dmlp_jax.reproduce import published
 from dmlp_jax.reproduce.budgets import Budget
-from dmlp_jax.reproduce.table_rows import ROWS, How
+from dmlp_jax.reproduce.table_rows import PRESETS, ROWS, How
 
 # Settings of the data's location, and those of `retrain` that all methods of a workdir share.
 _PLACES = ("data.dir", "data.path", "data.workers", "data.memory_gb")
-_TOGETHER = ("retrain.with_val", "retrain.init")
+_TOGETHER = ("retrain.with_val", "retrain.init", "retrain.linear_probe")
 ENCODERS = ("simclr_resnet18", "simclr_resnet50", "moco_resnet18", "clothing1m")
 
 
@@ -34,7 +34,7 @@ class Cell(NamedTuple):
         table: number of the table.
         row: method, the row of the table.
         column: setting, the column of the table.
-        preset: preset of the purifier.
+        preset: preset of the purifier; '' where no purified labels are trained on.
         how: the method and the labels that are trained on.
     """
 
@@ -46,64 +46,67 @@ class Cell(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Such as 'DMLP-Naive/cifar10_sym80', with the preset where it is not the default alone."""
-        return f"{self.row}/{self.column}" + ("" if self.how.presets == ("default",) else f"/{self.preset}")
+        """Such as 'DivideMix/cifar10_sym80', or 'DMLP-Naive/cifar10_sym80/paper' on purified labels."""
+        return "/".join(part for part in (self.row, self.column, self.preset) if part)
 
 
-def of_table(number: int, wanted: Iterable[str] = ()) -> list[Cell]:
+def of_table(number: int, wanted: Iterable[str] = (), presets: Iterable[str] = PRESETS) -> list[Cell]:
     """The reproducible cells of a table, in its order.
 
     Args:
         number: number of the table.
         wanted: words; a cell is selected if one of them is its row, its column, its preset, its name, or the
             beginning or end of its column. Without words all cells are selected.
+        presets: presets of the purifier; rows without purified labels belong to each.
 
     Raises:
         UserError: no such table, or a word that matches no cell.
     """
-    chosen = {word.lower() for word in check_words(wanted, [number])}
-    return [cell for cell in _every(number) if not chosen or chosen & _words(cell)]
+    presets = list(presets)
+    chosen = {word.lower() for word in check_words(wanted, [number], presets)}
+    return [cell for cell in _every(number, presets) if not chosen or chosen & _words(cell)]
 
 
-def check_words(wanted: Iterable[str], numbers: Iterable[int]) -> list[str]:
+def check_words(wanted: Iterable[str], numbers: Iterable[int], presets: Iterable[str] = PRESETS) -> list[str]:
     """The words, after checking that each matches a cell of one of the tables; see `of_table`.
 
     Raises:
         UserError: no such table, or a word that matches no cell of any table.
     """
-    wanted, numbers = list(wanted), list(numbers)
-    known = sorted({word for number in numbers for cell in _every(number) for word in _words(cell)})
+    wanted, numbers, presets = list(wanted), list(numbers), list(presets)
+    known = sorted({word for number in numbers for cell in _every(number, presets) for word in _words(cell)})
     for word in wanted:
         if word.lower() not in known:
             near = difflib.get_close_matches(word.lower(), known, n=3)
             hint = f" (did you mean {', '.join(near)}?)" if near else ""
             where = f"table {numbers[0]}" if len(numbers) == 1 else "any table"
+            if len(presets) == 1:
+                where += f" under --preset={presets[0]}"
             raise UserError(f"--cells: {word!r} matches no cell of {where}{hint}; --list shows all")
     return wanted
 
 
-def fitting(wanted: Iterable[str], number: int) -> list[str]:
-    """The words that match a cell of a table."""
-    known = {word for cell in _every(number) for word in _words(cell)}
+def fitting(wanted: Iterable[str], number: int, presets: Iterable[str] = PRESETS) -> list[str]:
+    """The words that match a cell of a table; see `of_table`."""
+    known = {word for cell in _every(number, presets) for word in _words(cell)}
     return [word for word in wanted if word.lower() in known]
 
 
-def _every(number: int) -> list[Cell]:
-    table = published.table(number)
+def _every(number: int, presets: Iterable[str]) -> list[Cell]:
+    table, presets = published.table(number), ("", *presets)
     return [
         Cell(number, row, column, preset, how)
         for row, how in ROWS[number].items()
         for column in table.columns
         for preset in how.presets
+        if preset in presets
         if (row, column) in table.values or row not in table.rows
     ]
 
 
 def _words(cell: Cell) -> set[str]:
     words = {cell.row, cell.column, cell.column.split("_")[-1], cell.column.split("_")[0], cell.name}
-    if cell.how.presets != ("default",):
-        words.add(cell.preset)
-    return {word.lower() for word in words}
+    return {word.lower() for word in (words | {cell.preset}) - {""}}
 
 
 def config_of(cell: Cell, seed: int, budget: Budget, folders: dict[str, str]) -> ConfigDict:
@@ -126,14 +129,20 @@ def config_of(cell: Cell, seed: int, budget: Budget, folders: dict[str, str]) ->
             config.pretrain.update(method="moco", queue=1024, temperature=0.2)
         else:
             with_moco(config)
-    config.purify.preset = cell.preset
+    # Rows without purified labels take only their estimate of the noise rate from the purifier.
+    config.purify.preset = cell.preset or "default"
     for key, value in how.purify:
         config.purify[key] = value
     config.retrain.update(
         method=how.method or "naive", labels=how.labels, with_val=how.with_val, init=how.init
     )
+    # The tables show the best epoch on the test set and the last one; none is picked on clean rows.
+    config.retrain.select_share = 0.0
+    config.retrain.update(dict(how.settings))
     if how.init == "encoder":
         config.retrain.model = config.pretrain.model
+    if how.init == "frozen":
+        config.retrain.update(model="linear", augment="none")
     budget.shorten(config)
     config.name = cell.name
     return config
@@ -186,5 +195,6 @@ def cost(cell: Cell, budget: Budget) -> str:
     config = apply_recipe(config_of(cell, 0, budget, {}))
     pretrain, retrain = config.pretrain, config.retrain
     model = "small_cnn" if budget.stand_in else None
-    own = "a linear probe" if not cell.how.method else f"{retrain.epochs} epochs of {model or retrain.model}"
+    network = retrain.model if cell.how.init == "frozen" else model or retrain.model
+    own = "a linear probe" if not cell.how.method else f"{retrain.epochs} epochs of {network}"
     return f"{own}, on features of {model or pretrain.model} after {pretrain.epochs} epochs"

@@ -8,6 +8,7 @@ import numpy as np
 
 from dmlp_jax.reproduce.cells import Cell
 from dmlp_jax.reproduce.published import TITLES, Table
+from dmlp_jax.reproduce.table_rows import CLEAN_IMAGES, NOTES
 
 HEADER = (
     "method", "setting", "purifier", "epoch", "paper", "here", "difference", "seeds", "spread",
@@ -27,6 +28,9 @@ def lines(
     Where the paper does not state the epoch of its number (Tables 2, 3, 7 and 9), the reproduced number is
     that of the last epoch: the best epoch is chosen on the test set, which is optimistic. The column 'epoch'
     says so.
+
+    The column 'purifier' has the preset that made the labels of a row; it is empty where a row is not trained
+    on purified labels.
 
     Args:
         table: the published table.
@@ -92,8 +96,10 @@ def only(rows: list[tuple[str, ...]], chosen: list[Cell]) -> list[tuple[str, ...
 
 
 def markdown(table: Table, rows: list[tuple[str, ...]], about: str) -> str:
-    """The table as Markdown, with `about` under its title."""
-    text = [f"# Table {table.number}: {TITLES[table.number]}", "", about, ""]
+    """The table as Markdown, with `about` and the table's note under its title."""
+    text = [f"# Table {table.number}: {TITLES[table.number]}", "", f"{about} {CLEAN_IMAGES}", ""]
+    if table.number in NOTES:
+        text += [NOTES[table.number], ""]
     text += ["| " + " | ".join(row) + " |" for row in (HEADER, ["---"] * len(HEADER), *rows)]
     return "\n".join(text) + "\n"
 

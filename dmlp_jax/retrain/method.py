@@ -48,6 +48,8 @@ class Method(NamedTuple):
         correct: `(state, inputs [b, ...], targets [b, c], rows [b]) -> labels [b, c]`, for methods that
             correct labels: distributions over classes, given training rows, their targets and row indices.
         alike_from: number of first epochs, such as a warm-up, that do not take as long as the others.
+        features: `(state, inputs [b, ...]) -> [b, d]`, what the classifier's last layer sees, for
+            `retrain.linear_probe`.
     """
 
     init: Callable[[jax.Array, TrainingSet], Any]
@@ -56,6 +58,7 @@ class Method(NamedTuple):
     make_planner: "Callable[[TrainingSet, list[jax.Device]], Planner] | None" = None
     correct: Callable[[Any, jax.Array, jax.Array, jax.Array], jax.Array] | None = None
     alike_from: int = 0
+    features: Callable[[Any, jax.Array], jax.Array] | None = None
 
 
 class Task(NamedTuple):

@@ -158,7 +158,8 @@ class Network:
         return augment.centre(augment.to_float(inputs), self.settings.crop_size)
 
     def _model(self, axis_name: str | None) -> nn.Module:
-        encoder = registry.make_encoder(self.settings.model, dtype=self.settings.dtype, axis_name=axis_name)
+        kind = {"stem": self.settings.stem, "dtype": self.settings.dtype}
+        encoder = registry.make_encoder(self.settings.model, **kind, axis_name=axis_name)
         return registry.Classifier(encoder, self.task.num_classes)
 
 

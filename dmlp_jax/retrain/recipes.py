@@ -18,11 +18,13 @@ COMMON: Recipe = {
     # small_cnn, cnn9, resnet18, resnet34, resnet50, preact_resnet18, wide_resnet28_2, wide_resnet28_8,
     # wide_resnet28_10, mlp, linear
     "model": "auto",
+    "stem": "auto",  # of a ResNet: cifar, imagenet; auto: by the images, or the pretrained encoder's
     "epochs": 30,
     "batch_size": 128,
     "optimizer": "adamw",  # adam, adamw, sgd (Nesterov), momentum, lars; adam_switch (Co-teaching)
     "lr": 3e-3,
-    "weight_decay": 5e-4,  # not on biases and batch norm
+    "weight_decay": 5e-4,
+    "decay_all": False,  # also on biases and batch norm, as PyTorch's optimisers do
     "momentum": 0.9,  # sgd, momentum, lars
     "schedule": "cosine",  # see training/learning_rates.py, also for the settings that follow
     "warmup_epochs": 3.0,  # cosine: linear warm-up
@@ -88,7 +90,7 @@ def cifar(classes: int, asymmetric: bool) -> dict[str, Recipe]:
     """
     many = classes == 100
     images = COMMON | {"augment": "crop_flip", "dtype": "bfloat16", "checkpoint_epochs": 20}
-    torch = {"optimizer": "momentum", "momentum": 0.9, "schedule": "steps"}
+    torch = {"optimizer": "momentum", "momentum": 0.9, "schedule": "steps", "decay_all": True}
     # The schedule is the usual one of CIFAR ResNets (the DMLP paper gives none).
     naive = {
         "model": "resnet18", "epochs": 200, "optimizer": "sgd", "lr": 0.1, "weight_decay": 5e-4,
@@ -128,7 +130,7 @@ def cifar(classes: int, asymmetric: bool) -> dict[str, Recipe]:
     dividemix = _dividemix(classes) | dividemix
     coupled = torch | {
         "model": "resnet18", "epochs": 120, "batch_size": 100, "lr": 0.1, "weight_decay": 5e-4,
-        "lr_drops": (80 / 120, 100 / 120),
+        "lr_drops": (80 / 120, 100 / 120), "augment": "reflect_flip",
     }  # fmt: skip
     if asymmetric:
         # 150 is C2D's; DivideMix has no results for CIFAR-100 with asymmetric noise.
@@ -157,7 +159,8 @@ def cifar(classes: int, asymmetric: bool) -> dict[str, Recipe]:
         "elr_plus": elr_plus,
         "co_teaching": co_teaching,
         # The authors use smaller networks than this; the DMLP paper cites a rerun on a larger one.
-        "co_teaching_plus": co_teaching | {"plus_start": 5 / 200 if many else 20 / 200},
+        # Their loop begins at epoch 1, so disagreement is asked for after 4 and 19 epochs, not 5 and 20.
+        "co_teaching_plus": co_teaching | {"plus_start": 4 / 200 if many else 19 / 200},
         "cdr": cdr,
         "dividemix": dividemix,
         "mean_teacher": _mean_teacher() | wide | {"epochs": round(2**20 / per_epoch[1])},
@@ -169,7 +172,8 @@ def cifar(classes: int, asymmetric: bool) -> dict[str, Recipe]:
         # DMLP paper compares all of them on a ResNet-18 (Table 6).
         "mslc": coupled | _coupled()["mslc"] | {"model": "resnet34"},
         # 80,000 steps of 490 an epoch.
-        "l2r": coupled | {"epochs": 163, "weight_decay": 2e-4, "lr_drops": (40 / 80, 60 / 80)},
+        "l2r": coupled
+        | {"augment": "crop_flip", "epochs": 163, "weight_decay": 2e-4, "lr_drops": (40 / 80, 60 / 80)},
     }
     methods |= recipes_correcting.cifar(classes, asymmetric)
     methods |= recipes_lookahead.cifar(many, asymmetric, torch)
@@ -179,19 +183,21 @@ def cifar(classes: int, asymmetric: bool) -> dict[str, Recipe]:
 def clothing1m() -> dict[str, Recipe]:
     """For Clothing1M: a ResNet-50 that starts from the pretrained encoder, 80 epochs.
 
-    DivideMix, SSR and the methods in `recipes_lookahead` use their authors' constants for Clothing1M. The
-    other methods use the constants for CIFAR with the common settings of `naive`. The DMLP paper does not
-    give the learning rate of `naive`; here it is that of Ghosh and Lan's fine-tuning.
+    DivideMix, SSR and the methods in `recipes_lookahead` use their authors' constants for Clothing1M. MLC uses
+    constants of its own: its authors' batches of 32, learning rate .1 and 15 epochs start from ImageNet
+    weights. The other methods use the constants for CIFAR with the common settings of `naive`. The DMLP paper
+    does not give the learning rate of `naive`; here it is that of Ghosh and Lan's fine-tuning.
     """
     common = {
         "model": "resnet50", "epochs": 80, "batch_size": 64, "crop_size": 224, "checkpoint_epochs": 1,
-        "optimizer": "sgd", "lr": 1e-3, "weight_decay": 1e-3, "schedule": "steps", "lr_drops": (0.5,),
+        "optimizer": "momentum", "lr": 1e-3, "weight_decay": 1e-3, "schedule": "steps", "lr_drops": (0.5,),
     }  # fmt: skip
     methods = {name: recipe | common for name, recipe in cifar(10, asymmetric=True).items()}
     methods["dividemix"] |= {
-        "batch_size": 32, "optimizer": "momentum", "lr": 2e-3, "divide_warmup": 1, "threshold": 0.5,
-        "loss_memory": 1, "mixup": 0.5, "lambda_u": 0.0, "confidence_penalty": True, "epoch_rows": 32_000,
+        "batch_size": 32, "lr": 2e-3, "divide_warmup": 1, "threshold": 0.5, "loss_memory": 1, "mixup": 0.5,
+        "lambda_u": 0.0, "labelled_only": True, "confidence_penalty": True, "epoch_rows": 32_000,
     }  # fmt: skip
+    methods["mlc"] |= {"meta_lr": 3e-3, "label_skip": True, "gradient_steps": 5}
     authors = recipes_correcting.clothing1m() | recipes_lookahead.clothing1m()
     for name, recipe in authors.items():
         methods[name] |= recipe
@@ -203,6 +209,7 @@ def clothing1m() -> dict[str, Recipe]:
 # a seed that no benchmark uses.
 _COUPLED_SMALL: dict[str, Recipe] = {
     "mlc": {},
+    "mlc_decoupled": {},
     "mslc": {"meta_lr": 1e-2, "correct_start": 1 / 3},
     "meta_weight_net": {"meta_lr": 1e-2},
     "l2r": {},
@@ -216,14 +223,17 @@ def _coupled() -> dict[str, Recipe]:
         "weight_width": 100,  # their hidden layer
         "lookahead_scale": 1.0,  # learning rate of the look-ahead step over the network's
     }
+    mlc = {
+        "meta_lr": 3e-4,  # AMSGrad's, of the network that corrects labels
+        "label_embedding": 128,  # width of the noisy label's embedding
+        "label_width": 128,  # of that network's hidden layers
+        "label_skip": False,  # let it keep a part of the noisy label; the authors do on Clothing1M
+        "gradient_steps": 1,  # steps between its updates; 5 on Clothing1M
+    }
     return {
-        "mlc": {
-            "meta_lr": 3e-4,  # AMSGrad's, of the network that corrects labels
-            "label_embedding": 128,  # width of the noisy label's embedding
-            "label_width": 128,  # of that network's hidden layers
-            "label_skip": False,  # let it keep a part of the noisy label; the authors do on Clothing1M
-            "gradient_steps": 1,  # steps between its updates; 5 on Clothing1M
-        },
+        "mlc": mlc,
+        # Share of the epochs after which the network's weights are fixed; 70 epochs in the DMLP paper.
+        "mlc_decoupled": mlc | {"frozen_from": 70 / 120},
         "mslc": weights
         | {
             "correct_start": 80 / 120,  # share of the epochs with cross-entropy on the given labels
@@ -263,6 +273,7 @@ def _dividemix(classes: int) -> Recipe:
         "sharpen": 0.5,  # temperature T
         "mixup": 4.0,  # of Beta(a, a)
         "lambda_u": lambda_u,  # weight of the unlabelled rows
+        "labelled_only": False,  # train on the mixtures of labelled rows alone, as on Clothing1M
         "lambda_u_ramp": 16,  # epochs after the warm-up over which it rises
     }
 

@@ -26,7 +26,7 @@ def cifar(classes: int, asymmetric: bool) -> dict[str, Recipe]:
         classes: 10 or 100; other images take those of CIFAR-10.
         asymmetric: whether the noise depends on the class.
     """
-    momentum = {"optimizer": "momentum", "momentum": 0.9}
+    momentum = {"optimizer": "momentum", "momentum": 0.9, "decay_all": True}
     ssr = _ssr() | momentum | {
         "model": "preact_resnet18", "epochs": 300, "batch_size": 128, "lr": 0.02, "weight_decay": 5e-4,
         "schedule": "cosine", "warmup_epochs": 0.0, "lr_min": 0.02 / 50,

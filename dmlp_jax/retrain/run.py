@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 from dmlp_jax.data.images import lazy
 from dmlp_jax.data.images.lazy import Images
 from dmlp_jax.data.types import Problem
+from dmlp_jax.errors import UserError
 from dmlp_jax.retrain import label_variants, method
 from dmlp_jax.retrain.method import Task, TrainingSet
 from dmlp_jax.retrain.methods import registry  # noqa: F401  (methods registers them)
@@ -20,6 +21,9 @@ from dmlp_jax.storage import files
 from dmlp_jax.training import inference, loop, parallel
 from dmlp_jax.training.loop import LoopOptions
 from dmlp_jax.training.session import Session
+
+# `(features [n, d], labels [n], test features [t, d], test labels [t]) -> test accuracy in [0, 1]`.
+Probe = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], float]
 
 
 def retrain(
@@ -33,6 +37,7 @@ def retrain(
     key: jax.Array,
     seed: int,
     encoder: dict[str, Any] | None,
+    probe: Probe | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Trains and scores one network per entry of `labels`.
 
@@ -49,6 +54,7 @@ def retrain(
         key: typed PRNG key.
         seed: seed for drawing the held-out clean rows.
         encoder: variables of the pretrained encoder, None to start from scratch.
+        probe: measures the network's features after each epoch, 'probe_accuracy' of the curve; only reported.
 
     Returns:
         By source: test accuracies 'best', 'last' (of all epochs, as the paper reports them) and 'selected'
@@ -72,6 +78,8 @@ def retrain(
     if problem.test_inputs is not None:
         held["test"] = (problem.test_inputs, problem.test_labels)
     score = _evaluator(chosen.predict, held, session.devices)
+    if probe is not None:
+        score = _with_probe(score, chosen.features, probe, problem, session.devices)
 
     init_key, fit_key = jax.random.split(key)
     compiled: dict = {}
@@ -176,6 +184,35 @@ def _with_label_accuracy(
     def evaluate(state):
         right = np.argmax(correct(state), axis=1) == true_labels
         return {**score(state), "label_accuracy": float(np.mean(right))}
+
+    return evaluate
+
+
+def _with_probe(
+    score: Callable[[Any], dict[str, float]],
+    features: Callable[[Any, jax.Array], jax.Array] | None,
+    probe: Probe,
+    problem: Problem,
+    devices: list[jax.Device],
+) -> Callable[[Any], dict[str, float]]:
+    """Adds to `score` the test accuracy of a probe of the network's features, trained on the true labels."""
+    if features is None:
+        raise UserError(
+            "retrain.linear_probe is True, but this retrain.method shows no features; take mlc or "
+            "mlc_decoupled, or leave it False"
+        )
+    true, test = problem.true_labels, problem.test_labels
+    if true is None or problem.test_inputs is None or test is None:
+        raise UserError(
+            "retrain.linear_probe is True, but the data have no true labels or no test set; leave it False"
+        )
+    of_train, of_test = (
+        inference.over_rows(features, (part,), devices)
+        for part in (problem.train_inputs, problem.test_inputs)
+    )
+
+    def evaluate(state):
+        return {**score(state), "probe_accuracy": probe(of_train(state), true, of_test(state), test)}
 
     return evaluate
 

@@ -70,16 +70,18 @@ def scale_by_epoch(schedule: Schedule) -> optax.GradientTransformationExtraArgs:
 def make_optimizer(settings: ConfigDict, schedule: Schedule) -> optax.GradientTransformationExtraArgs:
     """Builds the optimiser of a stage; its `update` needs the keyword argument `epoch`.
 
-    Weight decay does not apply to biases and batch-norm parameters. For 'adam' it is part of the gradient.
+    Weight decay does not apply to biases and batch-norm parameters, unless `decay_all` says so: PyTorch's
+    optimisers decay all parameters that they are given. For 'adam' it is part of the gradient.
 
     Args:
-        settings: with optimizer, weight_decay and momentum.
+        settings: with optimizer, weight_decay and momentum, and perhaps decay_all.
         schedule: the learning rate as a function of the epoch.
 
     Raises:
         UserError: an unknown optimiser.
     """
-    decay = optax.add_decayed_weights(settings.weight_decay, matrices)
+    decayed = None if settings.get("decay_all", False) else matrices
+    decay = optax.add_decayed_weights(settings.weight_decay, decayed)
     rate = scale_by_epoch(schedule)
     if settings.optimizer == "adam":
         return optax.chain(decay, optax.scale_by_adam(), rate)

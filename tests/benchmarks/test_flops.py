@@ -40,8 +40,8 @@ def by_hand(side, padding=True):
     return total
 
 
-def forward(name, shape):
-    model = registry.make_encoder(name)
+def forward(name, shape, stem="auto"):
+    model = registry.make_encoder(name, stem=stem)
     variables = jax.eval_shape(lambda key, x: model.init(key, x, True), jax.random.key(0), floats(*shape))
     apply = lambda variables, x: model.apply(variables, x, True, mutable=["batch_stats"])[0]  # noqa: E731
     return apply, variables, floats(*shape)
@@ -55,6 +55,14 @@ def test_resnet18_is_counted_as_by_hand(flops, side):
 def test_resnet18_has_the_published_count(flops):
     """0.56 billion multiplications and additions an image of 32 pixels."""
     assert flops.count(*forward("resnet18", (1, 32, 32, 3))) / 2e9 == pytest.approx(0.556, abs=0.001)
+
+
+def test_resnet50_has_the_published_count_on_imagenet_s_images_and_not_with_the_small_stem(flops):
+    """4.09 billion multiplications and additions an image of 224 pixels, with the last layer."""
+    image = (1, 224, 224, 3)
+    count = flops.count(*forward("resnet50", image))
+    assert (count / 2 + 2048 * 1000) / 1e9 == pytest.approx(4.09, abs=0.005)
+    assert flops.count(*forward("resnet50", image, stem="cifar")) / count == pytest.approx(15.56, abs=0.01)
 
 
 def test_xla_counts_the_same_where_nothing_is_padded(flops):

@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dmlp_jax.config import cifar_config
+
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
@@ -45,6 +47,14 @@ def test_a_path_of_settings_is_left_after_two_that_are_worse(module, losses, cho
     best = module("accuracy_peers").best([range(len(losses))], lambda i: found.append(i) or losses[i])
     assert best == chosen
     assert found == list(range(asked))
+
+
+def test_operations_are_those_of_the_image_that_the_network_sees(module):
+    config = cifar_config("folder").pretrain
+    counted = module("pretrain_parts").model_flops
+    whole = counted(config, (32, 32, 3))
+    config.crop_size = 32
+    assert counted(config, (48, 40, 3)) == whole
 
 
 def test_the_best_of_several_paths(module):

@@ -65,7 +65,7 @@ def test_networks_have_the_same_parameters(peer, model):
     images = jax.ShapeDtypeStruct((2, 32, 32, 3), jnp.float32)
     init = lambda key, x: make_model(settings_of(model)).init(key, x, True)  # noqa: E731
     ours = jax.eval_shape(init, jax.random.key(0), images)["params"]
-    theirs = peer.ContrastiveResNet(model, [1024, 128], False).parameters()
+    theirs = peer.ContrastiveResNet(model, [1024, 128], False, True).parameters()
     shapes = [sorted(leaf.shape) for leaf in jax.tree.leaves(ours)]
     assert sorted(shapes) == sorted(sorted(leaf.shape) for leaf in theirs)
 
@@ -77,7 +77,7 @@ def test_networks_compute_the_same(peer, model):
     ours = make_model(settings_of(model))
     variables = jax.jit(ours.init, static_argnums=2)(jax.random.key(0), images, True)
     apply = jax.jit(lambda variables, x: ours.apply(variables, x, True, mutable=["batch_stats"])[0])
-    network = copied(peer.ContrastiveResNet(model, [1024, 128], False), variables["params"]).train()
+    network = copied(peer.ContrastiveResNet(model, [1024, 128], False, True), variables["params"]).train()
     with torch.no_grad():
         theirs = network(torch.tensor(images.transpose(0, 3, 1, 2))).numpy()
     found = np.asarray(apply(variables, images))

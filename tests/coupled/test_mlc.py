@@ -129,6 +129,50 @@ def test_step_that_cannot_be_looked_through_is_refused():
         started(optimizer="adamw")
 
 
+def test_decoupled_mlc_learns_the_given_labels_and_then_fixes_its_weights():
+    """A look-ahead from fixed weights has no momentum: it is that of a run that starts there."""
+    train = helpers.training_set()
+    config = retrain_helpers.settings(
+        "mlc_decoupled", lr=0.5, momentum=MOMENTUM, weight_decay=DECAY, label_embedding=2, label_width=4,
+        batch_size=6, meta_lr=0.05, frozen_from=0.5, epochs=4,
+    )  # fmt: skip
+    made, state = retrain_helpers.make(config, train)
+    plan = made.make_planner(train, [None])
+    assert [set(plan(state, epoch, jax.random.key(0))[1].indices) for epoch in (1, 2)] == [
+        {"train"},
+        {"train", "meta"},
+    ]
+
+    weights = retrain_helpers.head(state.network.params)
+    both = helpers.batch(train, ROWS, CLEAN)
+    alone = both._replace(**{name: {"train": getattr(both, name)["train"]} for name in ("data", "rows")})
+    noisy, given, *_ = helpers.parts(train, ROWS, CLEAN)
+    before = made.correct(state, jnp.asarray(train.inputs), jnp.asarray(train.targets), jnp.arange(18))
+    np.testing.assert_array_equal(before, train.targets)
+    state, metrics = made.train_step(state, alone, axis_name=None)
+    np.testing.assert_allclose(metrics["loss"], helpers.loss(weights, noisy, given), rtol=1e-5)
+    grads = helpers.loss_gradient(weights, noisy, given)
+    expected = retrain_helpers.descended(weights, (grads[0] + DECAY * weights[0], grads[1]), 0.5)
+    retrain_helpers.assert_head(state.network.params, expected)
+
+    reference = Reference(train, state, 0.5, nesterov=False)
+    _, meta_loss, exact, _ = reference.step()
+    after, metrics = made.train_step(state, both, axis_name=None)
+    np.testing.assert_allclose(metrics["meta_loss"], meta_loss, rtol=1e-5)
+    helpers.assert_close(
+        helpers.momentum_of(after.corrector.opt_state), jax.tree.map(lambda g: 0.1 * g, exact), scale=1e-3
+    )
+    retrain_helpers.assert_same(after.network, state.network)
+
+
+def test_the_share_of_the_epochs_must_leave_some_of_both_kinds():
+    with pytest.raises(UserError, match=r"recipes\.mlc_decoupled\.frozen_from is 1"):
+        retrain_helpers.make(
+            retrain_helpers.settings("mlc_decoupled", frozen_from=1.0, optimizer="momentum"),
+            helpers.training_set(),
+        )
+
+
 def test_corrected_labels_are_those_of_the_corrector_in_evaluation_mode():
     train, made, state, reference = started(model="linear")
     found = made.correct(state, jnp.asarray(train.inputs), jnp.asarray(train.targets), jnp.arange(18))

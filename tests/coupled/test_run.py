@@ -25,7 +25,7 @@ def problem():
     return run_helpers.clusters(TRAIN, rows=440, val_rows=40)
 
 
-def run(problem, folder, name, **changes):
+def run(problem, folder, name, probe=None, **changes):
     """The result of one arm, and its corrected labels."""
     config = default_config()
     config.retrain.method = name
@@ -36,9 +36,8 @@ def run(problem, folder, name, **changes):
     if name not in ("l2r", "mslg"):
         settings.update(meta_lr=0.01 if name == "mlc" else 0.1)
     settings.update(changes)
-    found = run_helpers.run(problem, {"given": problem.given_labels}, {"given": 0.45}, settings, folder)[
-        "given"
-    ]
+    labels, rates = {"given": problem.given_labels}, {"given": 0.45}
+    found = run_helpers.run(problem, labels, rates, settings, folder, probe=probe)["given"]
     return found, files.load_npz(folder / "retrain" / f"{name}-given" / "corrected.npz")
 
 
@@ -60,6 +59,34 @@ def test_labels_are_corrected_and_the_truth_is_for_reporting_only(name, problem,
         epoch["test_accuracy"] for epoch in found["curve"]
     ]
     np.testing.assert_array_equal(same["probs"], corrected["probs"])
+
+
+def test_features_are_probed_after_each_epoch_and_stay_when_the_weights_are_fixed(problem, tmp_path):
+    seen = []
+
+    def probe(features, labels, test_features, test_labels):
+        np.testing.assert_array_equal(labels, problem.true_labels)
+        np.testing.assert_array_equal(test_labels, problem.test_labels)
+        seen.append((features, test_features))
+        return len(seen) / 10
+
+    changes = {"model": "mlp", "epochs": 4, "frozen_from": 0.5}
+    found, _ = run(problem, tmp_path, "mlc_decoupled", probe, **changes)
+    assert [epoch["probe_accuracy"] for epoch in found["curve"]] == [0.1, 0.2, 0.3, 0.4]
+    assert all(len(train) == TRAIN and len(test) == 200 for train, test in seen)
+    first, second, third, fourth = (np.concatenate(parts) for parts in seen)
+    assert np.any(first != second)
+    np.testing.assert_array_equal(second, third)
+    np.testing.assert_array_equal(third, fourth)
+    labels = [epoch["label_accuracy"] for epoch in found["curve"]]
+    given = np.mean(problem.given_labels == problem.true_labels)
+    assert labels[:2] == [given, given]
+    assert labels[2] != given
+
+
+def test_methods_without_features_cannot_be_probed(problem, tmp_path):
+    with pytest.raises(UserError, match=r"retrain\.linear_probe is True, but this retrain\.method shows"):
+        run(problem, tmp_path, "l2r", lambda *_: 0.0)
 
 
 def test_noisy_and_num_clean_are_planned_apart():

@@ -42,6 +42,15 @@ def test_imagenet_resnets_have_the_published_size(sizes, block, parameters):
     assert count(shapes(model, (1, 224, 224, 3))) == parameters
 
 
+@pytest.mark.parametrize(("side", "kernel"), [(32, (3, 3, 3, 64)), (64, (3, 3, 3, 64)), (65, (7, 7, 3, 64))])
+def test_large_images_have_the_stem_for_imagenet(side, kernel):
+    params = shapes(registry.make_encoder("resnet18"), (1, side, side, 3))["params"]
+    assert params["stem"]["kernel"].shape == kernel
+    chosen = shapes(registry.make_encoder("preact_resnet18", stem="imagenet"), (1, side, side, 3))["params"]
+    assert chosen["stem"]["kernel"].shape == (7, 7, 3, 64)
+    assert registry.resolve_stem("auto", "resnet18", side) == ("imagenet" if side > 64 else "cifar")
+
+
 @pytest.mark.parametrize(("name", "width"), [("resnet18", 512), ("resnet50", 2048), ("small_cnn", 128)])
 def test_features_are_wide_and_float32(name, width):
     model = registry.make_encoder(name, dtype="bfloat16")
@@ -92,6 +101,11 @@ def test_projector_has_its_layers():
     assert [params[f"Dense_{i}"]["kernel"].shape for i in range(3)] == [(32, 32), (32, 32), (32, 16)]
 
 
+def test_the_output_of_the_projector_has_a_bias_where_wanted():
+    found = [set(shapes(registry.Projector(1, 0, 4, bias=b), (2, 3))["params"]["Dense_0"]) for b in (0, 1)]
+    assert found == [{"kernel"}, {"kernel", "bias"}]
+
+
 @pytest.mark.parametrize(
     ("name", "shape", "found"),
     [
@@ -112,5 +126,7 @@ def test_unfitting_models_are_refused():
         registry.resolve_model("mlp", (8, 8, 1))
     with pytest.raises(UserError, match="did you mean 'resnet18'"):
         registry.make_encoder("resnet81")
+    with pytest.raises(UserError, match="'cnn9'; leave the stem at auto"):
+        registry.make_encoder("cnn9", stem="cifar")
     with pytest.raises(UserError, match="bfloat16"):
         registry.make_encoder("resnet18", dtype="float16")

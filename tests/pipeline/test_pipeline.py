@@ -168,6 +168,14 @@ def test_more_arms_may_be_added_later(copy):
     assert set(summary["test"]) == {"given", "purified", "true"}
 
 
+def test_a_frozen_encoder_gets_a_linear_layer(copy, capsys):
+    """Its features are those of the stage extract; there is no other parameter."""
+    changes = {"retrain.method": "gce", "retrain.init": "frozen", "retrain.labels": "true"}
+    pipeline.run(tiny_config(**changes, **{"retrain.epochs": 20, "retrain.lr": 0.05}), copy)
+    assert "gce with linear" in capsys.readouterr().out
+    assert json.loads((copy / "retrain/gce-true/result.json").read_text())["last"] > 0.6
+
+
 def test_stage_without_its_input_is_refused(tmp_path):
     for stage, words in (
         ("extract", "pretrain"),

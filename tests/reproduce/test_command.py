@@ -1,5 +1,6 @@
 """The paper's tables as a command: what is listed, run, kept and shown."""
 
+import csv
 import itertools
 import json
 import os
@@ -32,6 +33,11 @@ from dmlp_jax.reproduce import cells, curve_cells, published, results, runner, s
         (["--list", "--table=2", "--cells=sym80"], "'sym80' matches no cell of table 2"),
         (["--table=5"], "--workdir"),
         (["--table=5", "--workdir=W", "--seeds=0"], "at least 1"),
+        (["--table=5", "--list", "--preset=papers"], "paper, default and both"),
+        (
+            ["--table=5", "--list", "--preset=default", "--cells=IPC alone"],
+            "no cell of table 5 under --preset",
+        ),
     ],
 )
 def test_mistakes_are_named(arguments, words, capsys, tmp_path, monkeypatch):
@@ -47,6 +53,22 @@ def test_list_shows_every_cell_and_what_it_costs(capsys):
     for cell in cells.of_table(9):
         assert cell.name in printed
     assert "resnet50 after 1000 epochs" in printed
+
+
+@pytest.mark.parametrize("what", ["--table=2", "--figure=4"])
+def test_one_preset_leaves_the_other_s_rows_out(what, capsys):
+    shown = {}
+    for preset in ("paper", "default", "both"):
+        assert command.main(["--list", what, f"--preset={preset}"]) == 0
+        lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("  ")]
+        shown[preset] = {line.split(": ")[0].strip() for line in lines}
+    assert shown["paper"] | shown["default"] == shown["both"]
+    assert {name for name in shown["both"] if name.startswith("DMLP")} == {
+        name for preset in ("paper", "default") for name in shown[preset] if name.endswith(f"/{preset}")
+    }
+    assert {name for name in shown["both"] if not name.startswith("DMLP")} == shown["paper"] & shown[
+        "default"
+    ]
 
 
 def test_list_skips_tables_without_such_cells(capsys):
@@ -65,7 +87,9 @@ def test_list_shows_the_lines_of_a_figure(number, capsys):
     printed = capsys.readouterr().out.splitlines()
     assert printed[0] == f"Figure {number}: {curve_cells.FIGURES[number].title}"
     every = curve_cells.of_figure(number)
-    assert len(every) == len(curve_cells.FIGURES[number].columns) * len(curve_cells.FIGURES[number].lines)
+    # The purifier's line is there under both presets.
+    figure = curve_cells.FIGURES[number]
+    assert len(every) == len(figure.columns) * (len(figure.lines) + 1)
     for cell, line in zip(every, printed[1:], strict=True):
         assert line.startswith(f"  {cell.name}: ")
         assert ("the purifier, on features of" in line) == ("DMLP" in cell.name)
@@ -176,12 +200,12 @@ def test_ours_stand_beside_the_papers():
     [
         (1, "Classifier/cifar10_sym80"),
         pytest.param(2, "GCE/cifar10_asym40", marks=pytest.mark.exhaustive),
-        (3, "DMLP-DivideMix"),
-        pytest.param(4, "DMLP-CDR/cifar10_sym80", marks=pytest.mark.exhaustive),
+        (3, "DMLP-DivideMix/clothing1m/default"),
+        pytest.param(4, "DMLP-CDR/cifar10_sym80/paper", marks=pytest.mark.exhaustive),
         (5, "IPC alone/cifar10_sym80/paper"),
         (6, "MLC*-DivideMix/cifar10_sym80"),
         pytest.param(6, "MLC*/cifar10_sym80", marks=pytest.mark.exhaustive),
-        (7, "clothing1m_share10"),
+        (7, "DMLP-Naive/clothing1m_share10/paper"),
         pytest.param(8, "MoCo ResNet-18/cifar10_sym80/default", marks=pytest.mark.exhaustive),
         (9, "MixMatch/cifar10_semi"),
     ],
@@ -220,11 +244,39 @@ def test_curves_of_a_figure_are_drawn_and_written(tmp_path_factory):
     workdir = tmp_path_factory.getbasetemp() / "reproduce"
     assert command.main(["--figure=4", f"--workdir={workdir}", "--budget=smoke"]) == 0
     lines = (workdir / "smoke/figure4.csv").read_text().splitlines()[1:]
-    found = {tuple(line.split(",")[:2]) for line in lines}
-    assert found == set(itertools.product(("cifar10_sym20", "cifar10_sym80"), ("MLC", "MSLC", "DMLP")))
+    found = {tuple(line[:2]) for line in csv.reader(lines)}
+    assert {line[2] for line in csv.reader(lines)} == {"label_accuracy"}
+    lines_of_each = ("MLC", "MSLC", "DMLP, paper preset", "DMLP, default preset")
+    assert found == set(itertools.product(("cifar10_sym20", "cifar10_sym80"), lines_of_each))
     assert all(0 <= float(line.rsplit(",", 1)[1]) <= 1 for line in lines)
     with Image.open(workdir / "smoke/figure4.png") as image:
         assert min(image.size) > 400
+
+
+@pytest.mark.slow
+@pytest.mark.exhaustive
+def test_figure_2_has_its_three_panels(tmp_path_factory):
+    workdir = tmp_path_factory.getbasetemp() / "reproduce"
+    arguments = ["--figure=2", "--preset=default", f"--workdir={workdir}", "--budget=smoke"]
+    assert command.main(arguments) == 0
+    with (workdir / "smoke/figure2.csv").open() as file:
+        lines = list(csv.reader(file))[1:]
+    figure = curve_cells.FIGURES[2]
+    for panel in figure.panels:
+        found = {
+            (line[0], line[1].removesuffix(", default preset")) for line in lines if line[2] == panel.quantity
+        }
+        assert found == set(itertools.product(figure.columns, panel.lines))
+    values = {tuple(line[:3]): [] for line in lines}
+    for line in lines:
+        values[tuple(line[:3])].append(float(line[4]))
+    for column in figure.columns:
+        # Of four epochs the weights are fixed after two, and with them whatever is measured of the network.
+        probed = values[column, "MLC, decoupled", "probe_accuracy"]
+        assert len(probed) == 4
+        assert probed[1] == probed[2] == probed[3]
+        labels = values[column, "MLC, decoupled", "label_accuracy"]
+        assert labels[0] == labels[1] != labels[2]
 
 
 def test_foreign_records_are_refused(tmp_path, capsys):

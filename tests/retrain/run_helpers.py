@@ -40,7 +40,7 @@ def clusters(train, rows, val_rows, classes=4):
     )
 
 
-def run(problem, labels, rates, settings, folder, log=None):
+def run(problem, labels, rates, settings, folder, log=None, probe=None):
     """What `retrain` returns, on one device with fixed seeds; the log is closed however it ends."""
     log = log or MetricsLog(folder / "metrics.jsonl")
     try:
@@ -54,6 +54,7 @@ def run(problem, labels, rates, settings, folder, log=None):
             key=jax.random.key(0),
             seed=0,
             encoder=None,
+            probe=probe,
         )
     finally:
         log.close()

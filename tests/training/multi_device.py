@@ -121,7 +121,7 @@ def _settings(name: str) -> ConfigDict:
         settings.update(epochs=4)
     if name == "mlnt":
         settings.update(epochs=2, guide_share=0.5, lookahead_start=0.0, label_sets=2)
-    if name == "mlc":
+    if name.startswith("mlc"):
         settings.update(epochs=2, gradient_steps=3)
     return settings
 

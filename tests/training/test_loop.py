@@ -230,6 +230,19 @@ def test_optimizers_decay_kernels_only(name):
     np.testing.assert_array_equal(updates["bias"], 0)
 
 
+@pytest.mark.parametrize("name", ["sgd", "momentum"])
+def test_optimizers_decay_everything_where_they_are_told(name):
+    from ml_collections import ConfigDict
+
+    settings = ConfigDict({"optimizer": name, "weight_decay": 0.5, "momentum": 0.0, "decay_all": True})
+    optimizer = make_optimizer(settings, lambda epoch: 0.1)
+    params = {"kernel": jnp.full((2, 2), 3.0), "bias": jnp.full(2, 2.0)}
+    zeros = jax.tree.map(jnp.zeros_like, params)
+    updates, _ = optimizer.update(zeros, optimizer.init(params), params, epoch=jnp.float32(0))
+    np.testing.assert_allclose(updates["kernel"], -0.1 * 0.5 * 3.0)
+    np.testing.assert_allclose(updates["bias"], -0.1 * 0.5 * 2.0)
+
+
 def test_lars_follows_its_definition():
     from ml_collections import ConfigDict
 

@@ -41,9 +41,11 @@ _KINDS = ("i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f4", "f8", "b1")
 def read(path: Path) -> dict[str, np.ndarray]:
     """Reads the arrays of the file by name.
 
+    Entries of the dict that are no arrays are left out: CIFAR-100_human.pt also holds its labels of the
+    superclasses, as lists.
+
     Raises:
-        UserError: the file is missing, damaged or suspicious, or holds anything other than a dict of numeric
-            arrays.
+        UserError: the file is missing, damaged or suspicious, or holds no dict with numeric arrays.
     """
     try:
         if path.stat().st_size > MAX_BYTES:
@@ -58,12 +60,15 @@ def read(path: Path) -> dict[str, np.ndarray]:
     except Exception as error:
         # A damaged pickle raises exceptions of many types.
         raise UserError(f"{path} cannot be read as a .pt file ({error})") from error
-    if not isinstance(value, dict) or not all(
-        isinstance(name, str) and isinstance(array, _Array) and array.value is not None
-        for name, array in value.items()
-    ):
+    entries = value.items() if isinstance(value, dict) else ()
+    arrays = {
+        name: entry.value
+        for name, entry in entries
+        if isinstance(name, str) and isinstance(entry, _Array) and entry.value is not None
+    }
+    if not arrays:
         raise UserError(f"{path} must hold a dict of NumPy arrays, as the authors' files do")
-    return {name: array.value for name, array in value.items()}
+    return arrays
 
 
 class _RefusedError(Exception):

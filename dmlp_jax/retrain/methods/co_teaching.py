@@ -34,7 +34,7 @@ def make_co_teaching(settings: ConfigDict, task: Task) -> Method:
     """Co-teaching; see `retrain.method` for the contract.
 
     The loss is the mean over the selected rows, as in the paper; the authors' code divides by their number
-    twice.
+    twice. Of their 200 epochs the first is an evaluation only; here 200 are trained.
     """
     return _make(settings, task, disagreement=False)
 
@@ -122,14 +122,18 @@ def _optimizer(settings: ConfigDict, task: Task) -> optax.GradientTransformation
 
 
 def forget_rate(noise_rate: jax.Array, epoch: jax.Array, ramp_epochs: int) -> jax.Array:
-    """Share of every batch that is left out, noise_rate * min(T / T_k, 1) with T whole epochs; scalar.
+    """Share of every batch that is left out, noise_rate * min((T + 1) / (T_k - 1), 1), scalar.
+
+    T are the whole epochs done. As in the authors' code, the rate takes T_k values from 0 to the noise rate,
+    and training begins with the second of them, because epoch 0 is an evaluation only. The paper has
+    min(T / T_k, 1).
 
     Args:
         noise_rate: share of wrong labels.
         epoch: epochs done, with fraction.
         ramp_epochs: T_k.
     """
-    return noise_rate * jnp.clip(jnp.floor(epoch) / ramp_epochs, 0.0, 1.0)
+    return noise_rate * jnp.clip((jnp.floor(epoch) + 1.0) / max(ramp_epochs - 1, 1), 0.0, 1.0)
 
 
 def small_loss_weights(

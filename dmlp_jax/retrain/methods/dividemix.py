@@ -16,8 +16,8 @@ noise rate allows: where few labels are wrong, the mixture would discard the lab
 own largest probability, which draws on the clean rows, instead of by losses, and without that bound.
 
 With `init=encoder` this is C2D's start from a self-supervised encoder (Zheltonozhskii et al. 2022), though
-with DivideMix's own constants; with clean rows among the training rows it is what the DMLP paper calls
-DivideMix*.
+with DivideMix's own constants; with clean rows among the training rows, all of them with `select_share=0`, it
+is what the DMLP paper calls DivideMix*.
 """
 
 from typing import NamedTuple
@@ -143,6 +143,8 @@ def make_dividemix(settings: ConfigDict, task: Task) -> Method:
         mixed = mixing.apply(mix, views, axis_name).reshape(flat.shape)
         goals = mixing.apply(mix, jnp.stack([refined, refined, guessed, guessed]), axis_name)
         goals = goals.reshape(4 * size, -1)
+        if settings.labelled_only:
+            mixed, goals = mixed[: 2 * size], goals[: 2 * size]
 
         def loss_fn(params):
             logits, _ = network.train_logits(params, own.batch_stats, mixed, drop_key, axis_name)

@@ -99,7 +99,7 @@ def semi_supervised_loss(
     """L_X + weight * L_U of mixed rows, scalar (MixMatch, Eq. 3-5).
 
     L_X is the mean cross-entropy of the labelled rows, L_U the mean squared error of the probabilities of the
-    other rows, over rows and classes.
+    other rows, over rows and classes; 0 without other rows.
 
     Args:
         logits: [rows, c], the labelled rows first.
@@ -108,5 +108,7 @@ def semi_supervised_loss(
         unlabelled_weight: lambda_u, scalar.
     """
     fit = jnp.mean(losses.cross_entropy(logits[:labelled], targets[:labelled]))
+    if len(logits) == labelled:
+        return fit
     errors = (jax.nn.softmax(logits[labelled:]) - targets[labelled:]) ** 2
     return fit + unlabelled_weight * jnp.mean(errors)

@@ -40,6 +40,18 @@ def test_both_formats_of_torch_are_read(tmp_path, write, protocol):
     assert found.dtype == np.int32
 
 
+@pytest.mark.parametrize("write", [write_zip, write_legacy])
+def test_columns_that_are_not_asked_for_may_be_lists(tmp_path, write):
+    """CIFAR-100_human.pt since March 2023: the labels of the superclasses are lists of integers."""
+    fine = {"clean_label": TRUE, "noisy_label": (TRUE + 1) % 10}
+    coarse = {f"{name.removesuffix('_label')}_coarse_label": list(map(int, fine[name] // 5)) for name in fine}
+    write(tmp_path / "c.pt", fine | coarse)
+    np.testing.assert_array_equal(human.load(tmp_path / "c.pt", "noisy_label", TRUE), (TRUE + 1) % 10)
+    assert set(torch_file.read(tmp_path / "c.pt")) == set(fine)
+    with pytest.raises(UserError, match=r"noise\.column is 'noisy_coarse_label'; .* holds noisy_label"):
+        human.load(tmp_path / "c.pt", "noisy_coarse_label", TRUE)
+
+
 class Runs:
     def __reduce__(self):
         return (print, ("this must never be printed",))

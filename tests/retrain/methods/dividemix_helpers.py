@@ -30,7 +30,8 @@ def reference_loss(logits, targets, labelled, weight):
     fit = -np.sum(targets[:labelled] * np.log(probs[:labelled])) / labelled
     errors = (probs[labelled:] - targets[labelled:]) ** 2
     prior = 1 / logits.shape[1]
-    return fit + weight * errors.mean() + np.sum(prior * np.log(prior / probs.mean(axis=0)))
+    unlabelled = weight * errors.mean() if len(errors) else 0.0
+    return fit + unlabelled + np.sum(prior * np.log(prior / probs.mean(axis=0)))
 
 
 def reference_slope(logits, targets, labelled, weight):
@@ -38,7 +39,7 @@ def reference_slope(logits, targets, labelled, weight):
     probs = softmax(logits)
     classes = logits.shape[1]
     by_probs = np.zeros_like(probs)
-    by_probs[labelled:] = weight * 2 * (probs - targets)[labelled:] / probs[labelled:].size
+    by_probs[labelled:] = weight * 2 * (probs - targets)[labelled:] / max(probs[labelled:].size, 1)
     by_probs -= 1 / (classes * len(logits) * probs.mean(axis=0))
     slope = probs * (by_probs - np.sum(probs * by_probs, axis=1, keepdims=True))
     slope[:labelled] += (probs - targets)[:labelled] / labelled

@@ -32,7 +32,7 @@ class Flat(nn.Module):
 
 def linear_on_images(monkeypatch, norm=False):
     """Makes every encoder the pixels themselves."""
-    monkeypatch.setattr(registry, "make_encoder", lambda name, dtype, axis_name: Flat(norm, axis_name))
+    monkeypatch.setattr(registry, "make_encoder", lambda name, axis_name, **_: Flat(norm, axis_name))
 
 
 def weak(images):

@@ -53,7 +53,7 @@ def check_steps(config, train, cases):
 
 @pytest.mark.parametrize("classes", [2, 100])
 def test_steps_of_co_teaching(classes):
-    cases = [(0.9, 0.9, 1.0, False), (3.7, 0.5, 0.7, False), (9.0, 0.8, 0.2, False), (7.0, 1.0, 0.0, False)]
+    cases = [(0.9, 0.8, 0.8, False), (1.7, 0.5, 0.75, False), (9.0, 0.8, 0.2, False), (7.0, 1.0, 0.0, False)]
     check_steps(helpers.settings("co_teaching", forget_epochs=5), helpers.training_set(classes), cases)
 
 
@@ -82,12 +82,14 @@ def test_co_teaching_plus_learns_nothing_without_disagreement():
     ).any()
 
 
-@pytest.mark.parametrize(
-    ("epoch", "expected"), [(0.0, 0.0), (0.99, 0.0), (1.0, 0.06), (7.5, 0.42), (10.0, 0.6), (150.5, 0.6)]
-)
-def test_forget_rate_rises_by_whole_epochs(epoch, expected):
-    found = co_teaching.forget_rate(jnp.float32(0.6), jnp.float32(epoch), 10)
-    np.testing.assert_allclose(found, expected, rtol=1e-6)
+@pytest.mark.parametrize("ramp", [1, 2, 10])
+@pytest.mark.parametrize("epoch", [0.0, 0.99, 1.0, 7.5, 8.0, 9.0, 150.5])
+def test_forget_rate_is_that_of_the_authors_at_their_epoch(epoch, ramp):
+    """Their schedule is indexed by the epoch, and their first epoch of training is number 1."""
+    schedule = np.full(200, 0.6)
+    schedule[:ramp] = np.linspace(0, 0.6, ramp)
+    found = co_teaching.forget_rate(jnp.float32(0.6), jnp.float32(epoch), ramp)
+    np.testing.assert_allclose(found, schedule[int(epoch) + 1], rtol=1e-6)
 
 
 def test_number_of_kept_rows_is_exact_along_the_ramp():
@@ -104,7 +106,7 @@ def test_number_of_kept_rows_is_exact_along_the_ramp():
     grid = [axis.ravel() for axis in np.meshgrid(sizes, rates, epochs, indexing="ij")]
     found, totals = jax.jit(jax.vmap(count))(grid[0], grid[1], np.float32(grid[2]))
     expected = [
-        max(int((1 - Fraction(int(percent), 100) * Fraction(int(epoch), 10)) * int(size)), 1)
+        max(int((1 - Fraction(int(percent), 100) * min(Fraction(int(epoch) + 1, 9), 1)) * int(size)), 1)
         for size, percent, epoch in zip(*grid, strict=True)
     ]
     np.testing.assert_array_equal(found, expected)

@@ -57,8 +57,8 @@ def parts_of(which=0, weight=LAMBDA):
     return rows, info
 
 
-def reference_step(state, train, rows, which, key, weight=LAMBDA, scales=(1.0,) * 4):
-    """Loss, kernel and bias of network `which` after one step of gradient descent."""
+def reference_step(state, train, rows, which, key, weight=LAMBDA, scales=(1.0,) * 4, mixed=4 * SIZE):
+    """Loss, kernel and bias of network `which` after one step on the first `mixed` mixtures."""
     kernel, bias = heads(state)
     inputs, targets = np.float64(train.inputs), np.float64(train.targets)
     parts = (rows["labelled"], rows["labelled"], rows["unlabelled"], rows["unlabelled"])
@@ -74,7 +74,7 @@ def reference_step(state, train, rows, which, key, weight=LAMBDA, scales=(1.0,) 
     assert 0.5 <= share <= 1
     assert sorted(partners) == list(range(4 * SIZE))
     flat, goals = np.concatenate(views), np.concatenate([refined, refined, guessed, guessed])
-    flat, goals = (share * x + (1 - share) * x[partners] for x in (flat, goals))
+    flat, goals = ((share * x + (1 - share) * x[partners])[:mixed] for x in (flat, goals))
 
     logits = flat @ kernel[which] + bias[which]
     slope = reference_slope(logits, goals, 2 * SIZE, weight)
@@ -98,6 +98,20 @@ def test_step_is_the_papers(which, weight):
     own = softmax(np.float64(train.inputs) @ heads(state)[0][which] + heads(state)[1][which])
     hits = own[rows["labelled"]].argmax(axis=1) == train.targets[rows["labelled"]].argmax(axis=1)
     np.testing.assert_allclose(metrics["train_accuracy"], hits.mean(), rtol=1e-6)
+
+
+def test_on_clothing1m_only_the_mixtures_of_labelled_rows_are_learned():
+    """Their partners may be unlabelled; the penalty is of these mixtures too."""
+    chosen, train = make(labelled_only=True), random_rows(0, 30)
+    state, key = started(chosen, train), jax.random.key(5)
+    rows, info = parts_of(0, 0.0)
+    after, metrics = chosen.train_step(state, batch_of(train, rows, key, info), axis_name=None)
+    loss, kernel, bias = reference_step(state, train, rows, 0, key, 0.0, mixed=2 * SIZE)
+    np.testing.assert_allclose(metrics["loss"], loss, rtol=1e-5)
+    np.testing.assert_allclose(heads(after)[0][0], kernel, atol=2e-6)
+    np.testing.assert_allclose(heads(after)[1][0], bias, atol=2e-6)
+    every, *_ = reference_step(state, train, rows, 0, key, 0.0)
+    assert abs(every - loss) > 1e-4
 
 
 @pytest.mark.parametrize("which", [0, 1])

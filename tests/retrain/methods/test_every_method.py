@@ -52,6 +52,8 @@ def run(problem, folder, name, log=None, **changes):
         settings.update(guide_share=0.5, lookahead_start=0.0, label_sets=2)
     if name == "mlc":
         settings.gradient_steps = 3
+    if name == "mlc_decoupled":
+        settings.frozen_from = 0.75
     settings.update(changes)
     labels, rates = {"given": problem.given_labels}, {"given": 0.3}
     return run_helpers.run(problem, labels, rates, settings, folder, log)["given"]
