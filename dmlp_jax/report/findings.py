@@ -56,11 +56,14 @@ def annotators(result: dict[str, Any]) -> str | None:
 
 
 def beside_labels(result: dict[str, Any]) -> str | None:
-    """Duplicates and outliers among the rows; None where none were found or looked for."""
+    """Duplicates and outliers among the rows; None where none were found, or none were looked for."""
     found = result.get("rows_found") or {}
+    # With very many rows only equal ones are looked for.
+    equal_only = "outliers" in found and found["outliers"] is None
     parts = []
     if found.get("duplicates"):
-        text = f"{found['duplicates']:,} rows in {found['duplicate_sets']:,} sets of (near) duplicates"
+        kind = "exact" if equal_only else "(near)"
+        text = f"{found['duplicates']:,} rows in {found['duplicate_sets']:,} sets of {kind} duplicates"
         if found["duplicates_whose_labels_differ"]:
             text += (
                 f", {found['duplicates_whose_labels_differ']:,} of them with labels that differ in the set"
@@ -68,7 +71,13 @@ def beside_labels(result: dict[str, Any]) -> str | None:
         parts.append(text)
     if found.get("outliers"):
         parts.append(f"{found['outliers']:,} outliers")
-    return f"Beside labels: {'; '.join(parts)}; see issues.csv." if parts else None
+    said = f"Beside labels: {'; '.join(parts)}; see issues.csv." if parts else None
+    if not equal_only:
+        return said
+    return (
+        f"{said or 'No two rows have equal features.'} Only exact duplicates were looked for: near ones and "
+        f"outliers are not searched among {result['rows']['train']:,} rows, because that would take too long."
+    )
 
 
 def drawn(result: dict[str, Any]) -> str | None:

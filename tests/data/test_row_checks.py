@@ -46,3 +46,72 @@ def test_copies_of_clean_rows_and_outliers(rows):
     assert list(np.flatnonzero(found.clean_copy)) == [3, 4]
     assert found.outlier[50]
     assert found.outlier.sum() < 5
+
+
+def naive(rows, labels):
+    """The same from all distances in float64: sets by repeated merging, outliers by the formula."""
+    _, first, number = np.unique(rows, axis=0, return_index=True, return_inverse=True)
+    centred = rows[first].astype(np.float64) - rows.mean(axis=0, dtype=np.float64)
+    unit = centred / np.linalg.norm(centred, axis=1, keepdims=True)
+    distance = np.linalg.norm(unit[:, None] - unit[None], axis=2)
+    np.fill_diagonal(distance, np.inf)
+    near = distance <= 0.13 * np.median(distance.min(axis=1))
+    sets = np.arange(len(first))
+    for _ in sets:
+        sets = np.minimum(sets, np.where(near, sets[None], len(sets)).min(axis=1))
+    logs = np.log(np.sort(distance, axis=1)[:, :10].mean(axis=1))
+    middle = np.median(logs)
+    outlier = 0.6745 * (logs - middle) / np.median(np.abs(logs - middle)) > 3.5
+    sets = sets[number]
+    several = np.bincount(sets)[sets] > 1
+    differ = np.array([len(set(labels[sets == one])) > 1 for one in sets])
+    return several, sets, differ, outlier[number]
+
+
+@pytest.mark.parametrize("doubled", [False, True])
+def test_everything_is_as_computed_from_all_distances(rows, doubled):
+    rng = np.random.default_rng(2)
+    rows[20:40] = rows[40:60] + 1e-3 * rng.normal(size=(20, 12)).astype(np.float32)
+    rows[60:63] = rows[63]
+    # One row that points where no other does.
+    wide = np.concatenate([rows, np.zeros((200, 1), np.float32)], axis=1)
+    wide[9] = 0
+    wide[9, 12] = 5
+    labels = rng.integers(2, size=200)
+    if doubled:
+        wide, labels = np.concatenate([wide, wide]), np.concatenate([labels, labels])
+    found = row_checks.check(wide, labels)
+    several, sets, differ, outlier = naive(wide, labels)
+    np.testing.assert_array_equal(found.duplicate_set >= 0, several)
+    same = found.duplicate_set[:, None] == found.duplicate_set[None]
+    np.testing.assert_array_equal(
+        same[several][:, several], (sets[:, None] == sets[None])[several][:, several]
+    )
+    np.testing.assert_array_equal(found.labels_differ, differ)
+    np.testing.assert_array_equal(found.outlier, outlier)
+    assert found.outlier[9]
+
+
+def test_equal_rows_alone(rows, tmp_path):
+    rows[5] = rows[90]
+    rows[7] = rows[8] + 1e-3
+    rows[10, 0], rows[11] = 0.0, rows[10]
+    rows[11, 0] = -0.0
+    labels = np.arange(200) % 4
+    np.save(tmp_path / "rows.npy", rows.astype(np.float64))
+    on_disk = np.load(tmp_path / "rows.npy", mmap_mode="r")
+    found = row_checks.check_equal(on_disk, labels, rows[[3]])
+    assert list(np.flatnonzero(found.duplicate_set >= 0)) == [5, 10, 11, 90]
+    assert found.duplicate_set[5] == found.duplicate_set[90] != found.duplicate_set[10]
+    assert list(np.flatnonzero(found.labels_differ)) == [5, 10, 11, 90]
+    assert list(np.flatnonzero(found.clean_copy)) == [3]
+    assert found.outlier is None
+    assert list(np.flatnonzero(found.exact)) == [5, 10, 11, 90]
+
+
+def test_rows_that_are_all_equal():
+    found = row_checks.check(np.ones((5, 3)), np.array([0, 0, 0, 1, 0]), np.ones((1, 3)))
+    assert list(found.duplicate_set) == [0] * 5
+    assert found.labels_differ.all()
+    assert found.clean_copy.all()
+    assert not found.outlier.any()

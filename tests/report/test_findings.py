@@ -71,3 +71,14 @@ def test_wilson_covers():
     for share, count in ((0.5, 30), (0.05, 200)):
         lower, upper = intervals.wilson(rng.binomial(count, share, 4000), count)
         assert np.mean((lower <= share) & (share <= upper)) == pytest.approx(0.95, abs=0.03)
+
+
+def test_what_was_searched_beside_labels_is_told():
+    nothing = dict.fromkeys(("duplicates", "duplicate_sets", "duplicates_whose_labels_differ", "outliers"), 0)
+    rows = {"train": 3_000_000, "val": 0, "test": 0}
+    assert findings.beside_labels(make_result(rows_found=None)) is None
+    assert findings.beside_labels(make_result(rows_found=nothing)) is None
+    assert "2 outliers" in findings.beside_labels(make_result(rows_found=nothing | {"outliers": 2}))
+    equal = findings.beside_labels(make_result(rows_found=nothing | {"outliers": None}, rows=rows))
+    assert equal.startswith("No two rows have equal features. Only exact duplicates")
+    assert "3,000,000 rows" in equal
