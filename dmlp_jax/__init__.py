@@ -1,8 +1,8 @@
 """Repairs wrong training labels with a small clean set, in JAX (DMLP, CVPR 2023).
 
 The public names are `purify`, `PurifyConfig`, `PurifyResult`, `accept`, `predict`, `suggest`, `InputError`,
-`embed` for texts and images, and the scikit-learn estimator `LabelPurifier`. They are loaded on first use, so
-that importing the package is fast.
+`embed` for texts and images, and for scikit-learn the estimator `LabelPurifier` and the transformer
+`Embedder`. They are loaded on first use, so that importing the package is fast.
 """
 
 import importlib
@@ -14,10 +14,12 @@ __version__ = "0.1.0"
 moved_modules.install()
 _PURIFIER = ("InputError", "PurifyConfig", "PurifyResult", "accept", "predict", "purify", "suggest")
 _HOMES = dict.fromkeys(_PURIFIER, "dmlp_jax.purifier") | {
+    "Embedder": "dmlp_jax.interop.sklearn_embedder",
     "LabelPurifier": "dmlp_jax.interop.sklearn",
     "embed": "dmlp_jax.embedding",
 }
 __all__ = [
+    "Embedder",
     "InputError",
     "LabelPurifier",
     "PurifyConfig",

@@ -121,6 +121,7 @@ def _take_encoder(embedder: Any, earlier: new_rows.Earlier, folder: Path) -> Non
     if embedder.encoder not in (None, name):
         raise UserError(f"--encoder {embedder.encoder}, but {folder} was made with {name}; leave it out")
     embedder.encoder, embedder.key = name, earlier.embedding["key"]
+    embedder.weights = earlier.embedding.get("weights", "")
     embedder.folder = Path(earlier.embedding["folder"])
     if not embedder.folder.is_dir():
         embedder.folder = folder / "embedding"

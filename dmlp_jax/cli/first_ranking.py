@@ -1,14 +1,17 @@
 """Ranks given labels where no row is known to be right: the first look at a data set.
 
-A ridge regression of the given labels on the features predicts each row from all others. The prediction for
-a class is divided by the class's share, so that labels of frequent classes are not believed for being
-frequent; a softmax over the classes then compares a given label with its rivals. Nothing here is a calibrated
-probability, and no label is changed. `benchmarks/front_door.py` measures it.
+A ridge regression of the given labels on the features predicts each row from all others, but for its copies:
+rows of equal features, which would tell their own labels. The prediction for a class is divided by the
+class's share, so that labels of frequent classes are not believed for being frequent; a softmax over the
+classes then compares a given label with its rivals. Nothing here is a calibrated probability, and no label is
+changed. `benchmarks/front_door.py` measures it.
 """
 
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from dmlp_jax.data import equal_rows
 
 # L2 strengths, in mean eigenvalues of the Gram matrix; the least leave-one-out error takes one.
 PENALTIES = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
@@ -16,7 +19,7 @@ PENALTIES = (1e-3, 1e-2, 1e-1, 1.0, 10.0)
 SHARPNESS = 8.0
 # Rows of a chunk: features may be on disk.
 _CHUNK = 8_192
-# Above this leverage a row determines its own prediction, and there is no leave-one-out prediction.
+# Above this leverage a row and its copies determine its prediction, and there is no leave-one-out prediction.
 _MOST_LEVERAGE = 0.999
 
 
@@ -33,7 +36,11 @@ class Ranking(NamedTuple):
 
 
 def rank(features: Any, labels: np.ndarray, num_classes: int) -> Ranking:
-    """Ranks given labels by leave-one-out ridge regression, in O(n d (d + c)) operations and two passes.
+    """Ranks given labels by leave-one-out ridge regression, in O(n d (d + c)) operations and four passes.
+
+    A row's copies are left out with it. Without s rows x whose targets sum to t, a ridge regression of
+    inverse Gram matrix A and moment M predicts (x^T A M - h t) / (1 - s h) for them, with the leverage
+    h = x^T A x (Sherman and Morrison 1950).
 
     Args:
         features: [n, d], a matrix or memory map, read chunk by chunk.
@@ -43,6 +50,9 @@ def rank(features: Any, labels: np.ndarray, num_classes: int) -> Ranking:
     count, width = features.shape
     shares = np.maximum(np.bincount(labels, minlength=num_classes), 1) / count
     mean = sum(rows.sum(axis=0) for _, rows in _chunks(features)) / count
+    equal = equal_rows.find(features)
+    of_copies = np.zeros((len(equal.size), num_classes))
+    np.add.at(of_copies, equal.number, _targets(labels, shares))
     gram, moment = np.zeros((width, width)), np.zeros((width, num_classes))
     for place, rows in _chunks(features):
         rows -= mean
@@ -52,16 +62,20 @@ def rank(features: Any, labels: np.ndarray, num_classes: int) -> Ranking:
     values, rotated = np.maximum(values, 0), vectors.T @ moment
     # Equal rows have no eigenvalue to measure the penalty by.
     unit = values.mean() or 1.0
+
+    def copied(place):
+        return equal.size[equal.number[place], None], of_copies[equal.number[place]]
+
     errors = np.zeros(len(PENALTIES))
     for place, rows in _chunks(features):
         inner, targets = (rows - mean) @ vectors, _targets(labels[place], shares)
         for number, penalty in enumerate(PENALTIES):
-            left = _left_out(inner, targets, rotated, 1 / (values + penalty * unit))
+            left = _left_out(inner, *copied(place), rotated, 1 / (values + penalty * unit))
             errors[number] += np.sum((left - targets) ** 2)
     kept = 1 / (values + PENALTIES[int(errors.argmin())] * unit)
     probs = np.empty((count, num_classes), np.float32)
     for place, rows in _chunks(features):
-        left = _left_out((rows - mean) @ vectors, _targets(labels[place], shares), rotated, kept)
+        left = _left_out((rows - mean) @ vectors, *copied(place), rotated, kept)
         scores = SHARPNESS * (left + shares) / (num_classes * shares)
         scores = np.exp(scores - scores.max(axis=1, keepdims=True))
         probs[place] = scores / scores.sum(axis=1, keepdims=True)
@@ -79,16 +93,19 @@ def _targets(labels: np.ndarray, shares: np.ndarray) -> np.ndarray:
     return np.eye(len(shares))[labels] - shares
 
 
-def _left_out(inner: np.ndarray, targets: np.ndarray, rotated: np.ndarray, kept: np.ndarray) -> np.ndarray:
-    """Predictions [b, c] of rows by regressions without them, from the residual and the leverage.
+def _left_out(
+    inner: np.ndarray, copies: np.ndarray, targets: np.ndarray, rotated: np.ndarray, kept: np.ndarray
+) -> np.ndarray:
+    """Predictions [b, c] of rows by regressions without them and their copies.
 
     Args:
         inner: centred rows in the eigenvectors of the Gram matrix [b, d].
-        targets: centred one-hot labels [b, c].
+        copies: number of equal rows, each row itself among them [b, 1].
+        targets: sum of their centred one-hot labels [b, c].
         rotated: the moment in these vectors [d, c].
         kept: 1 / (eigenvalue + penalty), [d].
     """
     leverage = (inner**2 @ kept)[:, None]
-    alone = leverage > _MOST_LEVERAGE
+    alone = copies * leverage > _MOST_LEVERAGE
     left = (inner * kept) @ rotated - leverage * targets
-    return np.where(alone, 0.0, left / np.where(alone, 1.0, 1.0 - leverage))
+    return np.where(alone, 0.0, left / np.where(alone, 1.0, 1.0 - copies * leverage))

@@ -9,6 +9,7 @@ import numpy as np
 from dmlp_jax.embedding import encoders, libraries, store
 from dmlp_jax.embedding.encoders import BUILT_IN, Encoder, Progress
 from dmlp_jax.embedding.inputs import Pictures, Texts, read
+from dmlp_jax.errors import UserError
 from dmlp_jax.training.progress import format_seconds
 
 # Seconds between two lines of progress.
@@ -82,6 +83,7 @@ def kept(
     progress: Progress,
     batch_size: int = libraries.BATCH,
     fitted_on: str = "",
+    weights: str = "",
 ) -> tuple[Path, str]:
     """Embeddings in a folder, computed where they are not there yet; see `store`.
 
@@ -92,16 +94,23 @@ def kept(
         progress: called with the number of rows done.
         batch_size: rows that a library's model takes at a time.
         fitted_on: key of the rows whose fitted encoder is used; by default these rows.
+        weights: hash that the weights of a library's model must have; '' where any will do.
 
     Returns:
         The file of embeddings [n, d], float32, and the key of these rows.
+
+    Raises:
+        UserError: the model has other weights.
     """
     key = store.key_of(rows, name, fitted_on)
     path = store.find(folder, key)
     if path is None:
         encoder = store.load_encoder(folder, fitted_on or key) if name in BUILT_IN.values() else None
         encoder = encoder or _fitted(rows, name, batch_size)
+        check_weights(name, weights, encoder.record().get("weights", ""))
         path = store.make(folder, key, rows, encoder, progress)
+    else:
+        check_weights(name, weights, store.weights_of(folder, key) if weights else "")
     return path, key
 
 
@@ -114,6 +123,20 @@ def _fitted(rows: Texts | Pictures, name: str, batch_size: int) -> Encoder:
     if ":" in name:
         return libraries.load(name, batch_size)
     return encoders.fit_built_in(name, rows)
+
+
+def check_weights(name: str, wanted: str, found: str) -> None:
+    """Refuses a model whose weights have another hash than wanted; '' where any will do.
+
+    Raises:
+        UserError: it is another model.
+    """
+    if wanted and found != wanted:
+        raise UserError(
+            f"the encoder {name!r} is another model now: the earlier rows were embedded with weights "
+            f"{wanted}, these are {found or 'unknown'}. Bring the model of before back, or repeat the "
+            "earlier run with this one"
+        )
 
 
 def _silent(done: int) -> None:

@@ -195,9 +195,13 @@ def _refuse_texts(batch: list[Any], name: str) -> None:
 
 
 def _hash(network: Any) -> str:
-    """Hash of the weights, 16 hex digits."""
+    """Hash of names, shapes, types and bytes of the weights in the order of their names, 16 hex digits."""
+    import torch
+
     digest = hashlib.sha256()
     for name, tensor in sorted(network.state_dict().items()):
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        digest.update(tensor.detach().cpu().float().contiguous().numpy().tobytes())
+        # NumPy has no bfloat16, but every tensor has bytes.
+        stored = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+        digest.update(stored.numpy().tobytes())
     return digest.hexdigest()[:16]

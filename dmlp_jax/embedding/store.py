@@ -84,6 +84,11 @@ def load_encoder(folder: Path, key: str) -> Encoder | None:
     return encoders.load_built_in(*encoders.read_record(path)) if path.is_file() else None
 
 
+def weights_of(folder: Path, key: str) -> str:
+    """Hash of the weights of the library's model that made embeddings; '' for other encoders."""
+    return encoders.read_record(folder / key / ENCODER)[0].get("weights", "")
+
+
 def _shifted(progress: Progress, before: int, done: int) -> None:
     progress(before + done)
 

@@ -13,7 +13,8 @@ labels: the importance weights of Liu and Tao (2016), by rejection. (The rows wi
 would be the easy ones, and beside them every mistake of a classifier looks like noise.)
 
 Noise that the features predict, such as cats that are called dogs, is found in part or not at all, and such
-rows may be drawn. No noise is found where the features do not predict the labels. Two or three rows per class
+rows may be drawn. Copies of a row, with equal features, are left out with it: they would tell its label. No
+noise is found where the features do not predict the labels. Two or three rows per class
 are too few.
 """
 
@@ -29,7 +30,7 @@ from scipy.optimize import minimize
 from dmlp_jax.purifier import checks, label_checks
 from dmlp_jax.purifier.base import errors, forked, ridge
 from dmlp_jax.purifier.base.ridge import matmul
-from dmlp_jax.purifier.rows import chunks, disk, loading, span
+from dmlp_jax.purifier.rows import chunks, copies, disk, loading, span
 from dmlp_jax.purifier.rows.chunks import Chunk
 from dmlp_jax.purifier.rows.disk import Reader
 
@@ -62,7 +63,7 @@ def estimate(
     """Estimates how likely each given label is right (the module's model), in O(n d (d + c)) operations.
 
     Args:
-        features: [n, d]. A memory map is read chunk by chunk, five times.
+        features: [n, d]. A memory map is read chunk by chunk, five times; copies are not looked for in it.
         labels: given class indices [n].
         num_classes: c, at least 2.
         sample_weight: weight of each row [n], not negative; 1 by default.
@@ -121,7 +122,7 @@ def _predictions(
 ) -> tuple[jax.Array, jax.Array]:
     """`_left_out` for features [n, d] in memory or on disk."""
     if not disk.is_on_disk(features):
-        return _left_out_in_memory(jnp.asarray(features, jnp.float32), given, weight, num_classes)
+        return _without_copies(jnp.asarray(features, jnp.float32), given, weight, num_classes)
     shape = tuple(features.shape)
     source = Reader(
         shape, disk.limited_chunk_rows(shape, chunks.chunk_rows(shape[0], num_classes)), features.dtype
@@ -129,6 +130,26 @@ def _predictions(
     with source.reading(features):
         run = jax.jit(partial(_left_out, source, num_classes=num_classes))
         return jax.block_until_ready(run(given, weight))
+
+
+def _without_copies(
+    features: jax.Array, given: jax.Array, weight: jax.Array, num_classes: int
+) -> tuple[jax.Array, jax.Array]:
+    """`_left_out` for features in memory [n, d], where copies of a row are left out with it.
+
+    To the regression, copies are one row of their weight in total and of the weighted mean of their labels.
+    """
+    high, low = (np.asarray(half, np.uint64) for half in _hashes(features))
+    _, first, number = np.unique(high << np.uint64(32) | low, return_index=True, return_inverse=True)
+    if len(first) == len(number):
+        return _left_out_in_memory(features, given, weight, num_classes)
+    totals = jnp.zeros((len(first), num_classes)).at[number, given].add(weight)
+    total = jnp.sum(totals, axis=1)
+    # Rows of weight 0 keep a valid label.
+    labels = jnp.where(total[:, None] > 0, totals, 1.0)
+    labels = labels / jnp.sum(labels, axis=1, keepdims=True)
+    predicted, shares = _left_out_in_memory(features[first], labels, total, num_classes)
+    return predicted[number], shares
 
 
 def _fit(
@@ -171,12 +192,12 @@ def _left_out(
 
     They are those of the penalty with the least squared leave-one-out error, divided by their standard
     deviation. A row's leave-one-out residual is 1 / (1 - h) times its residual, with the leverage
-    h = weight x^T (F^T F + penalty I)^-1 x.
+    h = weight x^T (F^T F + penalty I)^-1 x. `given` are class indices [n] or distributions [n, c].
     """
     width = features.shape[1] + 1
     train = loading.load(features, given, weight, num_classes, num_classes)
     train = span.narrow(train, jnp.zeros((0, width)))[0]
-    counts = jnp.zeros(num_classes).at[given].add(weight)
+    counts = matmul(weight, given) if given.ndim == 2 else jnp.zeros(num_classes).at[given].add(weight)
     shares = jnp.maximum(counts / jnp.sum(weight), jnp.finfo(jnp.float32).tiny)
     (gram, moment, total), centre = chunks.sum_over(
         lambda chunk: (chunks.moments(chunk), matmul(chunk.weight, chunk.features)), train
@@ -208,6 +229,7 @@ def _left_out(
     return predicted / jnp.maximum(jnp.std(predicted), jnp.finfo(jnp.float32).tiny), shares
 
 
+_hashes = jax.jit(copies.hashes)
 _left_out_in_memory = jax.jit(_left_out, static_argnames="num_classes")
 
 

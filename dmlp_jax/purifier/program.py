@@ -17,7 +17,7 @@ from dmlp_jax.purifier.posterior import schedule as default_schedule
 from dmlp_jax.purifier.probes import PROBES
 from dmlp_jax.purifier.result import SOURCES, Outcome, PurifyResult
 from dmlp_jax.purifier.reviewed import schedule as reviewed_schedule
-from dmlp_jax.purifier.rows import chunks, clean_set, loading, outliers, scaling, span
+from dmlp_jax.purifier.rows import chunks, clean_set, copies, loading, outliers, scaling, span
 from dmlp_jax.purifier.rows import reviews as reviews_lib
 from dmlp_jax.purifier.rows.clean_set import CleanSet
 from dmlp_jax.purifier.rows.disk import Reader
@@ -84,10 +84,11 @@ def run(
     outlier_clean_rows = jnp.int32(0)
     if inputs.val_features is not None:
         val_features, outlier_clean_rows = outliers.mend(val_features, train.mean, train.bound, real)
+    firsts = copies.firsts(val_features, real)
     val_rows = scaling.center_and_normalize(val_features, train.mean)
     width = val_rows.shape[1]
     train, val_rows, basis = span.narrow(train, val_rows)
-    clean = clean_set.make(val_rows, val_labels, num_classes, config.num_folds, fold_key, width)
+    clean = clean_set.make(val_rows, val_labels, num_classes, config.num_folds, fold_key, width, firsts)
     gram, moment, total = chunks.sum_over(chunks.moments, train)
     spectrum = ridge.spectrum(gram)
     if inputs.val_features is None:

@@ -39,6 +39,7 @@ _SCRIPTS = (
     "row_data.js",
     "row_view.js",
     "row_list.js",
+    "range_bar.js",
     "grid.js",
     "batch.js",
     "label_buttons.js",

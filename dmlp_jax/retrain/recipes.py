@@ -183,8 +183,8 @@ def cifar(classes: int, asymmetric: bool) -> dict[str, Recipe]:
 def clothing1m() -> dict[str, Recipe]:
     """For Clothing1M: a ResNet-50 that starts from the pretrained encoder, 80 epochs.
 
-    DivideMix, SSR and the methods in `recipes_lookahead` use their authors' constants for Clothing1M. MLC uses
-    constants of its own: its authors' batches of 32, learning rate .1 and 15 epochs start from ImageNet
+    DivideMix, SSR and the methods in `recipes_lookahead` use their authors' constants for Clothing1M. MLC
+    uses constants of its own: its authors' batches of 32, learning rate .1 and 15 epochs start from ImageNet
     weights. The other methods use the constants for CIFAR with the common settings of `naive`. The DMLP paper
     does not give the learning rate of `naive`; here it is that of Ghosh and Lan's fine-tuning.
     """

@@ -41,6 +41,8 @@ CALLS = [
     "--sources=given,purified --name=x",
     "review_effort.py --rows=30 --page=12 --seeds=1 --name=x",
     "startup.py --cases=300x8,290x8 --repeats=1 --name=x",
+    "row_search.py --cases=500x8 --out=benchmarks/results/x.md",
+    "front_door_effort.py --kinds=table --repeats=1 --out=benchmarks/results/x.md",
     "suggest.py --cases=digits-20 --seeds=1 --rows=500 --methods=suggestion,ActiveLab "
     "--out=benchmarks/results/x.md",
 ]

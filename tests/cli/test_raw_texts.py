@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from dmlp_jax.cli import command
+from dmlp_jax.embedding import loaders
 from tests.cli.kit import read_issues, run
 
 SUBJECTS = {
@@ -226,3 +227,41 @@ def test_the_table_to_review_shows_the_texts(folder, texts):
     assert command.main(words(folder, "--suggest=6", "--map=none", out="suggested")) == 0
     table = pd.read_csv(folder / "suggested" / "review.csv")
     assert list(table["text"]) == list(texts[0]["text"][table["index"]])
+
+
+def test_new_texts_are_refused_by_another_model_of_the_same_name(folder, texts, monkeypatch, capsys):
+    """The weights behind a library's name may change between two runs."""
+    frame = texts[0]
+    weights = ["a" * 16]
+
+    def load(library, model):
+        def call(batch):
+            return np.array(
+                [[text.count(word) for words in SUBJECTS.values() for word in words] for text in batch]
+            )
+
+        return call, weights[0]
+
+    monkeypatch.setattr(loaders, "load", load)
+    clean = [
+        f"--val-index={folder / 'clean.txt'}",
+        f"--val-labels={folder / 'right.txt'}",
+        "--id-column=code",
+    ]
+    model = "--encoder=sentence-transformers:some-model"
+    assert command.main(words(folder, model, *clean, table="named.csv", out="library")) == 0
+    kept = json.loads((folder / "library" / "summary.json").read_text())["embedding"]
+    assert kept["encoder"] == "sentence-transformers:some-model"
+    assert kept["weights"] == "a" * 16
+    frame[:50].to_csv(folder / "new.csv", index=False)
+    frame[50:90].to_csv(folder / "newer.csv", index=False)
+    judge = f"--with={folder / 'library'}"
+    assert command.main(words(folder, judge, table="new.csv", out="judged")) == 0
+    weights[0] = "b" * 16
+    # Embeddings that are there are those of the model of before.
+    assert command.main(words(folder, judge, "--overwrite", table="new.csv", out="judged")) == 0
+    capsys.readouterr()
+    assert command.main(words(folder, judge, table="newer.csv", out="refused")) == 2
+    told = capsys.readouterr().err
+    assert f"is another model now: the earlier rows were embedded with weights {'a' * 16}" in told
+    assert not (folder / "refused").exists()

@@ -121,6 +121,29 @@ def test_a_folder_with_another_model_is_another_encoder(bert, tmp_path):
     assert len(libraries.load(name).record()["weights"]) == 16
 
 
+def test_weights_are_told_by_names_shapes_and_bytes():
+    torch = pytest.importorskip("torch")
+
+    def hashed(**tensors):
+        network = torch.nn.Module()
+        for name, tensor in tensors.items():
+            network.register_buffer(name, tensor)
+        return loaders._hash(network)
+
+    one, two = torch.arange(6.0), torch.tensor(3, dtype=torch.bfloat16)
+    first = hashed(one=one, two=two)
+    # Not the order in which they were made.
+    assert hashed(two=two.clone(), one=one.clone()) == first
+    others = [
+        hashed(one=one.reshape(2, 3), two=two),
+        hashed(one=one + 2**-20, two=two),
+        hashed(one=one.double(), two=two),
+        hashed(one=one, other=two),
+        hashed(one=one, two=two + 1),
+    ]
+    assert len({first, *others}) == 6
+
+
 @pytest.mark.parametrize("library", loaders.LIBRARIES)
 def test_a_missing_library_names_its_extra(monkeypatch, library):
     monkeypatch.setitem(sys.modules, loaders.LIBRARIES[library].module, None)

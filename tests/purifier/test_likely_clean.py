@@ -18,14 +18,14 @@ def standardized(features):
 
 
 def refitted(features, labels, weight, penalty, classes):
-    """Predictions for each row by a ridge regression on the others, one fit for each; and the targets."""
+    """Predictions for each row by a ridge regression on all but its copies, one fit for each; the targets."""
     rows = standardized(features)
     shares = np.bincount(labels, weight, classes) / weight.sum()
     targets = np.eye(classes)[labels] - shares
     unit = np.trace(rows.T @ (weight[:, None] * rows)) / rows.shape[1]
     predicted = []
     for row in range(len(rows)):
-        kept = np.where(np.arange(len(rows)) == row, 0.0, weight)
+        kept = np.where((features == features[row]).all(axis=1), 0.0, weight)
         gram = rows.T @ (kept[:, None] * rows) + penalty * unit * np.eye(rows.shape[1])
         predicted.append(rows[row] @ np.linalg.solve(gram, rows.T @ (kept[:, None] * targets)))
     return np.array(predicted), targets
@@ -50,6 +50,29 @@ def test_predictions_are_those_of_a_ridge_regression_without_the_row():
     scores, shares = left_out(features, labels, 3)
     np.testing.assert_allclose(scores, expected / expected.std(), rtol=2e-4, atol=2e-4)
     np.testing.assert_allclose(shares, np.bincount(labels) / 60, rtol=1e-6)
+
+
+def test_copies_of_a_row_say_nothing_about_its_label(problem):
+    """A table with every row twice, some of them with another label, against regressions without both."""
+    features, labels, _, _ = make_blobs(0, rows=60, val_rows=3, width=5)
+    rng = np.random.default_rng(0)
+    # All rows weigh the same in the centre, which the oracle takes without weights.
+    weight = rng.uniform(0.0, 2.0, 60)
+    weight[7] = 0
+    weight = np.concatenate([weight, 2 - weight])
+    features, labels = np.concatenate([features, features]), np.concatenate([labels, (labels + 1) % 3])
+    labels[70:] = labels[10:60]
+    candidates = [refitted(features, labels, weight, p, 3) for p in likely_clean.PENALTIES]
+    errors = [np.sum(weight[:, None] * (predicted - targets) ** 2) for predicted, targets in candidates]
+    expected = candidates[int(np.argmin(errors))][0]
+    arguments = [np.asarray(values, np.float32) for values in (features, weight)]
+    scores, shares = likely_clean._without_copies(arguments[0], labels, arguments[1], 3)
+    np.testing.assert_allclose(scores, expected / expected.std(), rtol=2e-4, atol=2e-4)
+    np.testing.assert_allclose(shares, np.bincount(labels, weight) / weight.sum(), rtol=1e-5)
+    features, labels, _ = problem
+    once = likely_clean.estimate(features[:300], labels[:300], 3)
+    twice = likely_clean.estimate(np.tile(features[:300], (2, 1)), np.tile(labels[:300], 2), 3)
+    np.testing.assert_allclose(twice.correct, np.tile(once.correct, 2), atol=5e-3)
 
 
 def test_noise_rate_temperature_and_offsets_are_of_maximum_likelihood(problem):

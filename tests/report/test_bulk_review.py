@@ -113,6 +113,58 @@ def test_a_range_is_selected_by_shift(tmp_path, opened):
     assert decided(tab) == {}
 
 
+def test_a_range_is_selected_by_taps(tmp_path, opened):
+    _, purified = make_page(tmp_path / "report.html", 100, CLASSES)
+    tab = opened(tmp_path / "report.html", width=390, height=844, has_touch=True)
+    rows = suspicion(purified)
+    tab.tap("#review-bulk")
+    for first, last in ((3, 6), (14, 9)):
+        tab.tap("#review-range-start")
+        assert tab.inner_text("#review-range-text") == "Tap the first row."
+        tile(tab, first).tap()
+        assert tab.locator(".tile.selected").count() == 1
+        assert tab.inner_text("#review-range-text") == "Tap the last row."
+        tile(tab, last).tap()
+        count = abs(last - first) + 1
+        assert tab.inner_text("#review-range-text") == f"{count} rows selected"
+        assert tab.locator(".tile.selected").count() == count
+        tab.tap("#review-range-accept" if first == 3 else "#review-range-reject")
+    # Nothing is selected any more, and taps make exceptions again.
+    assert tab.locator(".tile.selected").count() == 0
+    assert not tab.is_visible("#review-range-accept")
+    found = decided(tab)
+    assert {row for row in found if found[row][0] == "accept"} == set(rows[3:7])
+    assert {row for row in found if found[row][0] == "reject"} == set(rows[9:15])
+    tile(tab, 20).tap()
+    assert len(decided(tab)) == len(found) + 1
+    # One step for a range; a range that was begun can be given up, and another page ends it.
+    tab.tap("#review-undo")
+    tab.tap("#review-undo")
+    assert set(decided(tab)) == set(rows[3:7])
+    for leave in ("#review-range-clear", "#review-page-next"):
+        tab.tap("#review-range-start")
+        tile(tab, 1).tap()
+        tab.tap(leave)
+        assert tab.locator(".tile.selected").count() == 0
+        assert tab.is_visible("#review-range-start")
+    assert set(decided(tab)) == set(rows[3:7])
+
+
+def test_with_a_mouse_the_bar_shows_only_what_is_selected(tmp_path, opened):
+    _, purified = make_page(tmp_path / "report.html", 100, CLASSES)
+    tab = opened(tmp_path / "report.html")
+    rows = suspicion(purified)
+    tab.keyboard.press("g")
+    assert not tab.is_visible("#review-range")
+    tile(tab, 2).click()
+    tab.keyboard.press("u")
+    tile(tab, 4).click(modifiers=["Shift"])
+    assert tab.inner_text("#review-range-text") == "3 rows selected"
+    tab.click("#review-range-accept")
+    assert set(decided(tab)) == set(rows[2:5])
+    assert not tab.is_visible("#review-range")
+
+
 def test_accept_all_above_a_confidence_takes_changed_rows_of_the_list_only(tmp_path, opened):
     problem, purified = make_page(tmp_path / "report.html", 400, CLASSES)
     tab = opened(tmp_path / "report.html")

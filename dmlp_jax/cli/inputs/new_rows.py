@@ -17,7 +17,7 @@ class Earlier(NamedTuple):
     Attributes:
         class_names: the classes [c].
         columns: names of the columns of features, or None.
-        embedding: 'encoder' and 'key' of raw rows, or None.
+        embedding: 'encoder', 'key' and 'weights' of raw rows, see `RawRows`, or None.
     """
 
     class_names: tuple[str, ...]

@@ -15,6 +15,7 @@ import numpy as np
 from dmlp_jax.cli.inputs import arrays, image_folder, own_table, tables
 from dmlp_jax.cli.inputs.image_folder import ImageFolder
 from dmlp_jax.cli.inputs.own_table import OwnTable
+from dmlp_jax.embedding import store
 from dmlp_jax.embedding.features import announced, default_encoder, kept
 from dmlp_jax.embedding.inputs import Pictures, Texts
 from dmlp_jax.errors import UserError
@@ -32,7 +33,8 @@ class RawRows(NamedTuple):
         pictures: files of the images [n], or None.
         unreadable: why images cannot be decoded, by row.
         said: sentences about what is not used.
-        embedding: what embedded them: 'encoder', 'key' and 'folder', for rows that come later.
+        embedding: what embedded them: 'encoder', 'key' and 'folder', and for a library's model 'weights',
+            for rows that come later.
     """
 
     features: Any
@@ -56,6 +58,7 @@ class Embedder:
         text_column: column of texts in tables, or None.
         key: of the noisy rows, once they are embedded: the fitted encoder is kept under it.
         name: of the encoder that was used, once one was.
+        weights: hash of those of a library's model, once they are known: all rows must have the same model.
     """
 
     folder: Path
@@ -63,6 +66,7 @@ class Embedder:
     text_column: str | None = None
     key: str = ""
     name: str = ""
+    weights: str = ""
 
     def takes(self, path: Path) -> bool:
         """Whether a file or folder holds raw rows."""
@@ -88,7 +92,8 @@ class Embedder:
 
     def used(self) -> dict[str, str]:
         """What embedded the rows, as JSON values."""
-        return {"encoder": self.name, "key": self.key, "folder": str(self.folder)}
+        model = {"weights": self.weights} if self.weights else {}
+        return {"encoder": self.name, "key": self.key, "folder": str(self.folder), **model}
 
     def _texts(self, table: OwnTable, label_column: str | None, id_column: str | None) -> RawRows:
         texts = table.texts(self.text_column or "", "the texts")
@@ -130,8 +135,10 @@ class Embedder:
     def _embed(self, rows: Texts | Pictures) -> Any:
         self.name = self.encoder or default_encoder(rows)
         print(f"embedding {len(rows.rows):,} {kind_of(rows)} with {self.name} ...", flush=True)
-        path, key = kept(rows, self.name, self.folder, announced(rows, self.name), fitted_on=self.key)
+        progress = announced(rows, self.name)
+        path, key = kept(rows, self.name, self.folder, progress, fitted_on=self.key, weights=self.weights)
         self.key = self.key or key
+        self.weights = store.weights_of(self.folder, key)
         return arrays.read_matrix(path)
 
 

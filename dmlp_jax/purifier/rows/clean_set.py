@@ -80,8 +80,9 @@ def make(
     num_folds: int,
     key: jax.Array,
     width: int | None = None,
+    firsts: jax.Array | None = None,
 ) -> CleanSet:
-    """Splits the clean rows into folds.
+    """Splits the clean rows into folds; equal rows stay together, or they would be held out from themselves.
 
     Args:
         features: standardised, [m, d].
@@ -90,10 +91,13 @@ def make(
         num_folds: k.
         key: PRNG key of the split.
         width: see `CleanSet`; d by default.
+        firsts: number of the first of the equal rows of each row [m], see `copies.firsts`. None where no rows
+            are known to be equal.
     """
     labels = labels.astype(jnp.int32)
     real = labels >= 0
     folds = stratified_folds(key, labels, num_folds)
+    folds = folds if firsts is None else folds[firsts]
     masks = jnp.where(real, train_masks(folds, num_folds), 0.0)
     features = jnp.where(real[:, None], features, 0.0)
     size = chunk_rows(features.shape[0], (num_folds + 1) * num_classes)

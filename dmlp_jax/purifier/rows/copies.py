@@ -1,4 +1,4 @@
-"""Finds training rows that are copies of clean rows, so that no row counts twice.
+"""Finds training rows that are copies of clean rows, so that no row counts twice, and equal clean rows.
 
 Clean rows are often drawn from the training rows and left there. Such a row would count with its given label
 and with its true one. Copies have the same features to the last bit, in float32. They are found by hashes of
@@ -52,6 +52,16 @@ def of_clean_rows(rows: jax.Array, real: jax.Array) -> CleanHashes:
     high, low, real = jax.lax.sort(keys, num_keys=2)
     alone = CleanHashes(high, low, jnp.zeros(rows.shape[0], jnp.int32))
     return alone._replace(rows=count(find(alone, high, low), real, rows.shape[0]))
+
+
+def firsts(rows: jax.Array, real: jax.Array) -> jax.Array:
+    """The number of the first of the clean rows [m, d] that are equal to each, [m] int32; padding's own."""
+    size = rows.shape[0]
+    itself = jnp.arange(size, dtype=jnp.int32)
+    high, low = hashes(rows)
+    place = find(of_clean_rows(rows, real), high, low)
+    first = jnp.full(size, size, jnp.int32).at[jnp.where(real, place, size)].min(itself, mode="drop")
+    return jnp.where(real, first[place], itself)
 
 
 def find(clean: CleanHashes, high: jax.Array, low: jax.Array) -> jax.Array:

@@ -2,7 +2,7 @@
  * Many rows at a time: accept what is shown, after a click on the exceptions.
  *
  * A page of the list is shown as tiles. A click on a tile makes it an exception, another click takes that back; a
- * click with Shift selects the tiles from the one that was clicked before.
+ * click with Shift selects the tiles from the one that was clicked before, and so do two taps (`RangeBar`).
  */
 class Grid {
   /** review: for the list of entries and for decisions. */
@@ -13,6 +13,7 @@ class Grid {
     this.anchor = 0;
     this.selected = null;
     this.tiles = [];
+    this.range = new RangeBar(this);
     this.node.addEventListener("click", (event) => this.click(event));
     // A click moves the focus before it is a click, and with Shift it must find the tile of before.
     this.pointing = false;
@@ -40,8 +41,7 @@ class Grid {
     const start = Math.max(0, Math.floor(position / this.size) * this.size);
     if (start !== this.start) this.anchor = 0;
     this.start = start;
-    this.selected = null;
-    this.draw();
+    this.range.clear();
   }
 
   turn(pages) {
@@ -61,6 +61,7 @@ class Grid {
       this.select(place);
       return;
     }
+    if (this.range.tap(place)) return;
     this.anchor = place;
     this.selected = null;
     this.toggle(this.start + place);
@@ -161,6 +162,7 @@ class Grid {
     byId("page-back").disabled = this.start === 0;
     byId("page-next").disabled = page >= pages;
     byId("accept-shown").disabled = shown.length === 0;
+    this.range.show();
   }
 
   fill(tile, place, entry) {

@@ -96,6 +96,15 @@ def test_where_all_rows_are_copies_they_count():
     np.testing.assert_array_equal(train.weight.reshape(-1)[:N], weight)
 
 
+def test_equal_clean_rows_are_known_by_the_first_of_them():
+    _, clean, _ = rows_with_copies()
+    rows = np.concatenate([clean, clean[::-1], clean[-1:]])
+    real = np.arange(len(rows)) < 14
+    found = jax.jit(copies.firsts)(jnp.asarray(rows), jnp.asarray(real))
+    expected = [np.flatnonzero((rows == row).all(axis=1))[0] for row in rows[:14]]
+    np.testing.assert_array_equal(found, [*expected, 14])
+
+
 def test_hashes_tell_rows_apart():
     """Rows that differ in the last bit, in the order of columns or in the sign of one number."""
     rng = np.random.default_rng(0)
