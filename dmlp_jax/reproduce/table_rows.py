@@ -51,6 +51,7 @@ ROWS: dict[int, dict[str, How]] = {
         "DMLP-DivideMix": _dmlp("dividemix"),
     },
     2: {
+        "M-correction": How("m_correction"),
         "DivideMix": How("dividemix"),
         "C2D-DivideMix": How("dividemix", init="encoder"),
         "GCE": How("gce", init="encoder"),

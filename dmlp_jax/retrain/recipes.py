@@ -57,6 +57,7 @@ def small() -> dict[str, Recipe]:
             "divide_by": "confidence",
             "soft_labels": True,
         },
+        "m_correction": _m_correction(0.0),
         **{
             name: recipe | {"batch_size": 64, "optimizer": "momentum", "lr": 0.02} | _COUPLED_SMALL[name]
             for name, recipe in _coupled().items()
@@ -121,6 +122,13 @@ def cifar(classes: int, asymmetric: bool) -> dict[str, Recipe]:
         "lr_drops": (0.5,), "divide_warmup": 30 if many else 10,
     }  # fmt: skip
     dividemix = _dividemix(classes) | dividemix
+    m_correction = torch | {
+        "model": "preact_resnet18", "epochs": 300, "lr": 0.1, "weight_decay": 1e-4,
+        "lr_drops": (100 / 300, 250 / 300),
+    }  # fmt: skip
+    # From the noise rate on from which the dynamic variant's last accuracy is the better one.
+    dynamic = ((0.0, 1.0), (0.65, 0.0), (0.84, 1.0)) if many else ((0.0, 0.0), (0.765, 1.0))
+    m_correction |= _m_correction(0.0 if asymmetric else dynamic)
     coupled = torch | {
         "model": "resnet18", "epochs": 120, "batch_size": 100, "lr": 0.1, "weight_decay": 5e-4,
         "lr_drops": (80 / 120, 100 / 120),
@@ -155,6 +163,7 @@ def cifar(classes: int, asymmetric: bool) -> dict[str, Recipe]:
         "co_teaching_plus": co_teaching | {"plus_start": 5 / 200 if many else 20 / 200},
         "cdr": cdr,
         "dividemix": dividemix,
+        "m_correction": m_correction,
         "mean_teacher": _mean_teacher() | wide | {"epochs": round(2**20 / per_epoch[1])},
         "mixmatch": _mixmatch(150.0 if many else 75.0) | mixmatch,
         "fixmatch": _fixmatch() | wide | {"epochs": round(2**20 / per_epoch[7])},
@@ -254,6 +263,18 @@ def _dividemix(classes: int) -> Recipe:
         "mixup": 4.0,  # of Beta(a, a)
         "lambda_u": lambda_u,  # weight of the unlabelled rows
         "lambda_u_ramp": 16,  # epochs after the warm-up over which it rises
+    }
+
+
+def _m_correction(dynamic: Any) -> Recipe:
+    return {
+        "correct_start": 105 / 300,  # share of the epochs with mixup on the given labels
+        "bootstrap": "hard",  # own predictions as the most probable class; or soft, as probabilities
+        "dynamic": dynamic,  # 1 mixes by trust in the labels and sharpens predictions (MD-DYR-SH)
+        "guided_share": 5 / 300,  # dynamic: share of the epochs that mix by trust only, before the correction
+        "cooling_share": 88 / 300,  # dynamic: share of the epochs in which the temperature falls
+        "mixup": 32.0,  # of Beta(a, a)
+        "prior_weight": 1.0,  # of the penalty on the mean prediction
     }
 
 

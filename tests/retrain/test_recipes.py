@@ -22,7 +22,7 @@ SETS = {
 }
 NAMES = (
     "naive", "gce", "bootstrap", "elr", "elr_plus", "co_teaching", "co_teaching_plus", "cdr", "dividemix",
-    "mean_teacher", "mixmatch", "fixmatch", "uda",
+    "m_correction", "mean_teacher", "mixmatch", "fixmatch", "uda",
     "mlc", "mslc", "meta_weight_net", "l2r",
 )  # fmt: skip
 # By the rate at which labels are drawn anew: lambda_u, threshold, epochs whose losses are averaged.
@@ -150,6 +150,26 @@ def test_co_teaching_trains_as_published(classes, decay, disagree):
         assert {key: recipe[key] for key in expected} == expected
         assert recipe["lr_decay_start"] * 200 == pytest.approx(decay)
     assert recipe["plus_start"] * 200 == pytest.approx(disagree)
+
+
+@pytest.mark.parametrize(
+    ("classes", "dynamic_at"), [(10, {0.9}), (100, {0.2, 0.5, 0.9})], ids=["cifar10", "cifar100"]
+)
+def test_m_correction_trains_as_published(classes, dynamic_at):
+    recipe = recipes.cifar(classes, False)["m_correction"]
+    expected = {
+        "model": "preact_resnet18", "epochs": 300, "batch_size": 128, "optimizer": "momentum",
+        "momentum": 0.9, "lr": 0.1, "weight_decay": 1e-4, "schedule": "steps", "lr_drop": 0.1,
+        "augment": "crop_flip", "bootstrap": "hard", "mixup": 32.0, "prior_weight": 1.0,
+    }  # fmt: skip
+    assert {key: recipe[key] for key in expected} == expected
+    assert drops(recipe) == [100, 250]
+    shares = [recipe[name] * 300 for name in ("correct_start", "guided_share", "cooling_share")]
+    assert shares == pytest.approx([105, 5, 88])
+    for percent in (0.2, 0.5, 0.8, 0.9):
+        rate = percent * (1 - 1 / classes)
+        assert by_noise("dynamic", recipe["dynamic"], rate) == (percent in dynamic_at)
+    assert recipes.cifar(10, True)["m_correction"]["dynamic"] == 0
 
 
 @pytest.mark.parametrize("classes", [10, 100])

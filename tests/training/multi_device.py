@@ -109,7 +109,7 @@ def _settings(name: str) -> ConfigDict:
     if not method.needs(name).labels:
         ratio = 1 if name == "mixmatch" else 3
         settings.update(batch_size=24 // ratio, unlabelled_ratio=ratio, unlabelled_ramp=0.5, confidence=0.15)
-    if name == "mslc":
+    if name in ("mslc", "m_correction"):
         settings.update(epochs=2, correct_start=0.5)
     if name == "mlc":
         settings.update(epochs=2, gradient_steps=3)

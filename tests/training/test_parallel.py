@@ -71,6 +71,13 @@ def test_number_of_devices_does_not_change_the_steps_of_coupled_methods(tmp_path
     assert_equal_steps(found)
 
 
+@pytest.mark.slow
+def test_number_of_devices_does_not_change_the_steps_of_methods_that_look_at_all_rows(tmp_path):
+    found = outcomes(tmp_path, "m_correction:mlp", ["1,2"])
+    assert len(found[1]) == 1
+    assert_equal_steps(found)
+
+
 def test_more_devices_than_there_are_is_refused():
     with pytest.raises(UserError, match="num_devices is 99"):
         parallel.local_devices(99)

@@ -80,8 +80,7 @@ def mixed_loss(
 ) -> jax.Array:
     """L_X + weight * L_U + L_reg of mixed rows, scalar (DivideMix, Eq. 9-12).
 
-    See `semi_supervised_loss` for the first two; L_reg = sum_c pi_c log(pi_c / mean p_c) with pi uniform
-    keeps the predictions of a batch from collapsing into few classes.
+    See `semi_supervised_loss` for the first two, `losses.prior_penalty` for L_reg.
 
     Args:
         logits: [rows, c], the labelled rows first.
@@ -90,11 +89,7 @@ def mixed_loss(
         unlabelled_weight: lambda_u, scalar.
         axis_name: pmap axis; the mean prediction is that of all devices.
     """
-    mean = jnp.mean(jax.nn.softmax(logits), axis=0)
-    if axis_name is not None:
-        mean = jax.lax.pmean(mean, axis_name)
-    prior = 1.0 / logits.shape[-1]
-    penalty = jnp.sum(prior * (jnp.log(prior) - jnp.log(jnp.maximum(mean, 1e-12))))
+    penalty = losses.prior_penalty(logits, axis_name)
     return semi_supervised_loss(logits, targets, labelled, unlabelled_weight) + penalty
 
 
