@@ -11,13 +11,14 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dmlp_jax.data.augment import autoaugment, color, geometry, randaugment
+from dmlp_jax.data.augment import augmix, autoaugment, color, geometry, randaugment
 from dmlp_jax.errors import UserError
 
 Policy = Callable[[jax.Array, jax.Array], jax.Array]
+Change = Callable[[jax.Array, jax.Array], jax.Array]  # of one image
 NAMES = (
-    "simclr", "affine", "affine_weak", "affine_strong", "crop_flip", "reflect_flip", "autoaugment",
-    "randaugment", "none",
+    "simclr", "affine", "affine_weak", "affine_strong", "crop_flip", "reflect_flip", "augmix",
+    "autoaugment", "randaugment", "none",
 )  # fmt: skip
 
 
@@ -40,11 +41,12 @@ def make(
             'affine_strong' ('affine' with ranges half as large again, and cutout always);
             'crop_flip' (shift by up to an eighth of the side, flip; usual for CIFAR classifiers);
             'reflect_flip' (the same with mirrored edges; FixMatch's weak augmentation);
+            'augmix' ('crop_flip' and AugMix's mixture of three chains of operations);
             'autoaugment' ('crop_flip' and AutoAugment's policy for CIFAR-10);
             'randaugment' ('reflect_flip', two operations of RandAugment and a grey cutout of half the side;
             FixMatch's strong augmentation); or 'none'.
-        crop_size: side of the output, for 'simclr', 'crop_flip', 'reflect_flip', 'autoaugment' and
-            'randaugment'; 0 keeps the image's own. The last four crop without padding; with 0 they pad and
+        crop_size: side of the output, for 'simclr', 'crop_flip', 'reflect_flip', 'augmix', 'autoaugment' and
+            'randaugment'; 0 keeps the image's own. The last five crop without padding; with 0 they pad and
             shift by up to an eighth of the side.
         crop_min_area: 'simclr': smallest crop, as a share of the image's area.
         color_strength: 'simclr': strength s of the jitter: brightness, contrast and saturation .8 s,
@@ -73,7 +75,8 @@ def make(
         "affine_strong": partial(_affine, by=_STRONG),
         "crop_flip": partial(_crop_flip, crop_size=crop_size, mode="constant"),
         "reflect_flip": partial(_crop_flip, crop_size=crop_size, mode="reflect"),
-        "autoaugment": partial(_autoaugment, crop_size=crop_size),
+        "augmix": partial(_changed, change=augmix.random_mix, crop_size=crop_size),
+        "autoaugment": partial(_changed, change=autoaugment.random_sub_policy, crop_size=crop_size),
         "randaugment": partial(_randaugment, crop_size=crop_size),
     }
     if name not in policies:
@@ -120,10 +123,9 @@ def _crop_flip(key: jax.Array, image: jax.Array, *, crop_size: int, mode: str) -
     return geometry.random_flip(flip_key, image)
 
 
-def _autoaugment(key: jax.Array, image: jax.Array, *, crop_size: int) -> jax.Array:
-    weak_key, policy_key = jax.random.split(key)
-    image = _crop_flip(weak_key, image, crop_size=crop_size, mode="constant")
-    return autoaugment.random_sub_policy(policy_key, image)
+def _changed(key: jax.Array, image: jax.Array, *, change: Change, crop_size: int) -> jax.Array:
+    weak_key, change_key = jax.random.split(key)
+    return change(change_key, _crop_flip(weak_key, image, crop_size=crop_size, mode="constant"))
 
 
 def _randaugment(key: jax.Array, image: jax.Array, *, crop_size: int) -> jax.Array:
