@@ -121,7 +121,7 @@ def default_config() -> ConfigDict:
 
     config.retrain = retrain = ConfigDict()
     # Training method: naive (plain cross-entropy), gce, bootstrap, elr, elr_plus, co_teaching,
-    # co_teaching_plus, cdr, dividemix, m_correction;
+    # co_teaching_plus, cdr, dividemix, m_correction, moit_plus, rrl, sel_cl_plus;
     # with retrain.with_val also mlc, mslc, meta_weight_net, l2r;
     # semi-supervised, with the clean images' labels only: mean_teacher, mixmatch, fixmatch, uda.
     retrain.method = "naive"

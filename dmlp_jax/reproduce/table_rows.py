@@ -44,6 +44,8 @@ ROWS: dict[int, dict[str, How]] = {
         "Co-teaching+": How("co_teaching_plus"),
         "C2D-DivideMix": How("dividemix", init="encoder"),
         "DivideMix": How("dividemix"),
+        "Sel-CL+": How("sel_cl_plus"),
+        "MOIT+": How("moit_plus"),
         "MLC": How("mlc", **_META),
         "MSLC": How("mslc", **_META),
         "DivideMix*": How("dividemix", with_val=True),
@@ -52,6 +54,8 @@ ROWS: dict[int, dict[str, How]] = {
     },
     2: {
         "M-correction": How("m_correction"),
+        "RRL": How("rrl"),
+        "Sel-CL+": How("sel_cl_plus"),
         "DivideMix": How("dividemix"),
         "C2D-DivideMix": How("dividemix", init="encoder"),
         "GCE": How("gce", init="encoder"),

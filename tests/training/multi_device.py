@@ -111,6 +111,11 @@ def _settings(name: str) -> ConfigDict:
         settings.update(batch_size=24 // ratio, unlabelled_ratio=ratio, unlabelled_ramp=0.5, confidence=0.15)
     if name in ("mslc", "m_correction"):
         settings.update(epochs=2, correct_start=0.5)
+    if name == "rrl":
+        settings.update(epochs=3, correct_start=0.6, start_steps=2, neighbours=5, use_above=0.5)
+    if name in ("moit_plus", "sel_cl_plus"):
+        settings.update(epochs=4, memory_start=0.5, tune_start=0.75, neighbours=5)
+        settings.update({"correct_start": 0.5} if name == "moit_plus" else {"supervise_start": 0.25})
     if name == "mlc":
         settings.update(epochs=2, gradient_steps=3)
     return settings

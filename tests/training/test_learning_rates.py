@@ -14,6 +14,7 @@ COMMON = {"lr": 0.3, "epochs": EPOCHS}
 CASES = {
     "cosine": {"warmup_epochs": 5.0},
     "steps": {"lr_drops": (40 / 120, 80 / 120), "lr_drop": 0.01},
+    "warm_steps": {"lr_drops": (40 / 120, 80 / 120), "lr_drop": 0.01, "warmup_epochs": 5.0},
     "linear": {"lr_decay_start": 0.4},
     "restarts": {"lr_min": 0.001, "lr_restart_epochs": 10},
     "slow_cosine": {},
@@ -30,6 +31,10 @@ def steps(epoch):
     return 0.3 if epoch < 40 else 0.003 if epoch < 80 else 0.00003
 
 
+def warm_steps(epoch):
+    return steps(epoch) * min(1, epoch / 5)
+
+
 def linear(epoch):
     return 0.3 if epoch < 48 else 0.3 * (120 - epoch) / 72
 
@@ -42,7 +47,7 @@ def slow_cosine(epoch):
     return 0.3 * math.cos(7 * math.pi * epoch / (16 * 120))
 
 
-ORACLES = (cosine, steps, linear, restarts, slow_cosine)
+ORACLES = (cosine, steps, warm_steps, linear, restarts, slow_cosine)
 
 
 def rates(name, at, **changes):
@@ -89,5 +94,5 @@ def test_rate_ends_at_zero(name):
 
 
 def test_unknown_schedule_is_refused():
-    with pytest.raises(UserError, match=r"schedule is 'cosin'.*cosine, steps, linear, restarts"):
+    with pytest.raises(UserError, match=r"schedule is 'cosin'.*cosine, steps, warm_steps, linear, restarts"):
         learning_rates.make(ConfigDict({**COMMON, "schedule": "cosin"}))

@@ -73,8 +73,8 @@ def test_number_of_devices_does_not_change_the_steps_of_coupled_methods(tmp_path
 
 @pytest.mark.slow
 def test_number_of_devices_does_not_change_the_steps_of_methods_that_look_at_all_rows(tmp_path):
-    found = outcomes(tmp_path, "m_correction:mlp", ["1,2"])
-    assert len(found[1]) == 1
+    found = outcomes(tmp_path, "m_correction:mlp,moit_plus:mlp,rrl:mlp,sel_cl_plus:mlp", ["1,2"])
+    assert len(found[1]) == 4
     assert_equal_steps(found)
 
 

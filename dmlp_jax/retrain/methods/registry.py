@@ -10,7 +10,10 @@ from dmlp_jax.retrain.methods import (
     m_correction,
     mean_teacher,
     mixmatch,
+    moit_plus,
     plain,
+    rrl,
+    sel_cl_plus,
 )
 
 __all__ = [
@@ -23,5 +26,8 @@ __all__ = [
     "m_correction",
     "mean_teacher",
     "mixmatch",
+    "moit_plus",
     "plain",
+    "rrl",
+    "sel_cl_plus",
 ]

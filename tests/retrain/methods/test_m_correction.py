@@ -6,7 +6,6 @@ import pytest
 from dmlp_jax.errors import UserError
 from dmlp_jax.retrain.methods import beta_mixture, mixing
 from dmlp_jax.retrain.methods.beta_mixture import LossModel
-from dmlp_jax.training.dispatch import Batch
 from tests.retrain import helpers
 from tests.retrain.helpers import cross_entropy, softmax
 
@@ -20,14 +19,6 @@ def fixed_mix(monkeypatch):
     """Replaces the random mix."""
     mix = mixing.Mix(jnp.float32(SHARE), jnp.asarray(ORDER[None]))
     monkeypatch.setattr(mixing, "draw", lambda *_, **__: mix)
-
-
-def batch(train, part, info=()):
-    """A batch of ROWS under the name of one of the two kinds of epochs."""
-    data = {"inputs": jnp.asarray(train.inputs[ROWS]), "targets": jnp.asarray(train.targets[ROWS])}
-    keys = jax.random.split(jax.random.key(0), len(ROWS))
-    info = {name: jnp.float32(value) for name, value in info} if info else ()
-    return Batch({part: data}, keys, jax.random.key(1), {part: jnp.asarray(ROWS)}, jnp.float32(5), info)
 
 
 def wrong_probability(losses):
@@ -60,7 +51,7 @@ def test_first_epochs_mix_the_given_labels(monkeypatch):
     fixed_mix(monkeypatch)
     train = helpers.training_set()
     made, state = helpers.make(helpers.settings("m_correction"), train)
-    after, metrics = made.train_step(state, batch(train, "given"), axis_name=None)
+    after, metrics = made.train_step(state, helpers.batch_of_part(train, "given", ROWS), axis_name=None)
     mixed, goals = blend(SHARE, np.float64(train.inputs[ROWS])), blend(SHARE, train.targets[ROWS])
     loss, weights = after_step(helpers.head(state.network.params), mixed, goals, 0.0)
     np.testing.assert_allclose(metrics["loss"], loss, rtol=1e-5)
@@ -81,8 +72,9 @@ def test_step_with_correction(dynamic, bootstraps, temperature, soft_labels, mon
         train = train._replace(targets=targets)
     made, state = helpers.make(helpers.settings("m_correction", prior_weight=0.7), train)
     state = state._replace(model=jax.tree.map(jnp.asarray, MODEL))
-    info = (("dynamic", dynamic), ("bootstraps", bootstraps), ("temperature", temperature))
-    after, metrics = made.train_step(state, batch(train, "corrected", info), axis_name=None)
+    info = {"dynamic": dynamic, "bootstraps": bootstraps, "temperature": temperature}
+    batch = helpers.batch_of_part(train, "corrected", ROWS, **info)
+    after, metrics = made.train_step(state, batch, axis_name=None)
 
     inputs, targets = np.float64(train.inputs[ROWS]), train.targets[ROWS]
     weights = helpers.head(state.network.params)
