@@ -13,12 +13,13 @@ from flops import count, seconds
 from ml_collections import ConfigDict
 
 from dmlp_jax.contrastive import features, moco, simclr
-from dmlp_jax.contrastive.losses import info_nce, nt_xent, unit_rows
+from dmlp_jax.contrastive.losses import nt_xent
 from dmlp_jax.contrastive.method import Pretraining, make_model, make_views
 from dmlp_jax.data import augment
 from dmlp_jax.models import registry
 from dmlp_jax.runtime import timing
 from dmlp_jax.training import dispatch, learning_rates, loop, parallel
+from dmlp_jax.training.contrast import info_nce, unit_rows
 from dmlp_jax.training.dispatch import Batch, Plan
 from dmlp_jax.training.loop import LoopOptions
 from dmlp_jax.training.session import Session
@@ -156,8 +157,8 @@ def _loss_seconds(task: Task, projections: jax.Array, state: Any) -> float:
     """Of the loss and its gradient in the projections, as the method has them."""
     temperature = task.settings.temperature
     if task.settings.method == "moco":
-        loss = jax.value_and_grad(lambda rows, keys, queue: info_nce(rows, keys, queue, temperature))
-        return task.measure(jax.jit(loss), projections, unit_rows(projections[::-1]), state.queue)
+        loss = jax.value_and_grad(lambda *parts: jnp.mean(info_nce(*parts, temperature)))
+        return task.measure(jax.jit(loss), projections, unit_rows(projections[::-1]), state.queue.keys)
     loss = jax.value_and_grad(lambda rows: nt_xent(*jnp.split(rows, 2), temperature))
     return task.measure(jax.jit(loss), projections)
 

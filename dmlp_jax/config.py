@@ -127,9 +127,10 @@ def default_config() -> ConfigDict:
 
     config.retrain = retrain = ConfigDict()
     # Training method: naive (plain cross-entropy), gce, bootstrap, elr, elr_plus, co_teaching,
-    # co_teaching_plus, cdr, dividemix, incv, mlnt, famus, joint_optim, pencil, promix, ssr, ssr_plus; with
-    # retrain.with_val also mlc, mslc, mslg, ieg, meta_weight_net, l2r; semi-supervised, with the clean
-    # images' labels only: mean_teacher, mixmatch, fixmatch, uda.
+    # co_teaching_plus, cdr, dividemix, incv, mlnt, famus, joint_optim, m_correction, moit_plus, pencil,
+    # promix, rrl, sel_cl_plus, ssr, ssr_plus; with retrain.with_val also mlc, mslc, mslg, ieg,
+    # meta_weight_net, l2r; semi-supervised, with the clean images' labels only: mean_teacher, mixmatch,
+    # fixmatch, uda.
     retrain.method = "naive"
     # Label sets, comma-separated; each trains its own network. The semi-supervised methods ignore them and
     # train one network.

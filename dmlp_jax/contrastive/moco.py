@@ -13,11 +13,11 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from dmlp_jax.contrastive.losses import info_nce, unit_rows
 from dmlp_jax.contrastive.method import Pretraining, init_variables, make_model, make_views
 from dmlp_jax.data.images.lazy import Images
 from dmlp_jax.errors import UserError
 from dmlp_jax.training import learning_rates
+from dmlp_jax.training.contrast import Queue, gathered, info_nce, push, unit_rows
 from dmlp_jax.training.dispatch import Batch
 from dmlp_jax.training.state import TrainState, apply_gradients, init_state, make_optimizer
 
@@ -29,15 +29,13 @@ class MoCoState(NamedTuple):
         network: query encoder with projection head; the result of pretraining.
         key_params: parameters of the key encoder, a moving average of the query encoder's.
         key_stats: batch-norm running statistics of the key encoder; not used in training.
-        queue: the most recent keys, unit rows [k, d].
-        place: row of the queue that the next keys overwrite first, int32 scalar.
+        queue: the most recent keys.
     """
 
     network: TrainState
     key_params: Any
     key_stats: Any
-    queue: jax.Array
-    place: jax.Array
+    queue: Queue
 
 
 def make(settings: ConfigDict) -> Pretraining:
@@ -63,7 +61,7 @@ def make(settings: ConfigDict) -> Pretraining:
         network_key, queue_key = jax.random.split(key)
         network = init_state(init_variables(settings, network_key, images), optimizer)
         queue = unit_rows(jax.random.normal(queue_key, (settings.queue, settings.projection_dim)))
-        return MoCoState(network, network.params, network.batch_stats, queue, jnp.int32(0))
+        return MoCoState(network, network.params, network.batch_stats, Queue(queue, (), jnp.int32(0)))
 
     def step(state: MoCoState, batch: Batch, *, axis_name: str | None) -> tuple[MoCoState, dict]:
         queries, keys = make_pair(batch)
@@ -81,19 +79,18 @@ def make(settings: ConfigDict) -> Pretraining:
         )
         order = jax.random.permutation(batch.key, size)
         own_rows = lambda rows: _own(rows, size // devices, axis_name)  # noqa: E731
-        shuffled = own_rows(_gathered(keys, axis_name)[order])
+        shuffled = own_rows(gathered(keys, axis_name)[order])
         key_rows, key_stats = grouped(settings, key_params, state.key_stats, shuffled, own_groups, axis_name)
-        all_keys = unit_rows(_gathered(key_rows, axis_name))[jnp.argsort(order)]
+        all_keys = unit_rows(gathered(key_rows, axis_name))[jnp.argsort(order)]
 
         def loss_fn(params):
             rows, stats = grouped(settings, params, state.network.batch_stats, queries, own_groups, axis_name)
-            return info_nce(rows, own_rows(all_keys), state.queue, settings.temperature), stats
+            costs = info_nce(rows, own_rows(all_keys), state.queue.keys, settings.temperature)
+            return jnp.mean(costs), stats
 
         (loss, stats), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.network.params)
         network = apply_gradients(state.network, grads, stats, optimizer, axis_name, epoch=batch.epoch)
-        queue = jax.lax.dynamic_update_slice_in_dim(state.queue, all_keys, state.place, axis=0)
-        place = (state.place + size) % settings.queue
-        return MoCoState(network, key_params, key_stats, queue, place), {"loss": loss}
+        return MoCoState(network, key_params, key_stats, push(state.queue, all_keys)), {"loss": loss}
 
     return Pretraining(init, step, lambda state: state.network)
 
@@ -127,11 +124,6 @@ def grouped(
     if axis_name is not None:
         updated = jax.lax.pmean(updated, axis_name)
     return projections.reshape(len(images), -1), updated
-
-
-def _gathered(rows: jax.Array, axis_name: str | None) -> jax.Array:
-    """Gathers the rows of all devices, in the order of the batch."""
-    return rows if axis_name is None else jax.lax.all_gather(rows, axis_name, tiled=True)
 
 
 def _own(rows: jax.Array, count: int, axis_name: str | None) -> jax.Array:

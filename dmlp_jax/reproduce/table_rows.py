@@ -60,6 +60,8 @@ ROWS: dict[int, dict[str, How]] = {
         "C2D-DivideMix": How("dividemix", init="encoder"),
         "DivideMix": How("dividemix"),
         "Meta-Learning": How("mlnt"),
+        "Sel-CL+": How("sel_cl_plus"),
+        "MOIT+": How("moit_plus"),
         "MLC": How("mlc", **_META),
         "MSLC": How("mslc", **_META),
         "DivideMix*": How("dividemix", with_val=True),
@@ -73,6 +75,9 @@ ROWS: dict[int, dict[str, How]] = {
     2: {
         "Joint-Optim": How("naive", "corrected_joint_optim"),
         "PENCIL": How("pencil"),
+        "M-correction": How("m_correction"),
+        "RRL": How("rrl"),
+        "Sel-CL+": How("sel_cl_plus"),
         "DivideMix": How("dividemix"),
         "C2D-DivideMix": How("dividemix", init="encoder"),
         "GCE": How("gce", init="encoder"),

@@ -62,6 +62,10 @@ def small() -> dict[str, Recipe]:
             "divide_by": "confidence",
             "soft_labels": True,
         },
+        "m_correction": _m_correction(0.0),
+        "moit_plus": _moit_plus() | {"neighbours": 20, "batch_size": 64},
+        "rrl": _rrl() | {"neighbours": 20, "batch_size": 64},
+        "sel_cl_plus": _sel_cl_plus() | {"neighbours": 20, "batch_size": 64, "queue": 256, "ema": 0.95},
         **{
             name: recipe | {"batch_size": 64, "optimizer": "momentum", "lr": 0.02} | _COUPLED_SMALL[name]
             for name, recipe in _coupled().items()
@@ -128,6 +132,34 @@ def cifar(classes: int, asymmetric: bool) -> dict[str, Recipe]:
         "lr_drops": (0.5,), "divide_warmup": 30 if many else 10,
     }  # fmt: skip
     dividemix = _dividemix(classes) | dividemix
+    m_correction = torch | {
+        "model": "preact_resnet18", "epochs": 300, "lr": 0.1, "weight_decay": 1e-4,
+        "lr_drops": (100 / 300, 250 / 300),
+    }  # fmt: skip
+    # From the noise rate on from which the dynamic variant's last accuracy is the better one.
+    dynamic = ((0.0, 1.0), (0.65, 0.0), (0.84, 1.0)) if many else ((0.0, 0.0), (0.765, 1.0))
+    m_correction |= _m_correction(0.0 if asymmetric else dynamic)
+    # 250 epochs, then 70 of fine-tuning; for 80 % symmetric noise the authors fine-tune for 140.
+    moit_plus = torch | {
+        "model": "preact_resnet18", "epochs": 320, "lr": 0.1, "weight_decay": 1e-4,
+        "lr_drops": (125 / 320, 200 / 320), "strong_augment": "simclr",
+    }  # fmt: skip
+    sel_cl_plus = moit_plus | {"schedule": "warm_steps", "warmup_epochs": 5.0}
+    if many:
+        sel_cl_plus |= {
+            "class_quantile": 0.25 if asymmetric else 0.75, "memory_per_class": 100,
+            "pair_quantile": 0.0 if asymmetric else 0.35,
+        }  # fmt: skip
+    # The first epoch stands for the authors' hundred first steps, before their 200 epochs.
+    rrl = torch | {
+        "model": "preact_resnet18", "epochs": 201, "lr": 0.02, "weight_decay": 5e-4,
+        "schedule": "restarts", "lr_min": 2e-4, "lr_restart_epochs": 201,
+    }  # fmt: skip
+    rrl |= _rrl() | {
+        "second_augment": "augmix", "correct_start": (16 if many else 6) / 201,
+        "keep_above": 0.02 if many else 0.4 if asymmetric else 0.1,
+        "prototype_ramp": 40 / 201 if many or asymmetric else 0.0,
+    }  # fmt: skip
     coupled = torch | {
         "model": "resnet18", "epochs": 120, "batch_size": 100, "lr": 0.1, "weight_decay": 5e-4,
         "lr_drops": (80 / 120, 100 / 120), "augment": "reflect_flip",
@@ -163,6 +195,10 @@ def cifar(classes: int, asymmetric: bool) -> dict[str, Recipe]:
         "co_teaching_plus": co_teaching | {"plus_start": 4 / 200 if many else 19 / 200},
         "cdr": cdr,
         "dividemix": dividemix,
+        "m_correction": m_correction,
+        "moit_plus": _moit_plus() | moit_plus,
+        "rrl": rrl,
+        "sel_cl_plus": _sel_cl_plus() | sel_cl_plus,
         "mean_teacher": _mean_teacher() | wide | {"epochs": round(2**20 / per_epoch[1])},
         "mixmatch": _mixmatch(150.0 if many else 75.0) | mixmatch,
         "fixmatch": _fixmatch() | wide | {"epochs": round(2**20 / per_epoch[7])},
@@ -201,6 +237,13 @@ def clothing1m() -> dict[str, Recipe]:
     authors = recipes_correcting.clothing1m() | recipes_lookahead.clothing1m()
     for name, recipe in authors.items():
         methods[name] |= recipe
+    # The authors' second view is also of a smaller crop.
+    methods["rrl"] |= {
+        "epochs": 51, "optimizer": "momentum", "lr": 0.01, "weight_decay": 1e-4, "schedule": "restarts",
+        "lr_restart_epochs": 51, "mixup": 0.5, "embedding_width": 32, "start_steps": 51,
+        "correct_start": 2 / 51, "prototype_weight": 1.0, "prototype_ramp": 0.0, "mix_second": False,
+        "epoch_rows": 64_000,
+    }  # fmt: skip
     return methods
 
 
@@ -275,6 +318,69 @@ def _dividemix(classes: int) -> Recipe:
         "lambda_u": lambda_u,  # weight of the unlabelled rows
         "labelled_only": False,  # train on the mixtures of labelled rows alone, as on Clothing1M
         "lambda_u_ramp": 16,  # epochs after the warm-up over which it rises
+    }
+
+
+def _m_correction(dynamic: Any) -> Recipe:
+    return {
+        "correct_start": 105 / 300,  # share of the epochs with mixup on the given labels
+        "bootstrap": "hard",  # own predictions as the most probable class; or soft, as probabilities
+        "dynamic": dynamic,  # 1 mixes by trust in the labels and sharpens predictions (MD-DYR-SH)
+        "guided_share": 5 / 300,  # dynamic: share of the epochs that mix by trust only, before the correction
+        "cooling_share": 88 / 300,  # dynamic: share of the epochs in which the temperature falls
+        "mixup": 32.0,  # of Beta(a, a)
+        "prior_weight": 1.0,  # of the penalty on the mean prediction
+    }
+
+
+def _moit_plus() -> Recipe:
+    return {
+        "memory_start": 3 / 320,  # share of the epochs before rows are compared with the memory too
+        "correct_start": 130 / 320,  # share of the epochs in which all rows learn their labels
+        "tune_start": 250 / 320,  # share of the epochs before the fine-tuning
+        "bootstrap_start": 280 / 320,  # share of the epochs before its bootstrapping
+        "bootstrap_share": 0.2,  # weight of the network's own prediction in that
+        "class_quantile": 0.5,  # over classes, of the numbers of agreeing rows: rows selected in every class
+        "neighbours": 250,  # that vote on a label
+        "temperature": 0.1,  # T of the contrast
+        "projection_width": 128,
+        "memory_per_class": 100,  # two projections of each
+        "mixup": 1.0,  # of Beta(a, a)
+        "strong_augment": "",  # policy of the views before the fine-tuning; '' takes retrain.augment
+    }
+
+
+def _sel_cl_plus() -> Recipe:
+    recipe = _moit_plus() | {
+        "supervise_start": 1 / 320,  # share of the epochs with MoCo's loss only
+        "pair_quantile": 0.25,  # of the similarities of selected rows: pairs above it are selected too
+        "similarity_weight": 0.01,  # of the similarity of predictions
+        "similarity_clip": 0.25,  # largest norm of the gradient of that
+        "memory_per_class": 1000,  # two projections of each
+        "queue": 10_000,  # keys of the queue
+        "ema": 0.999,  # decay of the weight average that makes keys
+    }
+    del recipe["correct_start"]
+    return recipe
+
+
+def _rrl() -> Recipe:
+    return {
+        "start_steps": 101,  # of cross-entropy and restoring; the first epoch, at most one pass
+        "correct_start": 0.2,  # share of the epochs on the given labels
+        "neighbours": 200,  # that vote on a label
+        "keep_above": 0.1,  # probability above which the soft label gives way to the given label
+        "use_above": 0.9,  # largest probability of a soft label above which its row learns it
+        "temperature": 0.3,  # T of both contrasts and of the vote
+        "embedding_width": 50,
+        "second_augment": "",  # policy of the second views; '' takes retrain.augment
+        "mix_second": True,  # mix the second views too; the authors do not on Clothing1M
+        "mixup": 8.0,  # of Beta(a, a)
+        "prototype_weight": 5.0,  # of the prototype contrast
+        "prototype_ramp": 0.0,  # share of the epochs over which that rises from 1; 0 for no rise
+        "instance_weight": 1.0,  # of the instance contrast
+        "restore_weight": 1.0,  # of the errors of restored features
+        "epoch_rows": 0,  # rows drawn for each epoch, as many of every given class; 0 for all rows
     }
 
 

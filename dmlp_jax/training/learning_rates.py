@@ -19,7 +19,8 @@ def make(settings: ConfigDict) -> Schedule:
     """Builds the schedule named `settings.schedule`.
 
     'cosine' is a linear warm-up over `warmup_epochs`, then half a cosine to `lr_min`. 'steps' multiplies by
-    `lr_drop` at each of `lr_drops`. 'linear' is constant up to `lr_decay_start`, then falls linearly to 0.
+    `lr_drop` at each of `lr_drops`; 'warm_steps' does so after a linear warm-up over `warmup_epochs`.
+    'linear' is constant up to `lr_decay_start`, then falls linearly to 0.
     'restarts' is a cosine from `lr` to `lr_min` that restarts every `lr_restart_epochs` epochs (SGDR,
     Loshchilov and Hutter 2017); where a method has `lr_restart_growth` and `lr_restart_peak`, each period is
     that many times as long as the one before, and starts at that many times its `lr`. 'slow_cosine' is
@@ -37,6 +38,7 @@ def make(settings: ConfigDict) -> Schedule:
     makers = {
         "cosine": cosine,
         "steps": _steps,
+        "warm_steps": _warm_steps,
         "linear": _linear,
         "restarts": _restarts,
         "slow_cosine": _slow_cosine,
@@ -67,6 +69,11 @@ def _steps(settings: ConfigDict) -> Schedule:
         )
     drops = jnp.array([share * settings.epochs for share in settings.lr_drops], jnp.float32)
     return lambda epoch: settings.lr * settings.lr_drop ** jnp.sum(epoch >= drops)
+
+
+def _warm_steps(settings: ConfigDict) -> Schedule:
+    rate = _steps(settings)
+    return lambda epoch: rate(epoch) * jnp.clip(epoch / max(settings.warmup_epochs, 1e-9), 0.0, 1.0)
 
 
 def _linear(settings: ConfigDict) -> Schedule:

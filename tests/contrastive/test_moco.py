@@ -10,8 +10,8 @@ from ml_collections import ConfigDict
 
 from dmlp_jax.config import default_config
 from dmlp_jax.contrastive import moco
-from dmlp_jax.contrastive.losses import info_nce
 from dmlp_jax.errors import UserError
+from dmlp_jax.training import contrast
 from dmlp_jax.training.dispatch import Batch
 
 ROWS, SIDE = 8, 8
@@ -57,6 +57,10 @@ def grouped(params, stats, inputs, groups):
     return moco.grouped(settings(), params, stats, inputs, groups, None)[0]
 
 
+def mean_info_nce(*arguments):
+    return jnp.mean(contrast.info_nce(*arguments))
+
+
 def reference_info_nce(queries, keys, queue, temperature):
     queries = unit(queries)
     logits = np.concatenate([np.sum(queries * keys, axis=1, keepdims=True), queries @ queue.T], axis=1)
@@ -71,14 +75,16 @@ def test_info_nce_is_its_formula():
         unit(rng.normal(size=(5, 6))),
         unit(rng.normal(size=(9, 6))),
     )
-    found = jax.jit(info_nce)(*(jnp.asarray(value, jnp.float32) for value in (queries, keys, queue)), 0.2)
+    found = jax.jit(mean_info_nce)(
+        *(jnp.asarray(value, jnp.float32) for value in (queries, keys, queue)), 0.2
+    )
     np.testing.assert_allclose(found, reference_info_nce(queries, keys, queue, 0.2), rtol=1e-5)
 
 
 def test_info_nce_gradient_reaches_queries_only():
     rng = np.random.default_rng(1)
     queries, keys, queue = (jnp.asarray(unit(rng.normal(size=(4, 3))), jnp.float32) for _ in range(3))
-    by_query, by_key = jax.jit(jax.grad(info_nce, argnums=(0, 1)))(queries, keys, queue, 0.2)
+    by_query, by_key = jax.jit(jax.grad(mean_info_nce, argnums=(0, 1)))(queries, keys, queue, 0.2)
     assert np.abs(by_query).max() > 0.01
     np.testing.assert_array_equal(by_key, 0)
     shift = 1e-3 * rng.normal(size=(4, 3))
@@ -104,9 +110,9 @@ def test_step_moves_the_key_encoder_then_queues_its_keys_in_order():
     keys = np.empty((ROWS, 16))
     for rows in order.reshape(2, -1):
         keys[rows] = unit(grouped(moved, state.key_stats, floats[rows], 1))
-    np.testing.assert_allclose(after.queue[:ROWS], keys, atol=1e-4)
-    np.testing.assert_array_equal(after.queue[ROWS:], state.queue[ROWS:])
-    assert int(after.place) == ROWS
+    np.testing.assert_allclose(after.queue.keys[:ROWS], keys, atol=1e-4)
+    np.testing.assert_array_equal(after.queue.keys[ROWS:], state.queue.keys[ROWS:])
+    assert int(after.queue.place) == ROWS
 
     queries = np.concatenate(
         [
@@ -114,23 +120,23 @@ def test_step_moves_the_key_encoder_then_queues_its_keys_in_order():
             for rows in np.arange(ROWS).reshape(2, -1)
         ]
     )
-    expected = reference_info_nce(queries, keys, np.float64(state.queue), 0.2)
+    expected = reference_info_nce(queries, keys, np.float64(state.queue.keys), 0.2)
     np.testing.assert_allclose(metrics["loss"], expected, rtol=1e-4)
 
 
 def test_queue_is_a_ring():
     state, step = made()
-    queues = [state.queue]
+    queues = [state.queue.keys]
     for number in range(4):
         state, _ = step(state, batch_of(images(number), number))
-        queues.append(state.queue)
-    assert int(state.place) == ROWS
+        queues.append(state.queue.keys)
+    assert int(state.queue.place) == ROWS
     for number, block in ((0, 0), (1, 1), (2, 2), (3, 0)):
         rows = slice(block * ROWS, (block + 1) * ROWS)
         assert not np.array_equal(queues[number][rows], queues[number + 1][rows])
         others = np.delete(np.arange(3 * ROWS), np.r_[rows])
         np.testing.assert_array_equal(queues[number][others], queues[number + 1][others])
-    np.testing.assert_allclose(np.linalg.norm(state.queue, axis=1), 1, atol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(state.queue.keys, axis=1), 1, atol=1e-5)
 
 
 def test_norm_groups_see_other_rows_for_keys_than_for_queries():
@@ -140,11 +146,11 @@ def test_norm_groups_see_other_rows_for_keys_than_for_queries():
     after, _ = step(state, batch)
     floats = jnp.asarray(batch.data, jnp.float32) / 255
     queries = grouped(state.key_params, state.key_stats, floats, 2)
-    assert np.abs(np.asarray(after.queue[:ROWS]) - unit(queries)).max() > 1e-3
+    assert np.abs(np.asarray(after.queue.keys[:ROWS]) - unit(queries)).max() > 1e-3
     _, whole = made(key_momentum=1.0, norm_groups=1)
     after, _ = whole(state, batch)
     queries = grouped(state.key_params, state.key_stats, floats, 1)
-    np.testing.assert_allclose(after.queue[:ROWS], unit(queries), atol=1e-4)
+    np.testing.assert_allclose(after.queue.keys[:ROWS], unit(queries), atol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,13 @@ def batch(train, rows, epoch=0.0, key=0):
     return Batch(data, keys[1:], keys[0], jnp.asarray(rows), jnp.float32(epoch), ())
 
 
+def batch_of_part(train, part, rows, epoch=5.0, **info):
+    """The batch of these rows under the name of a kind of epoch, with the plan's `info` of the step."""
+    plain = batch(train, rows, epoch, key=1)
+    info = {name: jnp.float32(value) for name, value in info.items()}
+    return plain._replace(data={part: plain.data}, rows={part: plain.rows}, info=info)
+
+
 def step(made: Method, state, *arguments, **named):
     """State and metrics after one step on `batch(*arguments, **named)`."""
     return made.train_step(state, batch(*arguments, **named), axis_name=None)
@@ -92,6 +99,20 @@ def gradient(inputs, slopes):
 def descended(weights, grads, rate=LR):
     """Weights after a step of gradient descent."""
     return tuple(value - rate * slope for value, slope in zip(weights, grads, strict=True))
+
+
+def by_differences(loss, weights, step=1e-5):
+    """The gradient of a function of float64 arrays, by central differences."""
+    found = [np.zeros_like(value) for value in weights]
+    for value, slope in zip(weights, found, strict=True):
+        for place in np.ndindex(value.shape):
+            ends = []
+            for move in (step, -step):
+                value[place] += move
+                ends.append(loss(weights))
+                value[place] -= move
+            slope[place] = (ends[0] - ends[1]) / (2 * step)
+    return found
 
 
 def assert_head(params, weights, atol=2e-5):

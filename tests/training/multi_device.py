@@ -109,7 +109,7 @@ def _settings(name: str) -> ConfigDict:
     if not method.needs(name).labels:
         ratio = 1 if name == "mixmatch" else 3
         settings.update(batch_size=24 // ratio, unlabelled_ratio=ratio, unlabelled_ramp=0.5, confidence=0.15)
-    if name in ("joint_optim", "mslc", "mslg"):
+    if name in ("joint_optim", "m_correction", "mslc", "mslg"):
         settings.update(epochs=2, correct_start=0.5)
     if name == "pencil":
         settings.update(epochs=2, correct_start=0.0)
@@ -121,6 +121,11 @@ def _settings(name: str) -> ConfigDict:
         settings.update(epochs=4)
     if name == "mlnt":
         settings.update(epochs=2, guide_share=0.5, lookahead_start=0.0, label_sets=2)
+    if name == "rrl":
+        settings.update(epochs=3, correct_start=0.6, start_steps=2, neighbours=5, use_above=0.5)
+    if name in ("moit_plus", "sel_cl_plus"):
+        settings.update(epochs=4, memory_start=0.5, tune_start=0.75, neighbours=5)
+        settings.update({"correct_start": 0.5} if name == "moit_plus" else {"supervise_start": 0.25})
     if name.startswith("mlc"):
         settings.update(epochs=2, gradient_steps=3)
     return settings

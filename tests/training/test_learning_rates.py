@@ -14,6 +14,7 @@ COMMON = {"lr": 0.3, "epochs": EPOCHS}
 CASES = {
     "cosine": {"warmup_epochs": 5.0},
     "steps": {"lr_drops": (40 / 120, 80 / 120), "lr_drop": 0.01},
+    "warm_steps": {"lr_drops": (40 / 120, 80 / 120), "lr_drop": 0.01, "warmup_epochs": 5.0},
     "linear": {"lr_decay_start": 0.4},
     "restarts": {"lr_min": 0.001, "lr_restart_epochs": 10},
     "slow_cosine": {},
@@ -29,6 +30,10 @@ def cosine(epoch):
 
 def steps(epoch):
     return 0.3 if epoch < 40 else 0.003 if epoch < 80 else 0.00003
+
+
+def warm_steps(epoch):
+    return steps(epoch) * min(1, epoch / 5)
 
 
 def linear(epoch):
@@ -47,7 +52,7 @@ def table(epoch):
     return 0.06 if epoch < 30 else 0.3 if epoch < 60 else 0.003
 
 
-ORACLES = (cosine, steps, linear, restarts, slow_cosine, table)
+ORACLES = (cosine, steps, warm_steps, linear, restarts, slow_cosine, table)
 
 
 def rates(name, at, **changes):
@@ -118,5 +123,5 @@ def test_periods_may_grow_and_their_peaks_fall():
 
 
 def test_unknown_schedule_is_refused():
-    with pytest.raises(UserError, match=r"schedule is 'cosin'.*cosine, steps, linear, restarts"):
+    with pytest.raises(UserError, match=r"schedule is 'cosin'.*cosine, steps, warm_steps, linear, restarts"):
         learning_rates.make(ConfigDict({**COMMON, "schedule": "cosin"}))

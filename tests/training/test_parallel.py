@@ -72,6 +72,13 @@ def test_number_of_devices_does_not_change_the_steps_of_methods_that_correct_lab
 
 
 @pytest.mark.slow
+def test_number_of_devices_does_not_change_the_steps_of_methods_that_look_at_all_rows(tmp_path):
+    found = outcomes(tmp_path, "m_correction:mlp,moit_plus:mlp,rrl:mlp,sel_cl_plus:mlp", ["1,2"])
+    assert len(found[1]) == 4
+    assert_equal_steps(found)
+
+
+@pytest.mark.slow
 @pytest.mark.exhaustive
 @pytest.mark.parametrize(
     "methods", ["mlc,mslc,meta_weight_net,l2r", "famus:mlp,ieg,incv:mlp,mlnt:mlp,mslg:mlp"]

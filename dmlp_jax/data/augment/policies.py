@@ -11,12 +11,13 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from dmlp_jax.data.augment import autoaugment, color, geometry, randaugment
+from dmlp_jax.data.augment import augmix, autoaugment, color, geometry, randaugment
 from dmlp_jax.errors import UserError
 
 Policy = Callable[[jax.Array, jax.Array], jax.Array]
+Change = Callable[[jax.Array, jax.Array], jax.Array]  # of one image
 NAMES = (
-    "simclr", "affine", "affine_weak", "affine_strong", "crop_flip", "reflect_flip", "autoaugment",
+    "simclr", "affine", "affine_weak", "affine_strong", "crop_flip", "reflect_flip", "augmix", "autoaugment",
     "autoaugment_imagenet", "randaugment", "randaugment3", "none",
 )  # fmt: skip
 
@@ -40,6 +41,7 @@ def make(
             'affine_strong' ('affine' with ranges half as large again, and cutout always);
             'crop_flip' (shift by up to an eighth of the side, flip; usual for CIFAR classifiers);
             'reflect_flip' (the same with mirrored edges; FixMatch's weak augmentation);
+            'augmix' ('crop_flip' and AugMix's mixture of three chains of operations);
             'autoaugment' and 'autoaugment_imagenet' ('crop_flip' and AutoAugment's policy for CIFAR-10 or
             ImageNet);
             'randaugment' ('reflect_flip', two operations of RandAugment and a grey cutout of half the side;
@@ -75,8 +77,17 @@ def make(
         "affine_strong": partial(_affine, by=_STRONG),
         "crop_flip": partial(_crop_flip, crop_size=crop_size, mode="constant"),
         "reflect_flip": partial(_crop_flip, crop_size=crop_size, mode="reflect"),
-        "autoaugment": partial(_autoaugment, crop_size=crop_size, policy=autoaugment.CIFAR10),
-        "autoaugment_imagenet": partial(_autoaugment, crop_size=crop_size, policy=autoaugment.IMAGENET),
+        "augmix": partial(_changed, change=augmix.random_mix, crop_size=crop_size),
+        "autoaugment": partial(
+            _changed,
+            change=partial(autoaugment.random_sub_policy, policy=autoaugment.CIFAR10),
+            crop_size=crop_size,
+        ),
+        "autoaugment_imagenet": partial(
+            _changed,
+            change=partial(autoaugment.random_sub_policy, policy=autoaugment.IMAGENET),
+            crop_size=crop_size,
+        ),
         "randaugment": partial(_randaugment, crop_size=crop_size),
         "randaugment3": partial(_randaugment3, crop_size=crop_size),
     }
@@ -124,12 +135,9 @@ def _crop_flip(key: jax.Array, image: jax.Array, *, crop_size: int, mode: str) -
     return geometry.random_flip(flip_key, image)
 
 
-def _autoaugment(
-    key: jax.Array, image: jax.Array, *, crop_size: int, policy: tuple[autoaugment.SubPolicy, ...]
-) -> jax.Array:
-    weak_key, policy_key = jax.random.split(key)
-    image = _crop_flip(weak_key, image, crop_size=crop_size, mode="constant")
-    return autoaugment.random_sub_policy(policy_key, image, policy)
+def _changed(key: jax.Array, image: jax.Array, *, change: Change, crop_size: int) -> jax.Array:
+    weak_key, change_key = jax.random.split(key)
+    return change(change_key, _crop_flip(weak_key, image, crop_size=crop_size, mode="constant"))
 
 
 def _randaugment(key: jax.Array, image: jax.Array, *, crop_size: int) -> jax.Array:

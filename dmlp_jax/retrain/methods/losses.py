@@ -31,6 +31,17 @@ def bootstrapping(logits: jax.Array, targets: jax.Array, share: float = 0.95) ->
     return cross_entropy(logits, share * targets + (1.0 - share) * own)
 
 
+def weighted_mean(values: jax.Array, weights: jax.Array, axis_name: str | None) -> jax.Array:
+    """The weighted mean of the rows [b] of all devices, as a scalar whose mean over devices it is.
+
+    0 where all weights are 0.
+    """
+    total = jnp.sum(weights)
+    if axis_name is not None:
+        total = jax.lax.pmean(total, axis_name)
+    return jnp.sum(weights * values) / jnp.where(total > 0, total, 1.0)
+
+
 def negative_entropy(logits: jax.Array) -> jax.Array:
     """sum_c p_c log p_c, [b]: a penalty on confident predictions."""
     return jnp.sum(jax.nn.softmax(logits) * jax.nn.log_softmax(logits), axis=-1)

@@ -30,6 +30,7 @@ def draw(
     axis_name: str | None,
     *,
     per_row: bool = False,
+    among: jax.Array | None = None,
 ) -> Mix:
     """Draws l ~ Beta(a, a), as max(l, 1 - l), and a permutation of groups * (size on all devices) rows.
 
@@ -40,13 +41,20 @@ def draw(
         concentration: a.
         axis_name: pmap axis.
         per_row: whether to draw one share for each row.
+        among: which rows are mixed with each other, bool [groups, b]; the others stay as they are.
     """
     share_key, order_key = jax.random.split(key)
     devices = 1 if axis_name is None else jax.lax.axis_size(axis_name)
     everywhere = (groups, devices * size)
     shape = everywhere if per_row else ()
     share = jax.random.beta(share_key, concentration, concentration, shape)
-    order = jax.random.permutation(order_key, groups * devices * size).reshape(everywhere)
+    order = jax.random.permutation(order_key, groups * devices * size)
+    if among is not None:
+        mixed = among if axis_name is None else jax.lax.all_gather(among, axis_name, axis=1, tiled=True)
+        flat = mixed.ravel()
+        first_mixed = order[jnp.argsort(~flat[order], stable=True)]
+        order = jnp.where(flat, first_mixed[jnp.cumsum(flat) - 1], jnp.arange(len(flat)))
+    order = order.reshape(everywhere)
     first = 0 if axis_name is None else jax.lax.axis_index(axis_name) * size
     partners = jax.lax.dynamic_slice_in_dim(order, first, size, axis=1)
     if per_row:

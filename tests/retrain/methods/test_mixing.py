@@ -121,3 +121,18 @@ def test_shares_of_rows_do_not_depend_on_the_devices():
     dealt = jax.jit(jax.vmap(part, axis_name="batch"))(jnp.stack([key, key]))
     for ours, theirs in zip(dealt, whole, strict=True):
         np.testing.assert_array_equal(np.concatenate(list(ours), axis=1), theirs)
+
+
+@pytest.mark.parametrize("used", [[1, 0, 1, 1, 0, 1, 1, 1], [0, 0, 0, 0, 0, 0, 1, 0], [0] * 8, [1] * 8])
+def test_only_rows_among_those_named_are_mixed_with_each_other(used):
+    among = np.array(used, bool).reshape(2, 4)
+    chosen = np.flatnonzero(among)
+    orders = []
+    for seed in range(20):
+        mix = mixing.draw(jax.random.key(seed), 2, 4, 1.0, None, among=jnp.asarray(among))
+        partners = np.ravel(mix.partners)
+        np.testing.assert_array_equal(np.sort(partners[chosen]), chosen)
+        others = np.setdiff1d(np.arange(8), chosen)
+        np.testing.assert_array_equal(partners[others], others)
+        orders.append(tuple(partners[chosen]))
+    assert len(set(orders)) > 10 or len(chosen) < 4
