@@ -12,9 +12,12 @@ def small() -> dict[str, Recipe]:
     return {
         "famus": _famus(10.0)
         | {"batch_size": 32, "epochs": 40, "optimizer": "sgd", "lr": 0.02, "meta_lr": 1e-2},
-        # The average spans about fifty of six hundred steps. The authors' weights of the losses let networks
-        # without batch norm diverge.
-        "ieg": _ieg() | step | views | {"ema": 0.98, "unlabelled_weight": 1.0, "consistency_weight": 1.0},
+        # The average spans about fifty of six hundred steps, and the look-ahead is as long as the step. With
+        # the authors' weights of the losses this network diverges.
+        "ieg": _ieg()
+        | step
+        | views
+        | {"ema": 0.98, "lookahead_lr": 0.02, "unlabelled_weight": 1.0, "consistency_weight": 1.0},
         # A half-round of eight epochs has about two hundred steps.
         "incv": _incv(True)
         | {
