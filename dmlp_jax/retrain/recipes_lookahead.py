@@ -74,7 +74,7 @@ def cifar(many: bool, asymmetric: bool, common: Recipe) -> dict[str, Recipe]:
     # which is for another data set of a hundred classes.
     warm_up = 30 if many else 10
     famus = _famus(50.0) | common | {
-        "model": "preact_resnet18", "epochs": 300 + warm_up, "batch_size": 64, "optimizer": "sgd", "lr": 0.02,
+        "model": "preact_resnet18", "epochs": 300 + warm_up, "batch_size": 64, "lr": 0.02,
         "weight_decay": 5e-4, "divide_warmup": warm_up,
         "lr_drops": ((200 + warm_up) / (300 + warm_up), (250 + warm_up) / (300 + warm_up)),
     }  # fmt: skip

@@ -11,7 +11,7 @@ TORCH = {"optimizer": "momentum", "momentum": 0.9, "schedule": "steps", "lr_drop
 
 
 FAMUS = {
-    "optimizer": "sgd", "momentum": 0.9, "schedule": "steps", "lr_drop": 0.1, "threshold": 0.5,
+    "optimizer": "momentum", "momentum": 0.9, "schedule": "steps", "lr_drop": 0.1, "threshold": 0.5,
     "meta_lr": 1e-3, "meta_decay": 5e-4, "weight_width": 100, "gated_tensors": 13, "gates_lr": 0.1,
     "gates_open": 4, "gates_weight": 0.1, "mismatch_weight": 0.1,
 }  # fmt: skip
