@@ -63,19 +63,19 @@ def rank(features: Any, labels: np.ndarray, num_classes: int) -> Ranking:
     # Equal rows have no eigenvalue to measure the penalty by.
     unit = values.mean() or 1.0
 
-    def copied(place):
+    def copied(place: slice) -> tuple[np.ndarray, np.ndarray]:
         return equal.size[equal.number[place], None], of_copies[equal.number[place]]
 
     errors = np.zeros(len(PENALTIES))
     for place, rows in _chunks(features):
         inner, targets = (rows - mean) @ vectors, _targets(labels[place], shares)
         for number, penalty in enumerate(PENALTIES):
-            left = _left_out(inner, *copied(place), rotated, 1 / (values + penalty * unit))
+            left = _left_out(inner, copied(place), rotated, 1 / (values + penalty * unit))
             errors[number] += np.sum((left - targets) ** 2)
     kept = 1 / (values + PENALTIES[int(errors.argmin())] * unit)
     probs = np.empty((count, num_classes), np.float32)
     for place, rows in _chunks(features):
-        left = _left_out((rows - mean) @ vectors, *copied(place), rotated, kept)
+        left = _left_out((rows - mean) @ vectors, copied(place), rotated, kept)
         scores = SHARPNESS * (left + shares) / (num_classes * shares)
         scores = np.exp(scores - scores.max(axis=1, keepdims=True))
         probs[place] = scores / scores.sum(axis=1, keepdims=True)
@@ -94,17 +94,18 @@ def _targets(labels: np.ndarray, shares: np.ndarray) -> np.ndarray:
 
 
 def _left_out(
-    inner: np.ndarray, copies: np.ndarray, targets: np.ndarray, rotated: np.ndarray, kept: np.ndarray
+    inner: np.ndarray, copied: tuple[np.ndarray, np.ndarray], rotated: np.ndarray, kept: np.ndarray
 ) -> np.ndarray:
     """Predictions [b, c] of rows by regressions without them and their copies.
 
     Args:
         inner: centred rows in the eigenvectors of the Gram matrix [b, d].
-        copies: number of equal rows, each row itself among them [b, 1].
-        targets: sum of their centred one-hot labels [b, c].
+        copied: number of equal rows, each row itself among them [b, 1], and the sum of their centred one-hot
+            labels [b, c].
         rotated: the moment in these vectors [d, c].
         kept: 1 / (eigenvalue + penalty), [d].
     """
+    copies, targets = copied
     leverage = (inner**2 @ kept)[:, None]
     alone = copies * leverage > _MOST_LEVERAGE
     left = (inner * kept) @ rotated - leverage * targets

@@ -103,7 +103,6 @@ class Projector(nn.Module):
     norm: bool = True
     bias: bool = False
     axis_name: str | None = None
-    bias: bool = False
 
     @nn.compact
     def __call__(self, features: jax.Array, train: bool) -> jax.Array:

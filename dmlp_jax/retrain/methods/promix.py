@@ -42,7 +42,7 @@ class ProMixState(NamedTuple):
         priors: running mean predictions of each network, of chosen rows and of the others, [2, 2, c].
     """
 
-    networks: tuple[TrainState, TrainState]
+    networks: tuple[TrainState, ...]
     small: jax.Array | np.ndarray
     priors: jax.Array
 
@@ -118,8 +118,14 @@ def make_promix(settings: ConfigDict, task: Task) -> Method:
             mixed, stats[which] = mixtures(
                 params[which], stats[which], views[0], choice, keys[which][2:], axis_name
             )
-            of_heads = zip(*outputs[which], mixed, strict=True)
-            fits, others = zip(*(fit(*one, choice, prior, rise, axis_name) for one in of_heads), strict=True)
+            weak_views, strong_views = outputs[which]
+            fits, others = zip(
+                *(
+                    fit(first, second, own, choice, prior, rise, axis_name)
+                    for first, second, own in zip(weak_views, strong_views, mixed, strict=True)
+                ),
+                strict=True,
+            )
             # Rows that are not chosen are learned by the pseudo head alone.
             total += fits[0] + fits[1] + pseudo * others[1]
             priors.append(
@@ -194,7 +200,7 @@ def make_promix(settings: ConfigDict, task: Task) -> Method:
             if epoch < settings.divide_warmup:
                 return state, Plan({"warm": order})
             small = [division.smallest_per_class(column, classes, count) for column in evaluate(state).T]
-            return state._replace(small=np.float32(small)), Plan({"all": order})
+            return state._replace(small=np.stack(small).astype(np.float32)), Plan({"all": order})
 
         return plan
 

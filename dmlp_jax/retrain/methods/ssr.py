@@ -19,6 +19,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from ml_collections import ConfigDict
 
 from dmlp_jax.data import augment
@@ -170,7 +171,9 @@ def _make(settings: ConfigDict, task: Task, *, consistent: bool) -> Method:
     return Method(init, train_step, predict, make_planner, correct)
 
 
-def relabelled(probs: jax.Array, targets: jax.Array, threshold: jax.Array) -> jax.Array:
+def relabelled(
+    probs: jax.Array | np.ndarray, targets: jax.Array | np.ndarray, threshold: ArrayLike
+) -> jax.Array:
     """The network's class where its probability is above `threshold`, else the given label; [b, c].
 
     Args:
