@@ -155,11 +155,11 @@ def make_famus(settings: ConfigDict, task: Task) -> Method:
             # A mean over devices, so that it is the sum over all rows.
             return lambda logits: (
                 devices(axis_name) * jnp.sum(values * row_losses(logits))
-                + mixmatch.class_penalty(logits, axis_name)
+                + losses.uneven_classes(logits, axis_name)
             )
 
         def judge_loss(logits):
-            return jnp.mean(losses.cross_entropy(logits, truth)) + mixmatch.class_penalty(logits, axis_name)
+            return jnp.mean(losses.cross_entropy(logits, truth)) + losses.uneven_classes(logits, axis_name)
 
         values, pull_weights = jax.vjp(weigh, weights.params)
         _, grads = done.gradient_of(loss_under(values))

@@ -36,6 +36,22 @@ def negative_entropy(logits: jax.Array) -> jax.Array:
     return jnp.sum(jax.nn.softmax(logits) * jax.nn.log_softmax(logits), axis=-1)
 
 
+def uneven_classes(logits: jax.Array, axis_name: str | None) -> jax.Array:
+    """sum_c 1/c log((1/c) / mean p_c), scalar: keeps predictions of a batch from collapsing into few classes.
+
+    Tanaka et al. 2018, Eq. 5, with a uniform prior and without its constant.
+
+    Args:
+        logits: [b, c].
+        axis_name: pmap axis; the mean prediction is that of all devices.
+    """
+    mean = jnp.mean(jax.nn.softmax(logits), axis=0)
+    if axis_name is not None:
+        mean = jax.lax.pmean(mean, axis_name)
+    prior = 1.0 / logits.shape[-1]
+    return jnp.sum(prior * (jnp.log(prior) - jnp.log(jnp.maximum(mean, 1e-12))))
+
+
 def early_learning(logits: jax.Array, table: jax.Array) -> jax.Array:
     """log(1 - <t, p>), [b]: the lower, the closer the prediction p is to the running target t.
 

@@ -80,7 +80,7 @@ def mixed_loss(
 ) -> jax.Array:
     """L_X + weight * L_U + L_reg of mixed rows, scalar (DivideMix, Eq. 9-12).
 
-    See `semi_supervised_loss` for the first two and `class_penalty` for L_reg.
+    See `semi_supervised_loss` for the first two, `losses.uneven_classes` for L_reg.
 
     Args:
         logits: [rows, c], the labelled rows first.
@@ -89,20 +89,8 @@ def mixed_loss(
         unlabelled_weight: lambda_u, scalar.
         axis_name: pmap axis; the mean prediction is that of all devices.
     """
-    penalty = class_penalty(logits, axis_name)
+    penalty = losses.uneven_classes(logits, axis_name)
     return semi_supervised_loss(logits, targets, labelled, unlabelled_weight) + penalty
-
-
-def class_penalty(logits: jax.Array, axis_name: str | None) -> jax.Array:
-    """L_reg = sum_c pi_c log(pi_c / mean p_c) of logits [b, c], with pi uniform, scalar.
-
-    It keeps the predictions of a batch, on all devices, from collapsing into few classes.
-    """
-    mean = jnp.mean(jax.nn.softmax(logits), axis=0)
-    if axis_name is not None:
-        mean = jax.lax.pmean(mean, axis_name)
-    prior = 1.0 / logits.shape[-1]
-    return jnp.sum(prior * (jnp.log(prior) - jnp.log(jnp.maximum(mean, 1e-12))))
 
 
 def semi_supervised_loss(
