@@ -60,7 +60,7 @@ def cifar(many: bool, asymmetric: bool, common: Recipe) -> dict[str, Recipe]:
     mlnt = _mlnt(100 if many else 10) | common | {
         # The authors' network is a thinner one of 32 layers; the DMLP paper cites a rerun on this one. As a
         # reimplementation quotes them from the paper, whose code is for Clothing1M: 120 epochs for either
-        # network, a drop after 80 of them.
+        # network, a drop after 80 of them. No source of the weight decay is known.
         "model": "preact_resnet18", "epochs": 240, "batch_size": 128, "lr": 0.2, "weight_decay": 1e-4,
         "lr_drops": (80 / 240, 200 / 240),
     }  # fmt: skip

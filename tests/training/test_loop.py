@@ -208,7 +208,7 @@ def test_epoch_counts_fractions(tmp_path, data):
     np.testing.assert_allclose(seen, [0, 1 / 3, 2 / 3, 1, 4 / 3, 5 / 3], rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["adamw", "sgd", "momentum", "lars"])
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd", "momentum", "lars"])
 def test_optimizers_decay_kernels_only(name):
     from ml_collections import ConfigDict
 
@@ -241,6 +241,28 @@ def test_optimizers_decay_everything_where_they_are_told(name):
     updates, _ = optimizer.update(zeros, optimizer.init(params), params, epoch=jnp.float32(0))
     np.testing.assert_allclose(updates["kernel"], -0.1 * 0.5 * 3.0)
     np.testing.assert_allclose(updates["bias"], -0.1 * 0.5 * 2.0)
+
+
+def test_adam_takes_the_decay_into_the_gradient():
+    """As PyTorch's Adam, and Keras's with a regulariser."""
+    from ml_collections import ConfigDict
+
+    from tests.coupled.helpers import Adam
+
+    settings = ConfigDict({"optimizer": "adam", "lr": 0.1, "weight_decay": 0.5, "momentum": 0.9})
+    optimizer = make_optimizer(settings, lambda epoch: jnp.float32(0.1))
+    rng = np.random.default_rng(0)
+    weights = {"kernel": rng.normal(size=(3, 4))}
+    params, reference = jax.tree.map(jnp.float32, weights), Adam(weights, 0.1, 0.5)
+    state = optimizer.init(params)
+    for _ in range(3):
+        gradient = {"kernel": rng.normal(size=(3, 4))}
+        weights = reference.step(weights, gradient)
+        updates, state = optimizer.update(
+            jax.tree.map(jnp.float32, gradient), state, params, epoch=jnp.float32(0)
+        )
+        params = optax.apply_updates(params, updates)
+    np.testing.assert_allclose(params["kernel"], weights["kernel"], rtol=1e-4, atol=1e-5)
 
 
 def test_lars_follows_its_definition():
