@@ -14,7 +14,7 @@ from PIL import Image
 from dmlp_jax.data import datasets
 from dmlp_jax.errors import UserError
 from dmlp_jax.reproduce import __main__ as command
-from dmlp_jax.reproduce import cells, curve_cells, published, results, runner, show
+from dmlp_jax.reproduce import budgets, cells, curve_cells, curves, published, results, runner, show
 
 
 @pytest.mark.parametrize(
@@ -251,6 +251,35 @@ def test_curves_of_a_figure_are_drawn_and_written(tmp_path_factory):
     assert all(0 <= float(line.rsplit(",", 1)[1]) <= 1 for line in lines)
     with Image.open(workdir / "smoke/figure4.png") as image:
         assert min(image.size) > 400
+
+
+def test_each_panel_of_a_figure_is_written_and_drawn_from_its_own_quantity(tmp_path, monkeypatch):
+    """The runs are pretended: each quantity of each has values of its own."""
+    known = {}
+
+    def pretended(cell, *_):
+        purifies = curve_cells.purifies(cell)
+        names = ["label_accuracy"] if purifies else ["label_accuracy", "probe_accuracy", "test_accuracy"]
+        start = len(known) / 100
+        found = {name: [start, start + (place + 1) / 1000] for place, name in enumerate(names)}
+        known[cell.column, curve_cells.label(cell)] = found
+        return {"probe_accuracy": [], "test_accuracy": []} | found
+
+    monkeypatch.setattr(curves, "_curves", pretended)
+    full = budgets.get("full")
+    picture = curves.make(2, ("paper",), 0, full, tmp_path, {}, lambda: False)
+    with picture.with_suffix(".csv").open() as file:
+        header, *lines = csv.reader(file)
+    assert header == ["setting", "line", "quantity", "share of the steps", "value"]
+    figure = curve_cells.FIGURES[2]
+    expected = 2 * sum(len(panel.lines) for panel in figure.panels) * len(figure.columns)
+    assert len(lines) == expected
+    for column, line, quantity, share, value in lines:
+        values = known[column, line][quantity]
+        assert float(value) == pytest.approx(values[int(2 * float(share)) - 1], abs=1e-4)
+    with Image.open(picture) as image:
+        width, height = image.size
+    assert height > width  # Three rows of two panels.
 
 
 @pytest.mark.slow
