@@ -118,7 +118,7 @@ def make_joint_optim(settings: ConfigDict, task: Task) -> Method:
     return Method(init, train_step, predict, make_planner, correct)
 
 
-def mean_prediction(predictions: jax.Array, targets: jax.Array) -> jax.Array:
+def mean_prediction(predictions: jax.Array | np.ndarray, targets: jax.Array | np.ndarray) -> jax.Array:
     """Mean of the predictions that are not zeros; the given labels of rows without one; [n, c].
 
     Args:

@@ -64,7 +64,8 @@ def draw_partners(key: jax.Array, chosen: jax.Array, axis_name: str | None) -> j
         chosen: which rows are chosen [b], bool.
         axis_name: pmap axis.
     """
-    size, first, everything = len(chosen), 0, chosen
+    size, everything = len(chosen), chosen
+    first: jax.Array | int = 0
     if axis_name is not None:
         everything = jax.lax.all_gather(chosen, axis_name, tiled=True)
         first = jax.lax.axis_index(axis_name) * size

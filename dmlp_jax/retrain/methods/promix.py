@@ -69,11 +69,11 @@ def make_promix(settings: ConfigDict, task: Task) -> Method:
         params = tuple(one.params for one in state.networks)
         found = jax.value_and_grad(step, has_aux=True)(params, state, batch, axis_name)
         (loss, (stats, priors, metrics)), grads = found
-        networks = tuple(
+        first, second = (
             network.step(one, grads[which], stats[which], axis_name, epoch=batch.epoch)
             for which, one in enumerate(state.networks)
         )
-        return state._replace(networks=networks, priors=priors), {"loss": loss, **metrics}
+        return state._replace(networks=(first, second), priors=priors), {"loss": loss, **metrics}
 
     def warm_up(params, state, batch, axis_name):
         data = batch.data["warm"]
@@ -119,9 +119,10 @@ def make_promix(settings: ConfigDict, task: Task) -> Method:
                 params[which], stats[which], views[0], choice, keys[which][2:], axis_name
             )
             of_heads = zip(*outputs[which], mixed, strict=True)
-            fits, others = zip(*(fit(*one, choice, prior, rise, axis_name) for one in of_heads), strict=True)
+            found = [fit(a, b, c, choice, prior, rise, axis_name) for a, b, c in of_heads]
+            (first, _), (second, others) = found
             # Rows that are not chosen are learned by the pseudo head alone.
-            total += fits[0] + fits[1] + pseudo * others[1]
+            total += first + second + pseudo * others
             priors.append(
                 selection.later_priors(prior, plain[which], choice.chosen, settings.prior_decay, axis_name)
             )
@@ -194,7 +195,7 @@ def make_promix(settings: ConfigDict, task: Task) -> Method:
             if epoch < settings.divide_warmup:
                 return state, Plan({"warm": order})
             small = [division.smallest_per_class(column, classes, count) for column in evaluate(state).T]
-            return state._replace(small=np.float32(small)), Plan({"all": order})
+            return state._replace(small=np.array(small, np.float32)), Plan({"all": order})
 
         return plan
 

@@ -82,7 +82,8 @@ def agreed(
     same = jnp.argmax(first, axis=-1) == jnp.argmax(second, axis=-1)
     fitting = same & (tops[0] > threshold) & (tops[1] > threshold) & ~chosen
     size = len(chosen)
-    scores, before, offset = jnp.where(fitting, tops[0] + tops[1], -jnp.inf), chosen, 0
+    scores, before = jnp.where(fitting, tops[0] + tops[1], -jnp.inf), chosen
+    offset: jax.Array | int = 0
     if axis_name is not None:
         scores, before = jax.lax.all_gather((scores, before), axis_name, tiled=True)
         offset = jax.lax.axis_index(axis_name) * size
@@ -117,7 +118,7 @@ def choose(
     own = confident(small, targets, probs[which], settings.confidence)
     guesses, doubtful = (debiased(plain[which], prior, settings.debias) for prior in priors)
     guesses = jax.nn.one_hot(jnp.argmax(guesses, axis=-1), targets.shape[-1])
-    both = agreed(own, *probs, settings.confidence, settings.fill, axis_name)
+    both = agreed(own, probs[0], probs[1], settings.confidence, settings.fill, axis_name)
     goals = jnp.where(own[:, None], targets, guesses)
     return Choice(own | (both & late), goals, sharpen(doubtful, settings.sharpen))
 

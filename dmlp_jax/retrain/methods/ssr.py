@@ -170,7 +170,11 @@ def _make(settings: ConfigDict, task: Task, *, consistent: bool) -> Method:
     return Method(init, train_step, predict, make_planner, correct)
 
 
-def relabelled(probs: jax.Array, targets: jax.Array, threshold: jax.Array) -> jax.Array:
+def relabelled(
+    probs: jax.Array | np.ndarray,
+    targets: jax.Array | np.ndarray,
+    threshold: jax.Array | np.ndarray | float,
+) -> jax.Array:
     """The network's class where its probability is above `threshold`, else the given label; [b, c].
 
     Args:
