@@ -65,7 +65,8 @@ def small() -> dict[str, Recipe]:
         "m_correction": _m_correction(0.0),
         "moit_plus": _moit_plus() | {"neighbours": 20, "batch_size": 64},
         "rrl": _rrl() | {"neighbours": 20, "batch_size": 64},
-        "sel_cl_plus": _sel_cl_plus() | {"neighbours": 20, "batch_size": 64, "queue": 256, "ema": 0.95},
+        "sel_cl_plus": _sel_cl_plus()
+        | {"neighbours": 20, "batch_size": 64, "memory_per_class": 100, "queue": 256, "ema": 0.95},
         **{
             name: recipe | {"batch_size": 64, "optimizer": "momentum", "lr": 0.02} | _COUPLED_SMALL[name]
             for name, recipe in _coupled().items()

@@ -124,7 +124,7 @@ def _settings(name: str) -> ConfigDict:
     if name == "rrl":
         settings.update(epochs=3, correct_start=0.6, start_steps=2, neighbours=5, use_above=0.5)
     if name in ("moit_plus", "sel_cl_plus"):
-        settings.update(epochs=4, memory_start=0.5, tune_start=0.75, neighbours=5)
+        settings.update(epochs=4, memory_start=0.5, tune_start=0.75, neighbours=5, memory_per_class=5)
         settings.update({"correct_start": 0.5} if name == "moit_plus" else {"supervise_start": 0.25})
     if name.startswith("mlc"):
         settings.update(epochs=2, gradient_steps=3)
