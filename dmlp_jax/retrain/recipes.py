@@ -63,10 +63,9 @@ def small() -> dict[str, Recipe]:
             "soft_labels": True,
         },
         "m_correction": _m_correction(0.0),
-        "moit_plus": _moit_plus() | {"neighbours": 20, "batch_size": 64},
+        "moit_plus": _moit_plus() | _TUNED_SMALL | {"correct_start": 0.25},
         "rrl": _rrl() | {"neighbours": 20, "batch_size": 64},
-        "sel_cl_plus": _sel_cl_plus()
-        | {"neighbours": 20, "batch_size": 64, "memory_per_class": 100, "queue": 256, "ema": 0.95},
+        "sel_cl_plus": _sel_cl_plus() | _TUNED_SMALL | {"memory_per_class": 100, "queue": 256, "ema": 0.95},
         **{
             name: recipe | {"batch_size": 64, "optimizer": "momentum", "lr": 0.02} | _COUPLED_SMALL[name]
             for name, recipe in _coupled().items()
@@ -246,6 +245,12 @@ def clothing1m() -> dict[str, Recipe]:
         "epoch_rows": 64_000,
     }  # fmt: skip
     return methods
+
+
+# The new classifier needs half of a short run, in which the learning rate is still large enough.
+_TUNED_SMALL: Recipe = {
+    "neighbours": 20, "batch_size": 64, "tune_start": 0.5, "bootstrap_start": 0.75,
+}  # fmt: skip
 
 
 # The meta networks are updated once a step, and there are a hundredth of the authors' steps: so batches are
