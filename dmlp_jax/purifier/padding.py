@@ -2,8 +2,8 @@
 
 A program is compiled for the shapes of its arguments, which takes longer than a run on some thousand rows. So
 training rows and clean rows are filled up to the next size of a fixed pool, by a sixteenth at most of the
-next power of two, and the result is cut. Padding changes no result beyond rounding. What sees the number of
-rows, and what it does about padding:
+next power of two, a few hundred clean rows to that power itself, and the result is cut. Padding changes no
+result beyond rounding. What sees the number of rows, and what it does about padding:
 
 - Sums over training rows take weights, which are 0 for padding (`rows/chunks.py`). So do the search for
   copies and outliers, where a weight of 0 does not count, and the choice of the labels.
@@ -41,6 +41,8 @@ from dmlp_jax.purifier.rows import disk
 MOST_ROWS = 50_000
 # Sizes are multiples of this at least: a few clean rows more or less are the rule.
 LEAST_STEP = 32
+# Clean rows up to which only powers of two are sizes: so few hardly count in the time of a run.
+FEW = 512
 # Numbers of rows, for training and clean rows, whose cutting programs are kept.
 PROGRAMS = 64
 
@@ -49,6 +51,11 @@ def size(count: int) -> int:
     """The least size of the pool that is not below `count`: up to eight between two powers of two."""
     step = max(LEAST_STEP, 2 ** (count.bit_length() - 4))
     return -(-count // step) * step
+
+
+def clean_size(count: int) -> int:
+    """The same for clean rows: a power of two up to `FEW`, since another clean set has another number."""
+    return size(count) if count > FEW else max(LEAST_STEP, 1 << (count - 1).bit_length())
 
 
 def around(
@@ -70,8 +77,8 @@ def around(
     if rows <= MOST_ROWS:
         features, inputs = _fill_training(features, inputs, size(rows) - rows)
     # Beyond, the number of clean rows decides how many of them are scored.
-    if clean_rows and size(clean_rows) * num_classes**2 <= held_out.TRIPLES:
-        inputs = _fill_clean(inputs, size(clean_rows) - clean_rows)
+    if clean_rows and clean_size(clean_rows) * num_classes**2 <= held_out.TRIPLES:
+        inputs = _fill_clean(inputs, clean_size(clean_rows) - clean_rows)
     found = run(features, inputs, num_classes)
     filled = 0 if inputs.val_labels is None else inputs.val_labels.shape[0]
     if (inputs.labels.shape[0], filled) == (rows, clean_rows):
@@ -97,10 +104,15 @@ def _fill_training(features: Any, inputs: Inputs, missing: int) -> tuple[Any, In
 
 
 def _fill_clean(inputs: Inputs, missing: int) -> Inputs:
-    """Adds copies of the last clean row (see `copies.of_clean_rows`), of label -1."""
+    """Adds copies of the last clean row (see `copies.of_clean_rows`), of label -1.
+
+    Reviewed rows have flags in any case, so that rows picked by a reviewer need no other program.
+    """
     given, random = inputs.val_given_labels, inputs.val_random
     assert inputs.val_features is not None
     assert inputs.val_labels is not None
+    if random is None and given is not None:
+        random = np.ones(given.shape[0], bool)
     return inputs._replace(
         val_features=_fill(inputs.val_features, missing, None),
         val_labels=_fill(inputs.val_labels.astype(jnp.int32), missing, -1),

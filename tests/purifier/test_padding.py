@@ -25,10 +25,17 @@ def test_sizes_are_few_and_at_most_an_eighth_more():
     np.testing.assert_array_equal([padding.size(int(size)) for size in set(found)], list(set(found)))
 
 
+def test_a_few_hundred_clean_rows_have_powers_of_two():
+    assert [padding.clean_size(count) for count in (1, 32, 33, 170, 200, 204, 256, 257, 512, 513)] == [
+        *(32, 32, 64, 256, 256, 256, 256, 512, 512, 576)
+    ]
+
+
 def unfilled(monkeypatch, *arguments, **keywords):
     """`purify` on as many rows as there are."""
     with monkeypatch.context() as patch:
-        patch.setattr(padding, "size", lambda count: count)
+        for name in ("size", "clean_size"):
+            patch.setattr(padding, name, lambda count: count)
         return purify(*arguments, **keywords)
 
 
@@ -92,6 +99,15 @@ def test_other_numbers_of_rows_take_the_same_program(own_programs):
         assert found.diagnostics["doubtful_clean_rows"].shape == (clean_rows,)
     weight = jnp.ones(292)
     purify(jnp.asarray(features[:292]), given[:292], (clean, val_labels), sample_weight=weight, config=SHORT)
+    assert compiled._program.cache_info().currsize == 1
+
+
+def test_rows_that_a_reviewer_picked_take_the_same_program(own_programs):
+    features, given, (clean, val_labels) = problem(300)
+    for rows, clean_rows, picked in ((300, 30, None), (296, 28, np.arange(28) < 20)):
+        val = clean[:clean_rows], val_labels[:clean_rows]
+        own = {"val_given_labels": val[1], "val_random": picked, "config": SHORT}
+        purify(features[:rows], given[:rows], val, **own)
     assert compiled._program.cache_info().currsize == 1
 
 
