@@ -126,8 +126,10 @@ def test_a_range_is_selected_by_taps(tmp_path, opened):
         assert tab.inner_text("#review-range-text") == "Tap the last row."
         tile(tab, last).tap()
         count = abs(last - first) + 1
-        assert tab.inner_text("#review-range-text") == f"{count} rows selected"
+        assert tab.inner_text("#review-range-text") == f"{count} selected"
         assert tab.locator(".tile.selected").count() == count
+        bar = tab.locator("#review-range").bounding_box()
+        assert bar["height"] < 70
         tab.tap("#review-range-accept" if first == 3 else "#review-range-reject")
     # Nothing is selected any more, and taps make exceptions again.
     assert tab.locator(".tile.selected").count() == 0
@@ -159,7 +161,10 @@ def test_with_a_mouse_the_bar_shows_only_what_is_selected(tmp_path, opened):
     tile(tab, 2).click()
     tab.keyboard.press("u")
     tile(tab, 4).click(modifiers=["Shift"])
-    assert tab.inner_text("#review-range-text") == "3 rows selected"
+    assert tab.inner_text("#review-range-text") == "3 selected"
+    # The tile under the mouse looks like the others.
+    colours = "nodes => new Set(nodes.map((node) => getComputedStyle(node).backgroundColor)).size"
+    assert tab.eval_on_selector_all(".tile.selected", colours) == 1
     tab.click("#review-range-accept")
     assert set(decided(tab)) == set(rows[2:5])
     assert not tab.is_visible("#review-range")

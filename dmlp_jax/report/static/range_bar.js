@@ -38,8 +38,7 @@ class RangeBar {
   show() {
     const [first, last] = this.grid.selected ?? [0, -1];
     const count = this.step === null ? last - first + 1 : 0;
-    const rows = count === 1 ? "1 row" : `${count.toLocaleString("en")} rows`;
-    byId("range-text").textContent = this.step ? `Tap the ${this.step} row.` : count ? `${rows} selected` : "";
+    byId("range-text").textContent = this.step ? `Tap the ${this.step} row.` : count ? `${count} selected` : "";
     byId("range-start").hidden = this.step !== null || count > 0;
     byId("range-accept").hidden = byId("range-reject").hidden = count === 0;
     byId("range-clear").hidden = this.step === null && count === 0;
