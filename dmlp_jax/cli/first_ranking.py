@@ -62,20 +62,19 @@ def rank(features: Any, labels: np.ndarray, num_classes: int) -> Ranking:
     values, rotated = np.maximum(values, 0), vectors.T @ moment
     # Equal rows have no eigenvalue to measure the penalty by.
     unit = values.mean() or 1.0
-
-    def copied(place):
-        return equal.size[equal.number[place], None], of_copies[equal.number[place]]
-
     errors = np.zeros(len(PENALTIES))
     for place, rows in _chunks(features):
         inner, targets = (rows - mean) @ vectors, _targets(labels[place], shares)
+        sets = equal.number[place]
+        copies, summed = equal.size[sets, None], of_copies[sets]
         for number, penalty in enumerate(PENALTIES):
-            left = _left_out(inner, *copied(place), rotated, 1 / (values + penalty * unit))
+            left = _left_out(inner, copies, summed, rotated, 1 / (values + penalty * unit))
             errors[number] += np.sum((left - targets) ** 2)
     kept = 1 / (values + PENALTIES[int(errors.argmin())] * unit)
     probs = np.empty((count, num_classes), np.float32)
     for place, rows in _chunks(features):
-        left = _left_out((rows - mean) @ vectors, *copied(place), rotated, kept)
+        sets = equal.number[place]
+        left = _left_out((rows - mean) @ vectors, equal.size[sets, None], of_copies[sets], rotated, kept)
         scores = SHARPNESS * (left + shares) / (num_classes * shares)
         scores = np.exp(scores - scores.max(axis=1, keepdims=True))
         probs[place] = scores / scores.sum(axis=1, keepdims=True)
