@@ -108,7 +108,8 @@ def _fill_clean(inputs: Inputs, missing: int) -> Inputs:
 
     Reviewed rows have flags in any case, so that rows picked by a reviewer need no other program.
     """
-    given, random = inputs.val_given_labels, inputs.val_random
+    given: Any = inputs.val_given_labels
+    random: Any = inputs.val_random
     assert inputs.val_features is not None
     assert inputs.val_labels is not None
     if random is None and given is not None:
