@@ -10,6 +10,7 @@ def small() -> dict[str, Recipe]:
     # A class has about a hundred rows.
     few = {"neighbours": 20, "strong_augment": "affine", "augment": "affine_weak", "batch_size": 32}
     return {
+        "m_correction": _m_correction(0.0),
         "joint_optim": _joint_optim()
         | {"correct_start": 0.3, "label_memory": 5, "schedule": "steps", "lr_drops": ()},
         "pencil": _pencil() | {"correct_start": 0.3, "correct_stop": 0.7, "label_lr": 20.0},
@@ -19,26 +20,26 @@ def small() -> dict[str, Recipe]:
     }
 
 
-def cifar(classes: int, asymmetric: bool) -> dict[str, Recipe]:
-    """For 32x32 images: the authors' constants.
+def cifar(many: bool, asymmetric: bool, common: Recipe) -> dict[str, Recipe]:
+    """For 32x32 images.
 
     Args:
-        classes: 10 or 100; other images take those of CIFAR-10.
+        many: whether there are a hundred classes.
         asymmetric: whether the noise depends on the class.
+        common: momentum SGD with drops of the learning rate, which the methods share.
     """
-    momentum = {"optimizer": "momentum", "momentum": 0.9, "decay_all": True}
-    ssr = _ssr() | momentum | {
+    ssr = _ssr() | common | {
         "model": "preact_resnet18", "epochs": 300, "batch_size": 128, "lr": 0.02, "weight_decay": 5e-4,
         "schedule": "cosine", "warmup_epochs": 0.0, "lr_min": 0.02 / 50,
     }  # fmt: skip
     if not asymmetric:
         # Its authors' commands are for CIFAR-100; the rule is taken over to CIFAR-10.
-        ssr["relabel_above"] = ((0.0, 0.9), (0.347 if classes == 100 else 0.315, 0.8))
-    joint_optim = _joint_optim() | momentum | {
+        ssr["relabel_above"] = ((0.0, 0.9), (0.347 if many else 0.315, 0.8))
+    joint_optim = _joint_optim() | common | {
         "model": "preact_resnet18", "epochs": 200, "batch_size": 128, "lr": 0.08, "weight_decay": 1e-4,
         "schedule": "steps", "lr_drops": (),
     }  # fmt: skip
-    pencil = _pencil() | momentum | {
+    pencil = _pencil() | common | {
         "model": "preact_resnet18", "epochs": 320, "batch_size": 128, "lr": 0.06, "weight_decay": 1e-4,
         "schedule": "table",
         "lr_table": ((0.0, 1.0), (200 / 320, 20 / 6), (240 / 320, 2 / 6), (280 / 320, 0.2 / 6)),
@@ -48,15 +49,23 @@ def cifar(classes: int, asymmetric: bool) -> dict[str, Recipe]:
     if asymmetric:
         joint_optim |= {"lr": 0.03, "class_prior": 0.8, "entropy": 0.4}
         pencil |= {"label_lr": 600 / 128, "compatibility": 0.4, "entropy": 0.1}
-    promix = _promix() | momentum | {
+    promix = _promix() | common | {
         "model": "resnet18", "epochs": 600, "batch_size": 256, "lr": 0.05, "weight_decay": 5e-4,
         "schedule": "cosine", "warmup_epochs": 0.0, "lr_min": 0.05e-3,
-        "keep": 0.5 if asymmetric else ((0.0, 0.7), (0.347 if classes == 100 else 0.315, 0.5)),
+        "keep": 0.5 if asymmetric else ((0.0, 0.7), (0.347 if many else 0.315, 0.5)),
         "confidence_penalty": asymmetric,
     }  # fmt: skip
-    if classes == 100:
+    if many:
         promix |= {"divide_warmup": 30, "confidence": 0.95, "adjust": 0.5, "debias": 0.5}
+    m_correction = common | {
+        "model": "preact_resnet18", "epochs": 300, "lr": 0.1, "weight_decay": 1e-4,
+        "lr_drops": (100 / 300, 250 / 300),
+    }  # fmt: skip
+    # From the noise rate on from which the dynamic variant's last accuracy is the better one.
+    dynamic = ((0.0, 1.0), (0.65, 0.0), (0.84, 1.0)) if many else ((0.0, 0.0), (0.765, 1.0))
+    m_correction |= _m_correction(0.0 if asymmetric else dynamic)
     return {
+        "m_correction": m_correction,
         "joint_optim": joint_optim, "pencil": pencil, "promix": promix, "ssr": ssr, "ssr_plus": dict(ssr),
     }  # fmt: skip
 
@@ -80,6 +89,18 @@ def clothing1m() -> dict[str, Recipe]:
         "entropy": 0.8,
     }  # fmt: skip
     return {"pencil": pencil, "ssr": ssr, "ssr_plus": ssr}
+
+
+def _m_correction(dynamic: Any) -> Recipe:
+    return {
+        "correct_start": 105 / 300,  # share of the epochs with mixup on the given labels
+        "bootstrap": "hard",  # own predictions as the most probable class; or soft, as probabilities
+        "dynamic": dynamic,  # 1 mixes by trust in the labels and sharpens predictions (MD-DYR-SH)
+        "guided_share": 5 / 300,  # dynamic: share of the epochs that mix by trust only, before the correction
+        "cooling_share": 88 / 300,  # dynamic: share of the epochs in which the temperature falls
+        "mixup": 32.0,  # of Beta(a, a)
+        "prior_weight": 1.0,  # of the penalty on the mean prediction
+    }
 
 
 def _joint_optim() -> Recipe:
