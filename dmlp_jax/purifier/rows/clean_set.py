@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from dmlp_jax.purifier.base.pytrees import into_chunks
-from dmlp_jax.purifier.base.ridge import HIGHEST
+from dmlp_jax.purifier.base.ridge import HIGHEST, matmul
 from dmlp_jax.purifier.rows.chunks import chunk_rows
 
 
@@ -97,7 +97,8 @@ def make(
     labels = labels.astype(jnp.int32)
     real = labels >= 0
     folds = stratified_folds(key, labels, num_folds)
-    folds = folds if firsts is None else folds[firsts]
+    if firsts is not None:
+        folds = _keep_together(folds, firsts, labels, num_classes, num_folds)
     masks = jnp.where(real, train_masks(folds, num_folds), 0.0)
     features = jnp.where(real[:, None], features, 0.0)
     size = chunk_rows(features.shape[0], (num_folds + 1) * num_classes)
@@ -106,6 +107,19 @@ def make(
     chunks = CleanChunk(*(into_chunks(values, size) for values in (features, labels, folds, masks.T)))
     width = features.shape[1] if width is None else width
     return CleanSet(features, labels, targets, masks, chunks, jnp.float32(width), real.astype(jnp.float32))
+
+
+def _keep_together(
+    folds: jax.Array, firsts: jax.Array, labels: jax.Array, num_classes: int, num_folds: int
+) -> jax.Array:
+    """Folds [m] in which equal rows share one, or `folds` where a classifier would then lose a whole class.
+
+    That is so where clean rows are all equal, such as those of features that are constant.
+    """
+    together = folds[firsts]
+    targets = jax.nn.one_hot(labels, num_classes, dtype=jnp.float32)
+    kept, apart = (matmul(train_masks(own, num_folds), targets) for own in (together, folds))
+    return jnp.where(jnp.all((kept > 0) | (apart == 0)), together, folds)
 
 
 def with_features(clean: CleanSet, features: jax.Array) -> CleanSet:

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dmlp_jax.purifier.rows import chunks, clean_set
+from dmlp_jax.purifier.rows import chunks, clean_set, copies
 from dmlp_jax.purifier.rows import clean_set as clean_lib
 
 M, D, C, K = 53, 6, 4, 3
@@ -96,3 +96,19 @@ def test_masks_leave_their_fold_out():
     np.testing.assert_array_equal(
         clean_set.train_masks(folds, 3), [[0, 1, 1, 0], [1, 0, 1, 1], [1, 1, 0, 1], [1, 1, 1, 1]]
     )
+
+
+@pytest.mark.parametrize("alike", [False, True])
+def test_equal_rows_share_a_fold_unless_a_classifier_would_lose_a_class(alike):
+    rng = np.random.default_rng(0)
+    rows = np.ones((12, 3)) if alike else np.tile(rng.normal(size=(6, 3)), (2, 1))
+    rows, labels = jnp.float32(rows), jnp.asarray(np.tile([0, 1, 2], 4), jnp.int32)
+    firsts = copies.firsts(rows, labels >= 0)
+    key = jax.random.key(0)
+    together, apart = (clean_set.make(rows, labels, 3, 3, key, firsts=known) for known in (firsts, None))
+    masks = np.asarray(together.masks)
+    if alike:
+        np.testing.assert_array_equal(masks, apart.masks)
+    else:
+        np.testing.assert_array_equal(masks[:, :6], masks[:, 6:])
+    assert np.all(masks @ np.asarray(together.targets) > 0)
