@@ -16,7 +16,7 @@ from common import RESULTS, markdown, save
 from dmlp_jax.data import row_checks
 
 CASES = "5000x256,20000x256,50000x256,100000x128,200000x64"
-PACKAGES = ("numpy", "scikit-learn")
+PACKAGES = ("numpy",)
 COPIES = 100
 
 
@@ -32,9 +32,7 @@ def main() -> None:
         count, width = map(int, case.split("x"))
         lines.append([f"{count:,}", str(width), *measure(count, width)])
         print(lines[-1], flush=True)
-    text = (
-        "`all pairs` finds near duplicates and outliers, too. Others used the machine at the same time.\n\n"
-    )
+    text = "`all pairs` finds near duplicates and outliers, too.\n\n"
     save(arguments.out, "The search for duplicates and outliers", text + markdown(header, lines), PACKAGES)
 
 

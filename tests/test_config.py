@@ -8,7 +8,7 @@ import pytest
 from dmlp_jax import PurifyConfig
 from dmlp_jax.config import cifar_config, default_config, flatten
 from dmlp_jax.errors import UserError, nearest
-from dmlp_jax.pipeline import check_settings, stages
+from dmlp_jax.pipeline import check_settings, purify_settings
 from dmlp_jax.purifier.config import PRESETS
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.py"))
@@ -54,18 +54,18 @@ def test_a_setting_that_the_preset_does_not_read_is_refused():
     config = default_config()
     config.purify.eac = False
     with pytest.raises(UserError, match=r"purify\.eac is False, but purify\.preset=default does not read it"):
-        stages.purify_config(config.purify)
+        purify_settings.make(config.purify)
     config.purify.preset = "paper"
-    assert stages.purify_config(config.purify) == PurifyConfig.paper(eac=False)
+    assert purify_settings.make(config.purify) == PurifyConfig.paper(eac=False)
 
 
 def test_presets_and_overrides_reach_the_purifier():
     config = default_config()
-    assert stages.purify_config(config.purify) == PurifyConfig()
+    assert purify_settings.make(config.purify) == PurifyConfig()
     config.purify.preset = "paper"
     config.purify.steps = 7
     config.purify.label_lr = 0.5
-    assert stages.purify_config(config.purify) == PurifyConfig.paper(steps=7, label_lr=0.5)
+    assert purify_settings.make(config.purify) == PurifyConfig.paper(steps=7, label_lr=0.5)
 
 
 def test_cifar_uses_the_published_recipe():

@@ -6,8 +6,8 @@ from dmlp_jax.cli.inputs.labelled_rows import LabelledRows
 from dmlp_jax.data import row_checks
 from dmlp_jax.data.row_checks import RowChecks
 
-# Of n rows of d features the search of all pairs takes time in proportion to n^2 (d + 100), as measured, here
-# three minutes of CPU time at most. So many are 200,000 rows of 64 features, 100,000 of 512, 40,000 of 4,096.
+# Of n rows of d features the search of all pairs takes time in proportion to n^2 (d + 100), as measured: two
+# minutes of two processors at most. So many are 200,000 rows of 64 features, 100,000 of 512, 40,000 of 4,096.
 MOST_WORK, _OVERHEAD = 6.6e12, 100
 # From this work on, about ten seconds, the search is announced.
 _LONG = 6e11

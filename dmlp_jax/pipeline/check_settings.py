@@ -10,7 +10,7 @@ from dmlp_jax.coupled import registry as coupled_methods  # noqa: F401  (registe
 from dmlp_jax.data import augment, datasets
 from dmlp_jax.errors import UserError, nearest
 from dmlp_jax.models import registry
-from dmlp_jax.pipeline import stages
+from dmlp_jax.pipeline import purify_settings
 from dmlp_jax.purifier.config import check_config
 from dmlp_jax.retrain import label_variants, method
 from dmlp_jax.retrain.methods import registry as retrain_methods  # noqa: F401  (registers the methods)
@@ -43,7 +43,7 @@ def check(config: ConfigDict) -> Checked:
             f"data.name {config.data.name!r} holds features, which need no encoder; use "
             "--config.stages=purify,retrain,report"
         )
-    check_config(stages.purify_config(config.purify))
+    check_config(purify_settings.make(config.purify))
     method.check_name(config.retrain.method)
     config = apply_recipe(config)
     label_variants.parse(config.retrain.labels)

@@ -1,6 +1,5 @@
 """Implements the five stages; each reads its inputs from the workdir and writes its results there."""
 
-import dataclasses
 from functools import partial
 from typing import Any
 
@@ -14,10 +13,9 @@ from dmlp_jax.contrastive.pretrain import pretrain as pretrain_encoder
 from dmlp_jax.data.types import Problem
 from dmlp_jax.errors import UserError
 from dmlp_jax.models import registry
-from dmlp_jax.pipeline import corrected_labels, label_sources, summary
+from dmlp_jax.pipeline import corrected_labels, label_sources, purify_settings, summary
 from dmlp_jax.pipeline.run import Run
 from dmlp_jax.purifier import purify
-from dmlp_jax.purifier.config import PRESETS, Config
 from dmlp_jax.report import contents, page
 from dmlp_jax.report.clean_rows import CleanRows
 from dmlp_jax.retrain import label_variants, method
@@ -113,10 +111,10 @@ def purify_stage(run: Run) -> None:
     problem = run.feature_problem()
     train_features: Any = problem.train_inputs
     val_features: Any = problem.val_inputs
-    settings = purify_config(config.purify)
+    settings = purify_settings.make(config.purify)
     if problem.true_labels is not None and config.purify.keep_label_history is None:
         entries = settings.steps * len(problem.given_labels)
-        settings = purify_config(config.purify, keep_label_history=entries <= LABEL_HISTORY)
+        settings = purify_settings.make(config.purify, keep_label_history=entries <= LABEL_HISTORY)
     _say(
         "purify",
         f"{len(problem.given_labels):,} rows with {len(problem.val_labels):,} clean ones, preset "
@@ -149,33 +147,6 @@ def _val_given_labels(problem: Problem, config: ConfigDict) -> np.ndarray | None
         # The paper's schedule does not use them, and its protocol does not have them.
         wanted = config.purify.preset != "paper"
     return problem.val_given_labels if wanted else None
-
-
-def purify_config(settings: ConfigDict, **overrides: Any) -> Config:
-    """The purifier's configuration that the `purify` settings describe: a preset and what differs from it.
-
-    Args:
-        settings: the `purify` part of the configuration.
-        **overrides: further fields.
-
-    Raises:
-        UserError: an unknown preset, or a setting that the preset does not read.
-    """
-    if settings.preset not in PRESETS:
-        raise UserError(f"purify.preset is {settings.preset!r}; it must be one of {', '.join(PRESETS)}")
-    apart = ("preset", "paper_steps")
-    chosen = {key: value for key, value in settings.items() if key not in apart and value is not None}
-    if settings.preset == "paper":
-        chosen = {"steps": settings.paper_steps} | chosen
-    preset = PRESETS[settings.preset]
-    known = [field.name for field in dataclasses.fields(preset)]
-    for key, value in chosen.items():
-        if key not in known:
-            raise UserError(
-                f"purify.{key} is {value}, but purify.preset={settings.preset} does not read it; "
-                "leave it out, or take the other preset"
-            )
-    return preset(**{**chosen, **overrides})
 
 
 def retrain(run: Run) -> None:

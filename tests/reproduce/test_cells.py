@@ -7,9 +7,8 @@ import pytest
 
 from dmlp_jax.config import apply_recipe
 from dmlp_jax.errors import UserError
-from dmlp_jax.pipeline import check_settings
+from dmlp_jax.pipeline import check_settings, purify_settings
 from dmlp_jax.pipeline.stage_settings import relevant_settings
-from dmlp_jax.pipeline.stages import purify_config
 from dmlp_jax.purifier import PurifyConfig
 from dmlp_jax.reproduce import budgets, cells, curve_cells, published, runner, show
 from dmlp_jax.reproduce.table_rows import ROWS
@@ -117,10 +116,10 @@ def test_the_paper_preset_runs_as_many_epochs_as_printed(number, column, epochs)
         ).purify
         for preset in ("paper", "default")
     }
-    assert purify_config(config["paper"]).steps == epochs
-    assert purify_config(config["default"]).steps == PurifyConfig().steps
+    assert purify_settings.make(config["paper"]).steps == epochs
+    assert purify_settings.make(config["default"]).steps == PurifyConfig().steps
     config["paper"].steps = 7
-    assert purify_config(config["paper"]).steps == 7
+    assert purify_settings.make(config["paper"]).steps == 7
 
 
 @pytest.mark.parametrize("number", published.TITLES)
@@ -140,7 +139,7 @@ def test_ipc_alone_is_a_run_without_eac_and_of_the_paper_preset_only():
     alone = [cell for cell in cells.of_table(5) if cell.row == "IPC alone"]
     assert {cell.preset for cell in alone} == {"paper"}
     for cell in alone:
-        settings = purify_config(cells.config_of(cell, 0, budgets.get("full"), {}).purify)
+        settings = purify_settings.make(cells.config_of(cell, 0, budgets.get("full"), {}).purify)
         assert (settings.ipc, settings.eac) == (True, False)
     assert "'IPC alone' is made under the paper preset only" in show.markdown(published.table(5), [], "")
 
