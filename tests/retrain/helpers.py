@@ -124,3 +124,8 @@ def assert_head(params, weights, atol=2e-5):
 def assert_same(first, second):
     """Two pytrees of arrays are bitwise equal."""
     jax.tree.map(np.testing.assert_array_equal, first, second)
+
+
+def drops(recipe):
+    """Epochs at which the rate drops."""
+    return [round(share * recipe["epochs"], 6) for share in recipe["lr_drops"]]

@@ -6,12 +6,10 @@ import pytest
 
 from dmlp_jax.config import apply_recipe, cifar_config, default_config, with_noise
 from dmlp_jax.coupled import registry as coupled_methods  # noqa: F401  (registers them)
-from dmlp_jax.retrain import (
-    method,
-    recipes,
-)
+from dmlp_jax.retrain import method, recipes
 from dmlp_jax.retrain.method import by_noise
 from dmlp_jax.retrain.methods import registry  # noqa: F401  (methods registers them)
+from tests.retrain.helpers import drops
 
 SETS = {
     "small": recipes.small(),
@@ -38,11 +36,6 @@ def constants(recipe, noise_rate):
     return tuple(
         by_noise(name, recipe[name], noise_rate) for name in ("lambda_u", "threshold", "loss_memory")
     )
-
-
-def drops(recipe):
-    """Epochs at which the rate drops."""
-    return [round(share * recipe["epochs"], 6) for share in recipe["lr_drops"]]
 
 
 def test_every_method_of_the_package_is_looked_at_here():
@@ -153,82 +146,6 @@ def test_co_teaching_trains_as_published(classes, decay, disagree):
     assert recipe["plus_start"] * 200 == pytest.approx(disagree)
 
 
-@pytest.mark.parametrize(
-    ("classes", "dynamic_at"), [(10, {0.9}), (100, {0.2, 0.5, 0.9})], ids=["cifar10", "cifar100"]
-)
-def test_m_correction_trains_as_published(classes, dynamic_at):
-    recipe = recipes.cifar(classes, False)["m_correction"]
-    expected = {
-        "model": "preact_resnet18", "epochs": 300, "batch_size": 128, "optimizer": "momentum",
-        "momentum": 0.9, "lr": 0.1, "weight_decay": 1e-4, "schedule": "steps", "lr_drop": 0.1,
-        "augment": "crop_flip", "bootstrap": "hard", "mixup": 32.0, "prior_weight": 1.0,
-    }  # fmt: skip
-    assert {key: recipe[key] for key in expected} == expected
-    assert drops(recipe) == [100, 250]
-    shares = [recipe[name] * 300 for name in ("correct_start", "guided_share", "cooling_share")]
-    assert shares == pytest.approx([105, 5, 88])
-    for percent in (0.2, 0.5, 0.8, 0.9):
-        rate = percent * (1 - 1 / classes)
-        assert by_noise("dynamic", recipe["dynamic"], rate) == (percent in dynamic_at)
-    assert recipes.cifar(10, True)["m_correction"]["dynamic"] == 0
-
-
-@pytest.mark.parametrize("classes", [10, 100])
-def test_moit_plus_trains_as_published(classes):
-    recipe = recipes.cifar(classes, False)["moit_plus"]
-    expected = {
-        "model": "preact_resnet18", "epochs": 320, "batch_size": 128, "optimizer": "momentum",
-        "momentum": 0.9, "lr": 0.1, "weight_decay": 1e-4, "schedule": "steps", "lr_drop": 0.1,
-        "augment": "crop_flip", "strong_augment": "simclr", "mixup": 1.0, "temperature": 0.1,
-        "neighbours": 250, "projection_width": 128, "memory_per_class": 100, "bootstrap_share": 0.2,
-        "class_quantile": 0.5,
-    }  # fmt: skip
-    assert {key: recipe[key] for key in expected} == expected
-    assert drops(recipe) == [125, 200]
-    names = ("memory_start", "correct_start", "tune_start", "bootstrap_start")
-    assert [recipe[name] * 320 for name in names] == pytest.approx([3, 130, 250, 280])
-
-
-@pytest.mark.parametrize(
-    ("classes", "asymmetric", "alpha", "beta", "memory"),
-    [(10, False, 0.5, 0.25, 1000), (10, True, 0.5, 0.25, 1000), (100, False, 0.75, 0.35, 100),
-     (100, True, 0.25, 0.0, 100)],
-)  # fmt: skip
-def test_sel_cl_plus_trains_as_published(classes, asymmetric, alpha, beta, memory):
-    recipe = recipes.cifar(classes, asymmetric)["sel_cl_plus"]
-    expected = {
-        "model": "preact_resnet18", "epochs": 320, "batch_size": 128, "optimizer": "momentum",
-        "momentum": 0.9, "lr": 0.1, "weight_decay": 1e-4, "schedule": "warm_steps", "warmup_epochs": 5.0,
-        "lr_drop": 0.1, "augment": "crop_flip", "strong_augment": "simclr", "mixup": 1.0,
-        "temperature": 0.1, "neighbours": 250, "projection_width": 128, "queue": 10_000, "ema": 0.999,
-        "similarity_weight": 0.01, "similarity_clip": 0.25, "bootstrap_share": 0.2,
-        "class_quantile": alpha, "pair_quantile": beta, "memory_per_class": memory,
-    }  # fmt: skip
-    assert {key: recipe[key] for key in expected} == expected
-    assert drops(recipe) == [125, 200]
-    names = ("supervise_start", "memory_start", "tune_start", "bootstrap_start")
-    assert [recipe[name] * 320 for name in names] == pytest.approx([1, 3, 250, 280])
-
-
-@pytest.mark.parametrize(
-    ("classes", "asymmetric", "correct_at", "keep", "ramp"),
-    [(10, False, 6, 0.1, 0), (10, True, 6, 0.4, 40), (100, False, 16, 0.02, 40)],
-)
-def test_rrl_trains_as_published(classes, asymmetric, correct_at, keep, ramp):
-    recipe = recipes.cifar(classes, asymmetric)["rrl"]
-    expected = {
-        "model": "preact_resnet18", "epochs": 201, "batch_size": 128, "optimizer": "momentum",
-        "momentum": 0.9, "lr": 0.02, "weight_decay": 5e-4, "schedule": "restarts", "lr_min": 2e-4,
-        "lr_restart_epochs": 201, "augment": "crop_flip", "second_augment": "augmix", "mixup": 8.0,
-        "temperature": 0.3, "neighbours": 200, "embedding_width": 50, "start_steps": 101,
-        "keep_above": keep, "use_above": 0.9, "prototype_weight": 5.0, "instance_weight": 1.0,
-        "restore_weight": 1.0,
-    }  # fmt: skip
-    assert {key: recipe[key] for key in expected} == expected
-    assert recipe["correct_start"] * 201 == pytest.approx(correct_at)
-    assert recipe["prototype_ramp"] * 201 == pytest.approx(ramp)
-
-
 @pytest.mark.parametrize("classes", [10, 100])
 def test_cdr_trains_as_published(classes):
     recipe = recipes.cifar(classes, False)["cdr"]
@@ -238,38 +155,6 @@ def test_cdr_trains_as_published(classes):
     }  # fmt: skip
     assert {key: recipe[key] for key in expected} == expected
     assert drops(recipe) == [40, 80]
-
-
-@pytest.mark.parametrize(("classes", "model", "decay"), [(10, "28_2", 5e-4), (100, "28_8", 1e-3)])
-def test_semi_supervised_methods_train_as_published(classes, model, decay):
-    found = recipes.cifar(classes, False)
-    common = {"model": f"wide_resnet{model}", "batch_size": 64, "ema": 0.999, "augment": "reflect_flip"}
-    sgd = common | {"optimizer": "sgd", "momentum": 0.9, "lr": 0.03}
-    slow = sgd | {"schedule": "slow_cosine", "weight_decay": decay}
-    expected = {
-        "fixmatch": slow | {
-            "unlabelled_ratio": 7, "unlabelled_weight": 1.0, "confidence": 0.95,
-            "strong_augment": "randaugment",
-        },
-        "uda": sgd | {
-            "schedule": "cosine", "weight_decay": 5e-4, "unlabelled_ratio": 7, "unlabelled_weight": 1.0,
-            "confidence": 0.8, "sharpen": 0.4, "strong_augment": "randaugment",
-        },
-        "mean_teacher": slow | {"unlabelled_ratio": 1, "unlabelled_weight": 50.0, "unlabelled_ramp": 0.4},
-        "mixmatch": common | {
-            "optimizer": "adamw", "lr": 2e-3, "weight_decay": 0.02, "schedule": "steps", "lr_drops": (),
-            "unlabelled_ratio": 1, "unlabelled_weight": 75.0 if classes == 10 else 150.0, "sharpen": 0.5,
-            "mixup": 0.75,
-        },
-    }  # fmt: skip
-    for name, values in expected.items():
-        assert {key: found[name][key] for key in values} == values, name
-    # The authors count steps; here an epoch is one pass over 49,000 rows without labels.
-    for name, steps in {"fixmatch": 2**20, "uda": 500_000, "mean_teacher": 2**20, "mixmatch": 2**20}.items():
-        per_epoch = 49_000 // (64 * found[name]["unlabelled_ratio"])
-        assert found[name]["epochs"] * per_epoch == pytest.approx(steps, rel=1e-3)
-    assert found["uda"]["warmup_epochs"] * (49_000 // 448) == pytest.approx(20_000)
-    assert found["mixmatch"]["unlabelled_ramp"] * 2**26 == 1024 * 1024
 
 
 @pytest.mark.parametrize("classes", [10, 100])
@@ -295,82 +180,6 @@ def test_coupled_methods_train_as_published(classes, name, epochs, decay, at, ow
     assert drops(recipe) == at
     if name == "mslc":
         assert recipe["correct_start"] * epochs == pytest.approx(80)
-
-
-@pytest.mark.parametrize(("classes", "from_half"), [(10, 0.8), (100, 0.8)])
-def test_ssr_trains_as_published(classes, from_half):
-    found, asymmetric = recipes.cifar(classes, False), recipes.cifar(classes, True)
-    expected = {
-        "model": "preact_resnet18", "epochs": 300, "batch_size": 128, "optimizer": "momentum",
-        "momentum": 0.9, "lr": 0.02, "lr_min": 0.0004, "schedule": "cosine", "warmup_epochs": 0.0,
-        "weight_decay": 5e-4,
-        "neighbours": 200, "select_above": 1.0, "mixup": 4.0, "consistency": 1.0, "head_width": 256,
-        "head_dim": 128, "strong_augment": "autoaugment", "augment": "crop_flip", "balance_vote": True,
-    }  # fmt: skip
-    for name in ("ssr", "ssr_plus"):
-        assert {key: found[name][key] for key in expected} == expected
-        for percent, value in ((20, 0.9), (50, from_half), (80, from_half), (90, from_half)):
-            rate = percent / 100 * (1 - 1 / classes)
-            assert by_noise("relabel_above", found[name]["relabel_above"], rate) == value
-        assert asymmetric[name]["relabel_above"] == 0.9
-        clothing = recipes.clothing1m()[name]
-        own = {
-            "model": "resnet50", "epochs": 150, "batch_size": 32, "lr": 2e-3, "weight_decay": 1e-3,
-            "relabel_above": 0.99, "mixup": 0.5, "balance_vote": False, "head_width": 512, "head_dim": 512,
-            "epoch_rows": 32_000, "crop_size": 224, "strong_augment": "autoaugment_imagenet",
-        }  # fmt: skip
-        assert {key: clothing[key] for key in own} == own
-        assert drops(clothing) == [50, 100]
-
-
-@pytest.mark.parametrize(("classes", "warm_up", "tau", "bias"), [(10, 10, 0.99, 0.8), (100, 30, 0.95, 0.5)])
-def test_promix_trains_as_published(classes, warm_up, tau, bias):
-    recipe, asymmetric = (recipes.cifar(classes, kind)["promix"] for kind in (False, True))
-    expected = {
-        "model": "resnet18", "epochs": 600, "batch_size": 256, "optimizer": "momentum", "momentum": 0.9,
-        "lr": 0.05, "lr_min": 0.05 / 1000, "schedule": "cosine", "warmup_epochs": 0.0, "weight_decay": 5e-4,
-        "divide_warmup": warm_up, "confidence": tau, "adjust": bias, "debias": bias, "fill": 0.9,
-        "prior_decay": 0.9999, "pseudo_weight": 0.1, "sharpen": 0.5, "mixup": 4.0, "pseudo_stops": True,
-        "strong_augment": "randaugment3", "augment": "crop_flip",
-    }  # fmt: skip
-    assert {key: recipe[key] for key in expected} == expected
-    epochs = [round(600 * recipe[key], 6) for key in ("guess_start", "ramp", "pseudo_ramp")]
-    assert epochs == [350, 50, 100]
-    for percent, share in ((20, 0.7), (50, 0.5), (80, 0.5)):
-        assert by_noise("keep", recipe["keep"], percent / 100 * (1 - 1 / classes)) == share
-    assert (asymmetric["keep"], asymmetric["confidence_penalty"]) == (0.5, True)
-
-
-def test_joint_optim_trains_as_published():
-    common = {
-        "epochs": 200, "batch_size": 128, "optimizer": "momentum", "momentum": 0.9, "weight_decay": 1e-4,
-        "lr_drops": (), "label_memory": 10, "correct_start": 0.35,
-    }  # fmt: skip
-    symmetric = {"lr": 0.08, "class_prior": 1.2, "entropy": 0.8}
-    for asymmetric, own in ((False, symmetric), (True, {"lr": 0.03, "class_prior": 0.8, "entropy": 0.4})):
-        recipe = recipes.cifar(10, asymmetric)["joint_optim"]
-        assert {key: recipe[key] for key in common | own} == common | own
-
-
-def test_pencil_trains_as_published():
-    common = {
-        "epochs": 320, "batch_size": 128, "optimizer": "momentum", "momentum": 0.9, "weight_decay": 1e-4,
-        "lr": 0.06, "label_scale": 10.0, "schedule": "table", "double_softmax": True,
-    }  # fmt: skip
-    own = {
-        False: {"label_lr": 400 / 128, "compatibility": 0.1, "entropy": 0.8},
-        True: {"label_lr": 600 / 128, "compatibility": 0.4, "entropy": 0.1},
-    }
-    for asymmetric, values in own.items():
-        recipe = recipes.cifar(10, asymmetric)["pencil"]
-        assert {key: recipe[key] for key in common | values} == common | values
-        assert [320 * recipe[key] for key in ("correct_start", "correct_stop")] == [70, 200]
-        table = [(320 * share, round(0.06 * factor, 9)) for share, factor in recipe["lr_table"]]
-        assert table == [(0, 0.06), (200, 0.2), (240, 0.02), (280, 0.002)]
-    clothing = recipes.clothing1m()["pencil"]
-    assert [20 * clothing[key] for key in ("correct_start", "correct_stop")] == [5, 10]
-    assert 32 * clothing["label_lr"] == 3000
-    assert 32 * clothing["label_lr"] * clothing["label_lr_drop"] == pytest.approx(500)
 
 
 @pytest.mark.parametrize("chosen", NAMES)

@@ -5,7 +5,7 @@ from ml_collections import ConfigDict
 
 from dmlp_jax.retrain import recipes
 from dmlp_jax.retrain.methods import incv_rounds
-from tests.retrain.test_recipes import drops
+from tests.retrain.helpers import drops
 
 TORCH = {"optimizer": "momentum", "momentum": 0.9, "schedule": "steps", "lr_drop": 0.1}
 
