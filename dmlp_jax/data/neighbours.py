@@ -1,6 +1,7 @@
 """Finds the nearest rows of every row by brute force, in blocks: exact, with bounded memory.
 
 `sklearn.neighbors` gives the same, but its import alone takes longer than the search among ten thousand rows.
+Inside jit there is `training/neighbours.py`.
 
 Selecting by `np.argpartition` among all products of a row takes several times as long as the products. So
 these are cut into groups: the k largest products lie in the k groups whose maxima are largest.
