@@ -45,6 +45,8 @@ def main() -> None:
     if arguments.make:
         make_page(*arguments.make)
         return
+    if arguments.rows % arguments.page:
+        parser.error("--rows must be a multiple of --page: a page is accepted whole")
     rows = []
     for seed in range(arguments.seeds):
         counts = review(seed, arguments)

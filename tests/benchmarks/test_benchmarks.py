@@ -39,7 +39,7 @@ CALLS = [
     "retrain.py --rows=128 --epochs=1 --methods=naive,dividemix --name=x",
     "retrain_boost.py --features=features.npz --rows=200 --val=50 --seeds=1 --rates=0.5 --methods=naive "
     "--sources=given,purified --name=x",
-    "review_effort.py --rows=30 --page=12 --seeds=1 --name=x",
+    "review_effort.py --rows=36 --page=12 --seeds=1 --name=x",
     "startup.py --cases=300x8,290x8 --repeats=1 --name=x",
     "row_search.py --cases=500x8 --out=benchmarks/results/x.md",
     "front_door_effort.py --kinds=table --repeats=1 --out=benchmarks/results/x.md",
