@@ -34,7 +34,8 @@ The default algorithm (`PurifyConfig()`), by the names of its functions:
         solve(F^T Q)                                      # kernel ridge regression on the labels (Eq. 4)
         fit seven numbers to reviewed rows                # conditional_logit.py (the outer loss, Eq. 6)
         posterior(model, rows)                            # label_model.py: Q, the labels
-    else: separate_classifier_errors(fitted, clean)       # S of the classifier, T' of the labels
+    separate_classifier_errors(fitted, clean)             # S of the classifier, T' of the labels
+    with `val_given_labels`, average(default, reviewed)   # averaging.py: both labels, by the evidence
     choose(outcome, probes, ...)                          # purified, a probe's or the given labels
 
 Where the paper's equations are:

@@ -98,6 +98,47 @@ def fit(
     return ConditionalLogit(*jax.lax.fori_loop(0, steps, step, first))
 
 
+def log_evidence(
+    features: jax.Array,
+    targets: jax.Array,
+    weight: jax.Array,
+    offset: jax.Array,
+    mean: jax.Array,
+    deviation: jax.Array,
+    fitted: ConditionalLogit,
+) -> jax.Array:
+    """Log of the marginal likelihood of the rows, theta integrated over its prior, in nats; scalar.
+
+    Laplace's approximation (MacKay 1992): the likelihood at the fitted theta, times the share of the prior
+    that fits the rows. The lapse rate stays as fitted.
+
+    Args:
+        features: see `fit`.
+        targets: see `fit`; zeros for padding.
+        weight: see `fit`.
+        offset: see `fit`.
+        mean: see `fit`.
+        deviation: see `fit`.
+        fitted: the result of `fit` on these arguments.
+    """
+    theta, rate = fitted
+    logits = jnp.matmul(features, theta, precision=HIGHEST) + offset
+    probs = jax.nn.softmax(logits)
+    likely = jnp.sum(targets * jnp.log(with_lapses(probs, rate)), axis=-1)
+    right = (1.0 - rate) * jnp.sum(targets * probs, axis=-1)
+    # The probability that the row is no lapse; rows of weight 0 count for nothing.
+    told = right / (right + rate / targets.shape[1] + jnp.finfo(right.dtype).tiny)
+    told = jnp.where(rate > 0, told, 1.0)
+    spread = deviation * (features - jnp.einsum("mc,mcp->mp", probs, features, precision=HIGHEST)[:, None])
+    # What the softmax curves, less what the doubt about lapses takes away.
+    curved = (weight * told)[:, None] * (probs - (1.0 - told)[:, None] * targets)
+    # In units of the prior's deviations: its own precision is the identity matrix.
+    hessian = jnp.einsum("mc,mcp,mcq->pq", curved, spread, spread, precision=HIGHEST)
+    eigenvalues = jnp.maximum(jnp.linalg.eigvalsh(hessian), 0.0)
+    from_prior = jnp.sum(((theta - mean) / deviation) ** 2)
+    return jnp.dot(weight, likely) - 0.5 * (from_prior + jnp.sum(jnp.log1p(eigenvalues)))
+
+
 def with_lapses(probs: jax.Array, lapse: jax.Array, axis: int = -1) -> jax.Array:
     """(1 - e) probs + e / c of distributions over the c classes along `axis`."""
     return (1.0 - lapse) * probs + lapse / probs.shape[axis]

@@ -27,10 +27,21 @@ def judge(final: FinalModel, reviews: Reviews | None, weight: jax.Array, clean: 
     """
     if reviews is None:
         return _expected(final, weight, clean)
-    logits = final.held_out + matmul(reviews.given, jnp.log(final.cautious_transition).T)
+    logits = log_posterior(final, reviews)
     hits = jnp.argmax(logits, axis=-1) == clean.labels
     bins = reliability.of_predictions(logits, clean.targets, weight)
     return HeldOut(hits, scores.score(logits, clean.targets, weight=weight), bins, 1, weight)
+
+
+def log_posterior(final: FinalModel, reviews: Reviews) -> jax.Array:
+    """Log-probabilities of the true classes of held-out clean rows by Bayes' rule, [m, c].
+
+    Args:
+        final: the final model.
+        reviews: what the clean rows were given.
+    """
+    told = matmul(reviews.given, jnp.log(final.cautious_transition).T)
+    return jax.nn.log_softmax(final.held_out + told)
 
 
 def _expected(final: FinalModel, weight: jax.Array, clean: CleanSet) -> HeldOut:

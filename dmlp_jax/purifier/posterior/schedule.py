@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from dmlp_jax.purifier.base import pytrees
 from dmlp_jax.purifier.posterior import classifier_errors, e_step, held_out, lda, race
+from dmlp_jax.purifier.posterior.classifier_errors import FinalModel
 from dmlp_jax.purifier.posterior.config import PurifyConfig
 from dmlp_jax.purifier.posterior.em import History
 from dmlp_jax.purifier.posterior.state import FittedModel, Precomputed
@@ -72,24 +73,25 @@ def outcome(
         config: the settings.
     """
     final = classifier_errors.separate_classifier_errors(fit.fitted, clean, config)
-
-    def write(chunk: Chunk, _: None) -> tuple[jax.Array, jax.Array]:
-        model, errors, trusted = jax.tree.map(
-            lambda leaf: leaf[None], (final.model, final.errors, final.cautious_transition)
-        )
-        prior = e_step.corrected_probs(model, chunk, errors)
-        labels = e_step.bayes(prior, e_step.likelihood_of_given(trusted, chunk))[0]
-        doubted = (1.0 - CHANCE) * trusted + CHANCE / trusted.shape[-1]
-        by_quality = e_step.bayes(prior, e_step.likelihood_of_given(doubted, chunk))[0]
-        return labels[0].T, jnp.sum(by_quality[0].T * chunk.given, axis=1)
-
     # Errors and temperature are no part of the linear head: it predicts as the rounds left it.
     head = pytrees.last(fit.fitted.model)
     return Outcome(
-        write=write,
+        write=lambda chunk, _: write(final, chunk),
         rows=None,
         classifier=linear_classifier(head.weights / head.temperature, train.mean),
         held_out=held_out.judge(final, reviews, weight, clean),
         history=fit.history,
         chosen=fit.chosen,
     )
+
+
+def write(final: FinalModel, chunk: Chunk) -> tuple[jax.Array, jax.Array]:
+    """The final model's labels [b, c] of rows [b, ...], and the quality of their given labels, [b]."""
+    model, errors, trusted = jax.tree.map(
+        lambda leaf: leaf[None], (final.model, final.errors, final.cautious_transition)
+    )
+    prior = e_step.corrected_probs(model, chunk, errors)
+    labels = e_step.bayes(prior, e_step.likelihood_of_given(trusted, chunk))[0]
+    doubted = (1.0 - CHANCE) * trusted + CHANCE / trusted.shape[-1]
+    by_quality = e_step.bayes(prior, e_step.likelihood_of_given(doubted, chunk))[0]
+    return labels[0].T, jnp.sum(by_quality[0].T * chunk.given, axis=1)

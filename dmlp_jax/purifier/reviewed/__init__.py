@@ -8,6 +8,7 @@ The files:
 
     schedule.py      the rounds, and the outcome
     label_model.py   p(true class | features, given label): evidence and its weights
+    averaging.py     the average with the labels of the default rounds
     evidence.py      the noise rate and the pattern of mistakes, from counts
     kernel.py        kernel features of ridge regression
     class_maps.py    linear discriminant analysis of ridge scores

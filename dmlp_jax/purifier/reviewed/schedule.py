@@ -7,9 +7,11 @@ variables that a few dozen rows can determine: ridge regression is the inner pro
 is that of the clean rows (Eq. 6), and seven numbers take the place of n x c labels.
 
 The rounds are the gain: better labels make a better ridge regression, and reviewed rows keep it from drifting
-towards the noisy source. After four rounds labels hardly change.
+towards the noisy source. After four rounds labels hardly change. The final labels are an average with those
+of the default rounds (`averaging.py`).
 """
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -18,13 +20,14 @@ import jax.numpy as jnp
 from dmlp_jax.purifier.base import conditional_logit, masked, pytrees, reliability, scores
 from dmlp_jax.purifier.base.ridge import matmul
 from dmlp_jax.purifier.base.temperature import smoothed
-from dmlp_jax.purifier.posterior import label_shift
+from dmlp_jax.purifier.posterior import classifier_errors, held_out, label_shift
+from dmlp_jax.purifier.posterior import schedule as default_schedule
 from dmlp_jax.purifier.posterior.config import PurifyConfig
 from dmlp_jax.purifier.posterior.schedule import Fit
 from dmlp_jax.purifier.posterior.state import Precomputed
 from dmlp_jax.purifier.probes import Probe
 from dmlp_jax.purifier.result import HeldOut, Outcome
-from dmlp_jax.purifier.reviewed import class_maps, evidence, kernel_ridge, label_model
+from dmlp_jax.purifier.reviewed import averaging, class_maps, evidence, kernel_ridge, label_model
 from dmlp_jax.purifier.reviewed import kernel as kernel_lib
 from dmlp_jax.purifier.reviewed.kernel_ridge import KernelRidge
 from dmlp_jax.purifier.reviewed.label_model import PREDICTORS, FixedClassifiers, ReviewedModel, Sums
@@ -53,11 +56,13 @@ class _Round(NamedTuple):
     Attributes:
         model: leaves [k + 1, ...] where classifiers differ by fold.
         logits: held-out log-probabilities of the clean rows, their given labels seen, [m, c].
+        log_evidence: of the model, see `conditional_logit.log_evidence`.
         counting: weight of each clean row in counts, [m]; 0 for rows that were picked.
     """
 
     model: ReviewedModel
     logits: jax.Array
+    log_evidence: jax.Array
     counting: jax.Array
 
 
@@ -127,17 +132,22 @@ def run(
         maps=jax.tree.map(lambda leaf: leaf[-1:], model.maps),
     )
     own_fixed = jax.tree.map(lambda leaf: leaf[-1:], fixed)
+    by_default = classifier_errors.separate_classifier_errors(fit.fitted, clean, config)
+    of_default = held_out.log_posterior(by_default, reviews)
+    averaged = averaging.average(of_default, last.logits, last.log_evidence, reviews, clean)
 
     def write(chunk: Chunk, _: None) -> tuple[jax.Array, jax.Array]:
         labels = label_model.posterior(own, own_fixed, kernel, chunk).labels[0].T
-        return labels, jnp.sum(labels * chunk.given, axis=1)
+        quality = jnp.sum(labels * chunk.given, axis=1)
+        both = default_schedule.write(by_default, chunk), (labels, quality)
+        return jax.tree.map(functools.partial(averaging.mix, averaged.share), *both)
 
     head = pytrees.last(fit.fitted.model)
     return Outcome(
         write=write,
         rows=None,
         classifier=linear_classifier(head.weights / head.temperature, train.mean),
-        held_out=_held_out(last, clean, reviews),
+        held_out=_judge(averaged.logits, last.counting, clean, reviews),
         history=fit.history,
         chosen=fit.chosen,
         reviewed_rounds=ROUNDS,
@@ -163,8 +173,8 @@ def _fit(
     found = evidence.noise_evidence(sums.counts, reviews, clean, shift)
     # The constant comes last.
     analysed = matmul(weights, maps.weights).at[:, -1].add(maps.bias)
-    held_out = jnp.stack([clean_set.held_out(own[:-1], clean) for own in (weights, analysed)])
-    predictions = jnp.concatenate([held_out, others])
+    unseen = [clean_set.held_out(own[:-1], clean) for own in (weights, analysed)]
+    predictions = jnp.concatenate([jnp.stack(unseen), others])
     offset = reviews.random[:, None] * shift
     scales = _inverse_temperatures(predictions, offset, clean, reviews)
     predictions = jax.nn.log_softmax(scales[:, None, None] * predictions)
@@ -174,13 +184,17 @@ def _fit(
     )
     features = jnp.stack([*predictions, *of_given], axis=-1)
     mean, deviation = jnp.asarray([PREDICTION] * PREDICTORS + [PATTERN, LOG_ODDS], jnp.float32).T
-    combination = conditional_logit.fit(
-        features, clean.targets, reviews.known, offset, mean, deviation, *LAPSE, steps=20
-    )
+    problem = (features, clean.targets, reviews.known, offset, mean, deviation)
+    combination = conditional_logit.fit(*problem, *LAPSE, steps=20)
     model = ReviewedModel(weights, solver.leverage, maps, scales, combination, found)
     counting = reviews.random * jnp.exp(-matmul(clean.targets, shift[:, None])[:, 0])
     probs = jax.nn.softmax(matmul(features, combination.theta[:, None])[:, :, 0] + offset)
-    return _Round(model, jnp.log(conditional_logit.with_lapses(probs, combination.lapse)), counting)
+    return _Round(
+        model,
+        jnp.log(conditional_logit.with_lapses(probs, combination.lapse)),
+        conditional_logit.log_evidence(*problem, combination),
+        counting,
+    )
 
 
 def _inverse_temperatures(
@@ -203,9 +217,10 @@ def _inverse_temperatures(
     return jax.lax.map(of_one, predictions)
 
 
-def _held_out(last: _Round, clean: CleanSet, reviews: Reviews) -> HeldOut:
-    hits = jnp.argmax(last.logits, axis=-1) == clean.labels
-    bins = reliability.of_predictions(last.logits, clean.targets, last.counting)
-    score = scores.score(last.logits, clean.targets, jnp.float32(1), last.counting)
-    trust = jnp.sum(jnp.exp(last.logits) * reviews.given, axis=1)
-    return HeldOut(hits, score, bins, 1, last.counting, trust)
+def _judge(logits: jax.Array, counting: jax.Array, clean: CleanSet, reviews: Reviews) -> HeldOut:
+    """Scores of held-out log-probabilities [m, c]; `counting` is the weight of the clean rows, [m]."""
+    hits = jnp.argmax(logits, axis=-1) == clean.labels
+    bins = reliability.of_predictions(logits, clean.targets, counting)
+    score = scores.score(logits, clean.targets, jnp.float32(1), counting)
+    trust = jnp.sum(jnp.exp(logits) * reviews.given, axis=1)
+    return HeldOut(hits, score, bins, 1, counting, trust)

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.optimize
-from scipy.special import log_softmax, softmax
+from scipy.special import log_softmax, logsumexp, softmax
 
 from dmlp_jax.purifier.base import conditional_logit
 
@@ -146,3 +146,26 @@ def test_lapses_spread_over_all_classes():
     expected = [[0.9 + 0.1 / 3, 0.1 / 3, 0.1 / 3], [0.45 + 0.1 / 3, 0.45 + 0.1 / 3, 0.1 / 3]]
     np.testing.assert_allclose(conditional_logit.with_lapses(probs, 0.1), expected, atol=1e-6)
     np.testing.assert_allclose(conditional_logit.with_lapses(probs.T, 0.1, axis=0).T, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("lapse", [0.0, 0.05])
+def test_the_evidence_is_the_integral_over_the_prior(lapse):
+    """By importance sampling from the prior, of which two numbers leave enough samples in the right place."""
+    features, targets, weight, offset, mean, deviation = problem()
+    features, mean, deviation = features[:, :, :2], mean[:2], deviation[:2]
+    targets = np.eye(C)[np.argmax(targets, axis=1)]
+    arguments = in_float32((features, targets, weight, offset, mean, deviation))
+    fitted = WITH_LAPSES(*arguments, lapse, 1e6, steps=30)
+    found = conditional_logit.log_evidence(*arguments, fitted)
+    theta = mean + deviation * np.random.default_rng(1).normal(size=(20_000, 2))
+    probs = softmax(np.einsum("mcp,sp->smc", features, theta) + offset, axis=-1)
+    probs = (1 - float(fitted.lapse)) * probs + float(fitted.lapse) / C
+    likelihoods = np.sum(targets * np.log(probs), axis=-1) @ weight
+    np.testing.assert_allclose(found, logsumexp(likelihoods) - np.log(len(theta)), atol=0.05)
+
+
+def test_rows_of_no_weight_are_no_evidence():
+    features, targets, _, offset, mean, deviation = problem()
+    arguments = in_float32((features, targets, np.zeros(M), offset, mean, deviation))
+    fitted = WITH_LAPSES(*arguments, 0.02, 20.0, steps=5)
+    np.testing.assert_allclose(conditional_logit.log_evidence(*arguments, fitted), 0, atol=1e-5)

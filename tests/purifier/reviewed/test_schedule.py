@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from dmlp_jax import purify
+from dmlp_jax.purifier.reviewed import averaging
 from tests.conftest import SHORT, accuracy, make_blobs
 
 ROWS, CLEAN, WIDTH, C = 300, 30, 16, 3
@@ -111,6 +112,27 @@ def test_random_mistakes_are_still_found():
         assert auroc(found.label_quality, problem[0][1] != problem[2]) > 0.9
     assert np.mean(own) > np.mean(default) - 0.02
     assert abs(np.mean(claimed) - np.mean(own)) < 0.05
+
+
+def test_the_evidence_tells_the_kind_of_mistakes(monkeypatch):
+    """Random mistakes speak for the default model, people's mistakes against it."""
+    shares = []
+    real = averaging.average
+
+    def spy(*arguments):
+        found = real(*arguments)
+        jax.debug.callback(lambda share: shares.append(float(share)), found.share)
+        return found
+
+    monkeypatch.setattr(averaging, "average", spy)
+    # Another number of rounds makes another program, which calls the spy.
+    config = dataclasses.replace(SHORT, steps=SHORT.steps + 1)
+    for make in (blobs_with_reviews, annotators_who_see_less):
+        for seed in range(3):
+            learn(make(seed), config=config)
+    jax.effects_barrier()
+    assert np.min(shares[:3]) > averaging.PRIOR
+    assert np.max(shares[3:]) < 0.05
 
 
 @pytest.mark.parametrize(
