@@ -21,6 +21,9 @@ from dmlp_jax.data.types import Problem
 from dmlp_jax.pipeline import check_settings, pipeline, stages
 from dmlp_jax.pipeline.run import Run
 from dmlp_jax.pipeline.workdir import Workdir
+from dmlp_jax.purifier import predict
+from dmlp_jax.purifier.result import LinearClassifier
+from dmlp_jax.report import contents
 from dmlp_jax.retrain import label_variants, method
 from dmlp_jax.retrain import run as retraining
 from dmlp_jax.storage import files
@@ -141,6 +144,15 @@ def clean_alone(run: Run) -> dict[str, Any]:
     inputs = lazy.take(problem.val_inputs, rows)
     alone = problem._replace(train_inputs=inputs, given_labels=labels, true_labels=labels)
     return beside(run, alone, {"clean": labels}, {"clean": 0.0})["clean"]
+
+
+def classifier_accuracy(run: Run) -> float:
+    """Test accuracy of the purifier's own linear classifier, without any network."""
+    problem = run.feature_problem()
+    fields = [f"classifier/{name}" for name in LinearClassifier._fields]
+    stored = contents.load(run.workdir.purifier, fields)
+    probs = predict(LinearClassifier(*(stored[field] for field in fields)), problem.test_inputs)
+    return float(np.mean(np.argmax(probs, axis=1) == problem.test_labels))
 
 
 def usable(names: list[str], arguments: argparse.Namespace) -> list[str]:

@@ -10,9 +10,10 @@ The forms:
 - soft: the purified distribution;
 - accepted: the most probable class of rows whose confidence is at least --accept, and for the others the
   uniform distribution, which says nothing;
-- kept: the accepted rows alone, without the others;
+- kept: for cross-entropy, the accepted rows alone, without the others;
 - split: for DivideMix, the most probable class, and the confidence divides the rows into labelled and
-  unlabelled ones, at the recipe's threshold. In all other forms their losses do, as published.
+  unlabelled ones, at the recipe's threshold. In the other forms their losses do, as published;
+- split high: the same with --accept as the threshold: the accepted rows are labelled, all others unlabelled.
 """
 
 import argparse
@@ -29,8 +30,11 @@ from dmlp_jax.data.images import lazy
 from dmlp_jax.pipeline.run import Run
 from dmlp_jax.report import contents
 
-METHODS = "naive,dividemix,ssr_plus,promix,elr_plus,rrl,m_correction,pencil,joint_optim"
-FORMS = ("hard", "soft", "accepted", "kept")
+METHODS = "naive,dividemix,ssr_plus,promix"
+# Those of a method that is not named. Cross-entropy has no use for rows without a label, and DivideMix gets
+# them by the split.
+FORMS = ("hard", "soft", "accepted")
+OF_METHOD = {"naive": ("hard", "soft", "kept"), "dividemix": ("hard", "soft", "split high")}
 # What a method logs of the share of rows whose labels it takes.
 SHARES = {
     "dividemix": "labelled",
@@ -76,14 +80,16 @@ def compared(config: ConfigDict, root: Path, accept: float) -> dict[str, dict[st
     results = {"given": stage["given"] | {"share": last_share(root / "metrics.jsonl", name, "given")}}
     usual = "split" if name == "dividemix" else "soft" if config.recipes[name]["soft_labels"] else "hard"
     results[usual] = stage["purified"] | {"share": last_share(root / "metrics.jsonl", name, "purified")}
-    if name == "dividemix":
-        config.recipes.dividemix.divide_by = "losses"
-    run = tasks.opened(config, root)
-    for form in FORMS:
+    for form in OF_METHOD.get(name, FORMS):
         if form not in results:
+            if form == "split high":
+                config.recipes.dividemix.update(divide_by="confidence", threshold=((0.0, accept),))
+            elif name == "dividemix":
+                config.recipes.dividemix.divide_by = "losses"
+            run = tasks.opened(config, root)
             results[form] = trained(run, form, accept)
+            run.session.log.close()
             results[form]["share"] = last_share(root / "beside" / "metrics.jsonl", name, form)
-    run.session.log.close()
     return results
 
 
@@ -99,16 +105,17 @@ def trained(run: Run, form: str, accept: float) -> dict[str, Any]:
         # Rows without a label are taken for wrong ones.
         "accepted": np.mean(np.where(accepted, 1 - confidence, 1.0)),
         "kept": np.mean(1 - confidence[accepted]),
-    }[form]
-    labels = {"hard": hard, "soft": probs, "accepted": np.where(accepted[:, None], hard, identity.mean(0))}
-    labels["kept"] = hard[accepted]
+    }
+    wrong["split high"] = wrong["soft"]
+    labels = {"hard": hard, "soft": probs, "split high": probs, "kept": hard[accepted]}
+    labels["accepted"] = np.where(accepted[:, None], hard, identity.mean(0))
     if form == "kept":
         rows = np.flatnonzero(accepted)
         problem = problem._replace(
             train_inputs=lazy.take(problem.train_inputs, rows), given_labels=problem.given_labels[rows],
             true_labels=problem.true_labels[rows],
         )  # fmt: skip
-    return tasks.beside(run, problem, {form: labels[form]}, {form: float(wrong)})[form]
+    return tasks.beside(run, problem, {form: labels[form]}, {form: float(wrong[form])})[form]
 
 
 def last_share(path: Path, name: str, source: str) -> float:

@@ -39,19 +39,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     tasks.add_arguments(parser)
     parser.add_argument("--methods", default=",".join(METHODS))
+    parser.add_argument(
+        "--once", default="", help="methods that are trained with the first seed only, as they are slow"
+    )
     parser.add_argument("--name", default="retrain_boost", help="of the file in benchmarks/results")
     arguments = parser.parse_args()
     tasks.keep_programs(arguments)
 
-    methods = tasks.usable(arguments.methods.split(","), arguments)
+    methods, once = tasks.usable(arguments.methods.split(","), arguments), arguments.once.split(",")
     rates = [float(rate) for rate in arguments.rates.split(",")]
     found: dict = {rate: {method: [] for method in methods} for rate in rates}
     alone: dict = {rate: [] for rate in rates}
     for seed in range(arguments.seeds):
         for rate in rates:
             for method in methods:
-                found[rate][method].append(trained(method, rate, seed, arguments))
-            alone[rate].append(clean_alone(rate, seed, arguments))
+                if seed == 0 or method not in once:
+                    found[rate][method].append(trained(method, rate, seed, arguments))
+            alone[rate].append(baselines(rate, seed, arguments))
     parts = [table(rate, found[rate], alone[rate], arguments) for rate in rates]
     title = f"What purified labels add to each method, {arguments.seeds} seeds, test accuracy in %"
     write(arguments.name, title, "\n\n".join(parts))
@@ -64,19 +68,22 @@ def trained(method: str, rate: float, seed: int, arguments: argparse.Namespace) 
     return tasks.trained(tasks.settings(method, rate, seed, root, arguments), root, ",".join(sources))
 
 
-def clean_alone(rate: float, seed: int, arguments: argparse.Namespace) -> dict[str, Any]:
-    """The result of cross-entropy on the clean rows alone."""
+def baselines(rate: float, seed: int, arguments: argparse.Namespace) -> dict[str, dict[str, float]]:
+    """The purifier's linear classifier on test rows, and cross-entropy on the clean rows alone."""
     root = tasks.folder(rate, seed, arguments)
     run = tasks.opened(tasks.settings("naive", rate, seed, root, arguments), root)
-    result = tasks.clean_alone(run)
+    linear = tasks.classifier_accuracy(run)
+    results = {
+        "the purifier's linear classifier, no network": {"last": linear, "best": np.nan},
+        "naive on the clean rows alone": tasks.clean_alone(run),
+    }
     run.session.log.close()
-    return result
+    return results
 
 
 def table(rate: float, found: dict[str, list[dict]], alone: list[dict], arguments: argparse.Namespace) -> str:
-    """One noise rate: a row for each method, then cross-entropy on the clean rows and on true labels."""
+    """One noise rate: a row for each method, then what they are compared with."""
     roots = [tasks.folder(rate, seed, arguments) for seed in range(arguments.seeds)]
-    base = epoch_seconds("naive", roots)
     rows = []
     for method, results in found.items():
         last, best = (
@@ -85,16 +92,18 @@ def table(rate: float, found: dict[str, list[dict]], alone: list[dict], argument
         )
         gain = last["purified"] - last["given"]
         cells = [mean_and_spread(values) for values in (last["given"], last["purified"], gain)]
-        time = epoch_seconds(method, roots) / base
+        seen = roots[: len(gain)]
+        time = epoch_seconds(method, seen) / epoch_seconds("naive", seen)
         rows.append(
             [method, *cells, f"{np.sum(gain >= 0)} of {len(gain)}", f"{time:.1f}" if time < math.inf else "-"]
             + [mean_and_spread(best[source]) for source in SOURCES]
         )
+    others = {name: [results[name] for results in alone] for name in alone[0]}
     if "naive" in found:
-        true = [result["true"] for result in found["naive"]]
-        for name, results in (("the clean rows alone", alone), ("true labels", true)):
-            last, best = (mean_and_spread([result[key] for result in results]) for key in ("last", "best"))
-            rows.append([f"naive on {name}", last, "-", "-", "-", "-", best, "-"])
+        others["naive on true labels"] = [result["true"] for result in found["naive"]]
+    for name, results in others.items():
+        last, best = (mean_and_spread([result[key] for result in results]) for key in ("last", "best"))
+        rows.append([name, last, "-", "-", "-", "-", best, "-"])
     header = [
         "method", "given labels", "purified labels", "gain", "not below", "time of an epoch over naive's",
         "given, best epoch", "purified, best epoch",
