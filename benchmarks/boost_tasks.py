@@ -6,6 +6,7 @@ with train, train_labels, test and test_labels.
 """
 
 import argparse
+import time
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,17 @@ from dmlp_jax.storage import files
 from dmlp_jax.training.metrics import MetricsLog
 
 
+class TimedLog(MetricsLog):
+    """Also logs the processor seconds that the process has used, all threads together.
+
+    Unlike the time of day they hardly depend on what else the machine does.
+    """
+
+    def write(self, stage: str, step: int, values: dict[str, Any]) -> None:
+        """As that of MetricsLog, with 'processor_seconds'."""
+        super().write(stage, step, {**values, "processor_seconds": time.process_time()})
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments that the functions below read."""
     parser.add_argument("--seeds", type=int, default=3)
@@ -37,7 +49,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--epochs", type=int, default=30, help="of every network, whatever its recipe says")
     parser.add_argument("--features", type=Path, help="npz; digits without it")
     parser.add_argument("--rows", type=int, default=2000, help="training rows of the features")
-    parser.add_argument("--val", type=int, default=200, help="clean rows of the features")
+    parser.add_argument(
+        "--val", type=int, help="clean rows; by default 200 of features, the demo's of digits"
+    )
     parser.add_argument("--workdir", type=Path, default=Path("runs/boost"))
 
 
@@ -49,7 +63,11 @@ def keep_programs(arguments: argparse.Namespace) -> None:
 
 def settings(name: str, rate: float, seed: int, root: Path, arguments: argparse.Namespace) -> ConfigDict:
     """The settings of the method `name` on a task; a task on features is made if it is not there."""
-    config = features(rate, seed, root, arguments) if arguments.features else default_config()
+    config = default_config()
+    if arguments.features:
+        config = features(rate, seed, root, arguments)
+    elif arguments.val:
+        config.val.size = arguments.val
     config.seed, config.log_seconds = seed, 1e9
     config.noise.rate = rate
     config.retrain.update(method=name, epochs=arguments.epochs)
@@ -63,7 +81,7 @@ def features(rate: float, seed: int, root: Path, arguments: argparse.Namespace) 
         stored = files.load_npz(arguments.features, ("train", "train_labels", "test", "test_labels"))
         rng = np.random.default_rng(seed)
         true = stored["train_labels"].astype(np.int32)
-        train, val = stratified(true, arguments.val, rng)
+        train, val = stratified(true, arguments.val or 200, rng)
         train = train[: arguments.rows]
         labels = corrupt(stored["train"][train], true[train], f"sym{round(100 * rate)}", rng)
         root.mkdir(parents=True, exist_ok=True)
@@ -88,6 +106,7 @@ def folder(rate: float, seed: int, arguments: argparse.Namespace) -> Path:
 def trained(config: ConfigDict, root: Path, sources: str) -> dict[str, dict[str, Any]]:
     """Runs the method on the task's sources of labels, comma-separated; result.json of each."""
     config.retrain.labels = sources
+    pipeline.MetricsLog = TimedLog
     if (root / "summary.json").exists():
         config.stages = "retrain"
     pipeline.run(config, root)
@@ -104,7 +123,7 @@ def opened(config: ConfigDict, root: Path) -> Run:
     _, config = check_settings.check(config)
     dataset = datasets.load(config.data, config.seed, root)
     config = check_settings.resolve(config, dataset.inputs.shape[1:])
-    log = MetricsLog(root / "beside" / "metrics.jsonl")
+    log = TimedLog(root / "beside" / "metrics.jsonl")
     return Run(config, Workdir(root), dataset, log, lambda: False)
 
 

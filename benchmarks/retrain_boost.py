@@ -8,14 +8,13 @@ networks are trained for as many epochs. The first seed is finished for all meth
 Finished networks are kept in the workdir and not trained again, so that the same command goes on after an
 interrupt.
 
-The time of an epoch is read from the times that the pipeline logs. To take out what other processes cost,
-each epoch counts with its shortest time over the seeds; only networks on purified labels count, since they
-take programs over that were compiled for the given labels. It contains the evaluation of test and clean rows.
+The cost of an epoch is in processor seconds of all threads, which hardly depend on what else the machine
+does. Only networks on purified labels count, since they take programs over that were compiled for the given
+labels. The cost contains the evaluation of all test and clean rows after each epoch.
 """
 
 import argparse
 import json
-import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -92,10 +91,14 @@ def table(rate: float, found: dict[str, list[dict]], alone: list[dict], argument
         )
         gain = last["purified"] - last["given"]
         cells = [mean_and_spread(values) for values in (last["given"], last["purified"], gain)]
-        seen = roots[: len(gain)]
-        time = epoch_seconds(method, seen) / epoch_seconds("naive", seen)
+        cost = epoch_seconds(method, roots) / epoch_seconds("naive", roots)
         rows.append(
-            [method, *cells, f"{np.sum(gain >= 0)} of {len(gain)}", f"{time:.1f}" if time < math.inf else "-"]
+            [
+                method,
+                *cells,
+                f"{np.sum(gain >= 0)} of {len(gain)}",
+                f"{cost:.1f}" if np.isfinite(cost) else "-",
+            ]
             + [mean_and_spread(best[source]) for source in SOURCES]
         )
     others = {name: [results[name] for results in alone] for name in alone[0]}
@@ -105,7 +108,7 @@ def table(rate: float, found: dict[str, list[dict]], alone: list[dict], argument
         last, best = (mean_and_spread([result[key] for result in results]) for key in ("last", "best"))
         rows.append([name, last, "-", "-", "-", "-", best, "-"])
     header = [
-        "method", "given labels", "purified labels", "gain", "not below", "time of an epoch over naive's",
+        "method", "given labels", "purified labels", "gain", "not below", "epoch over naive's",
         "given, best epoch", "purified, best epoch",
     ]  # fmt: skip
     return f"{labels(rate, found, roots)}\n\n{markdown(header, rows)}"
@@ -131,22 +134,23 @@ def labels(rate: float, found: dict[str, list[dict]], roots: list[Path]) -> str:
 
 
 def epoch_seconds(method: str, roots: list[Path]) -> float:
-    """Seconds of an epoch on purified labels without compiling, from metrics.jsonl; inf where unknown.
+    """Processor seconds of an epoch on purified labels, the median over workdirs of the mean over epochs.
 
-    Args:
-        method: its name.
-        roots: workdirs of one noise, which differ by seed.
+    nan where no workdir has them.
     """
-    lengths = [np.diff(times(root / "metrics.jsonl", f"retrain/{method}-purified")) for root in roots]
-    if not lengths or not all(len(length) for length in lengths):
-        return math.inf
-    return float(np.mean(np.min(lengths, axis=0)))
+    means = []
+    for root in roots:
+        spent = seconds(root / "metrics.jsonl", f"retrain/{method}-purified")
+        # Where a run was resumed, another process began to count.
+        steps = np.diff(spent)
+        means += [float(np.mean(steps))] if len(steps) and np.all(steps > 0) else []
+    return float(np.median(means)) if means else np.nan
 
 
-def times(path: Path, stage: str) -> list[float]:
-    """When each epoch of a stage ended, in seconds."""
+def seconds(path: Path, stage: str) -> list[float]:
+    """Processor seconds after each epoch of a stage; nan where they were not logged."""
     records: Iterable[dict] = map(json.loads, path.read_text().splitlines())
-    return [record["time"] for record in records if record["stage"] == stage]
+    return [record.get("processor_seconds", np.nan) for record in records if record["stage"] == stage]
 
 
 if __name__ == "__main__":
