@@ -136,14 +136,16 @@ def labels(rate: float, found: dict[str, list[dict]], roots: list[Path]) -> str:
 def epoch_seconds(method: str, roots: list[Path]) -> float:
     """Processor seconds of an epoch on purified labels, the median over workdirs of the mean over epochs.
 
-    nan where no workdir has them.
+    The dearest epoch does not count, as it may begin with another program; nor does the first. nan where no
+    workdir has them.
     """
     means = []
     for root in roots:
         spent = seconds(root / "metrics.jsonl", f"retrain/{method}-purified")
         # Where a run was resumed, another process began to count.
         steps = np.diff(spent)
-        means += [float(np.mean(steps))] if len(steps) and np.all(steps > 0) else []
+        if len(steps) > 1 and np.all(steps > 0):
+            means.append((np.sum(steps) - np.max(steps)) / (len(steps) - 1))
     return float(np.median(means)) if means else np.nan
 
 
