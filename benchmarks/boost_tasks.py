@@ -55,6 +55,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workdir", type=Path, default=Path("runs/boost"))
 
 
+def seeds(arguments: argparse.Namespace) -> str:
+    """The number of seeds, for a title."""
+    return "1 seed" if arguments.seeds == 1 else f"{arguments.seeds} seeds"
+
+
 def keep_programs(arguments: argparse.Namespace) -> None:
     """Keeps compiled programs in the workdir: the tasks of all seeds and rates share them."""
     jax.config.update("jax_compilation_cache_dir", str((arguments.workdir / "compiled").resolve()))

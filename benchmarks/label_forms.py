@@ -65,7 +65,7 @@ def main() -> None:
                 config = tasks.settings(method, rate, seed, root, arguments)
                 found[rate][method].append(compared(config, root, arguments.accept))
             labels[rate].append(described(config, root, arguments.accept))
-    title = f"Forms of purified labels, {arguments.seeds} seeds, test accuracy in % after the last epoch"
+    title = f"Forms of purified labels, {tasks.seeds(arguments)}, test accuracy in % after the last epoch"
     write(
         arguments.name,
         title,

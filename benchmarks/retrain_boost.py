@@ -1,7 +1,7 @@
 """Measures how much purified labels improve the test accuracy of every retraining method.
 
     python benchmarks/retrain_boost.py --rates=0.5,0.8 --seeds=3 --workdir=runs/boost
-    python benchmarks/retrain_boost.py --features=data/cifar10_features.npz --name=retrain_boost_features
+    python benchmarks/retrain_boost.py --features=data/cifar10_features.npz --workdir=runs/boost_features
 
 Without --features the data are images of digits, with it multi-layer perceptrons learn rows of an npz. All
 networks are trained for as many epochs. The first seed is finished for all methods before the second begins.
@@ -56,7 +56,7 @@ def main() -> None:
                     found[rate][method].append(trained(method, rate, seed, arguments))
             alone[rate].append(baselines(rate, seed, arguments))
     parts = [table(rate, found[rate], alone[rate], arguments) for rate in rates]
-    title = f"What purified labels add to each method, {arguments.seeds} seeds, test accuracy in %"
+    title = f"What purified labels add to each method, {tasks.seeds(arguments)}, test accuracy in %"
     write(arguments.name, title, "\n\n".join(parts))
 
 
