@@ -45,10 +45,14 @@ def check(config: ConfigDict) -> Checked:
         )
     check_config(purify_settings.make(config.purify))
     method.check_name(config.retrain.method)
+    images = data.has_images and config.retrain.init != "frozen"
+    if not images and config.retrain.augment is None:
+        # The views of a recipe are of images.
+        config = config.copy_and_resolve_references()
+        config.retrain.augment = "none"
     config = apply_recipe(config)
     label_variants.parse(config.retrain.labels)
     if "retrain" in names:
-        images = data.has_images and config.retrain.init != "frozen"
         method.check_needs(config.retrain.method, images=images, with_val=config.retrain.with_val)
     augment.make(config.pretrain.augment)
     if needs_encoder:

@@ -189,7 +189,7 @@ def retrain(run: Run) -> None:
     if settings.init == "frozen":
         problem = run.feature_problem()
     if problem.train_inputs.ndim == 2:
-        problem = _standardized(problem)
+        problem = standardized(problem)
     if all_labels:
         named = ", ".join(f"{name} ({_share(rates[name])} wrong)" for name in labels)
         _say("retrain", f"{settings.method} with {settings.model}, sources of labels (estimates): {named}")
@@ -225,7 +225,7 @@ def _linear_probe(problem: Problem, config: ConfigDict) -> retraining.Probe:
     )
 
 
-def _standardized(problem: Problem) -> Problem:
+def standardized(problem: Problem) -> Problem:
     """Features standardised by the mean and deviation of the training rows, for networks."""
     features = np.asarray(problem.train_inputs)
     mean = features.mean(axis=0, dtype=np.float64)

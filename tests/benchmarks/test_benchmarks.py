@@ -37,8 +37,10 @@ CALLS = [
     "reliability.py --stages=pretrain --trials=2 --minutes=1 --name=x",
     "report_size.py --rows=200 --repeats=1 --name=x",
     "retrain.py --rows=128 --epochs=1 --methods=naive,dividemix --name=x",
-    "retrain_boost.py --features=features.npz --rows=200 --val=50 --seeds=1 --rates=0.5 --methods=naive "
-    "--sources=given,purified --name=x",
+    "label_forms.py --features=features.npz --rows=200 --val=50 --seeds=1 --rates=0.5 --methods=dividemix "
+    "--epochs=12 --accept=0.5 --name=x",
+    "retrain_boost.py --features=features.npz --rows=200 --val=50 --seeds=1 --rates=0.5 --methods=naive,ieg "
+    "--epochs=3 --name=x",
     "review_effort.py --rows=36 --page=12 --seeds=1 --name=x",
     "startup.py --cases=300x8,290x8 --repeats=1 --name=x",
     "row_search.py --cases=500x8 --out=benchmarks/results/x.md",
@@ -50,8 +52,9 @@ CALLS = [
 # no form of less than minutes; real_mistakes.py has a test of its own below; compare_checkouts.py needs two
 # checkouts; the others are modules.
 WITHOUT = {
-    "accuracy_peers", "bad_input", "common", "compare_checkouts", "digits_features", "flops", "front_door",
-    "kill_at_write", "human_noise_methods", "human_noise_probes", "human_noise_sets", "human_noise_tables",
+    "accuracy_peers", "bad_input", "boost_tasks", "common", "compare_checkouts", "digits_features", "flops",
+    "front_door", "kill_at_write", "human_noise_methods", "human_noise_probes", "human_noise_sets",
+    "human_noise_tables",
     "package_features", "package_tags", "pages", "patch_features", "peers", "pretrain_parts",
     "real_mistakes", "report_pages", "semi_digits", "simulated_annotators", "small_images", "suggest_tables",
     "tasks", "torch_simclr",

@@ -58,6 +58,34 @@ def test_a_classifier_on_frozen_features_is_a_network_of_features():
         check_settings.resolve(apply_recipe(config), (512,))
 
 
+@pytest.mark.parametrize(
+    ("data", "init", "method", "expected"),
+    [
+        ("npz", "scratch", "ssr", "none"),  # the recipe has views of images
+        ("npz", "scratch", "naive", "none"),
+        ("digits", "frozen", "promix", "none"),
+        ("digits", "scratch", "promix", "affine_weak"),
+    ],
+)
+def test_the_views_of_a_recipe_are_for_images(data, init, method, expected):
+    config = default_config()
+    config.data.name, config.stages = data, "retrain"
+    config.retrain.update(init=init, method=method)
+    found = check_settings.check(config).config
+    assert found.retrain.augment == expected
+    assert config.retrain.augment is None  # the caller's copy stays as it was
+    shape = (8, 8, 1) if data == "digits" else (16,)
+    assert check_settings.resolve(found, shape).retrain.augment == expected
+
+
+def test_views_that_features_do_not_have_are_refused():
+    config = default_config()
+    config.data.name, config.stages = "npz", "retrain"
+    config.retrain.update(method="ssr", augment="affine_weak")
+    with pytest.raises(UserError, match="is for images, but the inputs are features"):
+        check_settings.resolve(check_settings.check(config).config, (16,))
+
+
 def test_unknown_stems_are_named():
     config = cifar_config("cifar10")
     config.retrain.stem = "imagnet"

@@ -188,6 +188,8 @@ def relabelled(
 def shares_won(shares: np.ndarray, targets: np.ndarray, balance: bool) -> np.ndarray:
     """Share of the vote that each row's label gets, over the largest share of a class; [n], 1 for the winner.
 
+    Rows whose classes are all alike are unlabelled, and get 0.
+
     Args:
         shares: shares of the classes in each row's vote [n, c].
         targets: labels of the rows [n, c].
@@ -195,7 +197,8 @@ def shares_won(shares: np.ndarray, targets: np.ndarray, balance: bool) -> np.nda
     """
     if balance:
         shares = shares / np.maximum(np.mean(targets, axis=0), 1e-10)
-    return shares[np.arange(len(shares)), np.argmax(targets, axis=1)] / np.max(shares, axis=1)
+    won = shares[np.arange(len(shares)), np.argmax(targets, axis=1)] / np.max(shares, axis=1)
+    return np.where(np.ptp(targets, axis=1) > 0, won, 0.0)
 
 
 def negative_cosine(rows: jax.Array, goals: jax.Array) -> jax.Array:

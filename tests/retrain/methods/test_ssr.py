@@ -131,6 +131,15 @@ def test_share_of_the_vote_over_the_winner_s(balance):
     assert np.all(np.isfinite(ssr.shares_won(shares * [1, 1, 0], targets * [1, 1, 0] + [1e-9, 0, 0], True)))
 
 
+def test_rows_without_a_label_win_no_vote():
+    # Of equal classes the first would be taken for the label, and the first class wins all votes.
+    shares, targets = (
+        np.array([[0.8, 0.2], [0.8, 0.2], [0.8, 0.2]]),
+        np.array([[1.0, 0], [0.5, 0.5], [0.6, 0.4]]),
+    )
+    np.testing.assert_array_equal(ssr.shares_won(shares, targets, False), [1, 0, 1])
+
+
 def clustered(rows=60):
     rng = np.random.default_rng(0)
     true = np.arange(rows) % 3
