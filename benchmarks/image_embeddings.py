@@ -40,7 +40,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cifar", type=Path, default=Path("data/cifar10.npz"))
     parser.add_argument("--count", type=int, default=COUNT, help="images of CIFAR-10")
-    parser.add_argument("--epochs", default="20,60", help="of SimCLR, comma-separated")
+    parser.add_argument("--epochs", default="20", help="of SimCLR, comma-separated")
     parser.add_argument("--out", type=Path, default=RESULTS / "image_embeddings.md")
     arguments = parser.parse_args()
     stored = files.load_npz(arguments.cifar, ("x_train", "y_train"))
