@@ -16,7 +16,7 @@ PRETRAIN = "pretrain.py --image-size=8 --dtype=float32 --repeats=1 --epochs=1 --
 CALLS = [
     "annotators.py . --sets=digits --seeds=1 --name=x",
     "busy_machine.py --cases=300x8 --repeats=1 --name=x",
-    "image_embeddings.py --cifar=cifar.npz --count=60 --out=benchmarks/results/x.md",
+    "image_embeddings.py --cifar=cifar.npz --count=60 --epochs=1 --out=benchmarks/results/x.md",
     "accept.py --cases=border --clean=50 --seeds=1 --name=x",
     "clean_set_size.py --features=features.npz --sizes=2,5 --noises=sym50 --seeds=1 --name=x",
     "coupled_digits.py --seeds=1 --methods=l2r --quick --name=x",
