@@ -99,7 +99,7 @@ def seconds(function: Callable[[], Any], repeats: int, calls: int = 1) -> float:
 
 
 def processor_seconds(function: Callable[[], Any], repeats: int) -> float:
-    """Least processor time of a call, all threads together: other programs lengthen it less than the clock's."""
+    """Least processor time of a call, all threads: other programs lengthen it less than the clock's time."""
     times = []
     for _ in range(repeats):
         start = time.process_time()

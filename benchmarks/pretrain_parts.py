@@ -178,7 +178,7 @@ def _network_seconds(task: Task, state: Any, images: jax.Array) -> float:
 
 
 def whole(task: Task, devices: list[jax.Device]) -> tuple[float, float, float]:
-    """Of one step inside the training loop's dispatch: seconds, those of compiling it, and processor seconds."""
+    """Of a step in the training loop's dispatch: seconds, those of compiling it, and processor seconds."""
     method = METHODS[task.settings.method](task.settings)
     update = dispatch.mapped(method.step, devices)
     steps = dispatch.steps_per_call(devices[0].platform, streamed=False)

@@ -203,7 +203,7 @@ class Step:
 
 
 def measured(settings: dict, device: torch.device, compiled: bool) -> dict[str, float]:
-    """Seconds of 'views', 'network' (the update on fixed views), 'whole', its 'processor' time, and 'first'."""
+    """Seconds of 'views', 'network' (the update on fixed views), 'whole', its 'processor' time, 'first'."""
     step = Step(settings, device, compiled)
     b, side = settings["batch_size"], settings["image_size"]
     data = torch.randint(0, 256, (max(b, settings["rows"]), 3, side, side), dtype=torch.uint8, device=device)
