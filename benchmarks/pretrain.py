@@ -51,7 +51,7 @@ def main() -> None:
         peer = {"missing": "it ran on another kind of device"}
     task = Task(settings, images, arguments.repeats, 1 if cpu else 20)
 
-    whole, compiling = pretrain_parts.whole(task, devices)
+    whole, compiling, processor = pretrain_parts.whole(task, devices)
     own = task._replace(settings=pretrain_parts.share_of(settings, len(devices)))
     parts = pretrain_parts.parts(own)
     epoch = pretrain_parts.epoch(task, devices, arguments.epochs)
@@ -73,6 +73,8 @@ def main() -> None:
     share = f"{extracted / bare:.0%} of the bare forward pass"
     facts["images/s of feature extraction"] = f"{_per_second(extracted)}, {share}"
     if cpu:
+        other = f"; PyTorch {peer['processor']:.2f}" if "processor" in peer else ""
+        facts["processor time of a step, all threads, s"] = f"{processor:.2f}{other}"
         facts["load average of the last 15 minutes"] = f"{os.getloadavg()[2]:.1f} on {os.cpu_count()} cores"
     text += markdown(["what", ""], [list(fact) for fact in facts.items()])
     text += "\n\n" + _about_torch(peer, whole, parts["network"])
@@ -148,9 +150,10 @@ def _torch(settings: ConfigDict, arguments: argparse.Namespace) -> dict[str, Any
         "compile": not arguments.no_torch_compile,
     }
     script = Path(__file__).with_name("torch_simclr.py")
-    done = subprocess.run(
-        [sys.executable, script, json.dumps(request)], capture_output=True, text=True, check=False
-    )
+    # Else threads that wait do so by spinning, which counts as processor time.
+    environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}
+    command = [sys.executable, script, json.dumps(request)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:
         return {"missing": "failed: " + (done.stderr.strip().splitlines() or ["no message"])[-1]}
     return json.loads(done.stdout.strip().splitlines()[-1])

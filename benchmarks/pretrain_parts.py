@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flops import count, seconds
+from flops import count, processor_seconds, seconds
 from ml_collections import ConfigDict
 
 from dmlp_jax.contrastive import features, moco, simclr
@@ -177,8 +177,8 @@ def _network_seconds(task: Task, state: Any, images: jax.Array) -> float:
     return task.measure_chain(jax.jit(update, donate_argnums=0), state, images, keys)
 
 
-def whole(task: Task, devices: list[jax.Device]) -> tuple[float, float]:
-    """Seconds of one step inside the training loop's dispatch, and of compiling it."""
+def whole(task: Task, devices: list[jax.Device]) -> tuple[float, float, float]:
+    """Of a step in the training loop's dispatch: seconds, those of compiling it, and processor seconds."""
     method = METHODS[task.settings.method](task.settings)
     update = dispatch.mapped(method.step, devices)
     steps = dispatch.steps_per_call(devices[0].platform, streamed=False)
@@ -196,7 +196,11 @@ def whole(task: Task, devices: list[jax.Device]) -> tuple[float, float]:
 
     with timing.stopwatch() as spent:
         call()
-    return seconds(call, task.repeats) / steps, spent["compile"]
+    return (
+        seconds(call, task.repeats) / steps,
+        spent["compile"],
+        processor_seconds(call, task.repeats) / steps,
+    )
 
 
 class _Clock:

@@ -203,7 +203,7 @@ class Step:
 
 
 def measured(settings: dict, device: torch.device, compiled: bool) -> dict[str, float]:
-    """Seconds of 'views', 'network' (the update on fixed views), 'whole' and 'first' (compiling included)."""
+    """Seconds of 'views', 'network' (the update on fixed views), 'whole', its 'processor' time, 'first'."""
     step = Step(settings, device, compiled)
     b, side = settings["batch_size"], settings["image_size"]
     data = torch.randint(0, 256, (max(b, settings["rows"]), 3, side, side), dtype=torch.uint8, device=device)
@@ -220,6 +220,7 @@ def measured(settings: dict, device: torch.device, compiled: bool) -> dict[str, 
         "views": median(lambda: step.views(data[order]), device, repeats, calls),
         "network": median(lambda: step.learn(fixed), device, repeats, calls),
         "whole": median(whole, device, repeats, calls),
+        "processor": processor_seconds(whole, repeats),
         "first": first,
         "parameters": step.parameters,
     }
@@ -239,6 +240,16 @@ def median(function: Callable[[], object], device: torch.device, repeats: int, c
         wait()
         times.append((time.perf_counter() - start) / calls)
     return statistics.median(times)
+
+
+def processor_seconds(function: Callable[[], object], repeats: int) -> float:
+    """Least processor time of a call, all threads together; on a CPU, where nothing is left running."""
+    times = []
+    for _ in range(repeats):
+        start = time.process_time()
+        function()
+        times.append(time.process_time() - start)
+    return min(times)
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from dmlp_jax.models.cpu_convolution import convolve
 from dmlp_jax.models.dropout import ChannelDropout
 from dmlp_jax.models.norm import batch_norm
 
@@ -30,7 +31,7 @@ class CNN9(nn.Module):
     @nn.compact
     def __call__(self, images: jax.Array, train: bool) -> jax.Array:
         """Features [b, 128], float32, of images [b, h, w, channels] of at least 28 pixels a side."""
-        conv = partial(nn.Conv, kernel_size=(3, 3), dtype=self.dtype)
+        conv = partial(nn.Conv, kernel_size=(3, 3), dtype=self.dtype, conv_general_dilated=convolve)
         norm = batch_norm(train, self.dtype, self.axis_name)
         x = images.astype(self.dtype)
         for widths, padding in (((128,) * 3, 1), ((256,) * 3, 1), ((512, 256, 128), 0)):

@@ -8,6 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from dmlp_jax.models.cpu_convolution import convolve
 from dmlp_jax.models.norm import batch_norm
 
 STEMS = ("auto", "cifar", "imagenet")
@@ -15,7 +16,10 @@ STEMS = ("auto", "cifar", "imagenet")
 LARGEST_SMALL_SIDE = 64
 
 conv = partial(
-    nn.Conv, use_bias=False, kernel_init=nn.initializers.variance_scaling(2.0, "fan_out", "normal")
+    nn.Conv,
+    use_bias=False,
+    kernel_init=nn.initializers.variance_scaling(2.0, "fan_out", "normal"),
+    conv_general_dilated=convolve,
 )
 
 
