@@ -69,11 +69,7 @@ def fit(
     def step(_, state):
         theta, rate = state
         probs = jnp.exp(log_probs(theta))
-        likelihood = jnp.sum(targets * probs, axis=-1)
-        # The probability that the row is no lapse.
-        told = (1.0 - rate) * likelihood
-        told /= told + rate / targets.shape[1] + jnp.finfo(told.dtype).tiny
-        told = jnp.where(rate > 0, told, 1.0)
+        told = _no_lapse(probs, targets, rate)
         lapses = jnp.dot(weight, 1.0 - told, precision=HIGHEST) + lapse * lapse_rows
         told_weight = weight * told
 
@@ -113,22 +109,19 @@ def log_evidence(
     that fits the rows. The lapse rate stays as fitted.
 
     Args:
-        features: see `fit`.
-        targets: see `fit`; zeros for padding.
-        weight: see `fit`.
-        offset: see `fit`.
-        mean: see `fit`.
-        deviation: see `fit`.
+        features: evidence [m, c, p]; this and the next five as for `fit`.
+        targets: [m, c]; zeros for padding.
+        weight: [m].
+        offset: [m, c].
+        mean: [p].
+        deviation: [p].
         fitted: the result of `fit` on these arguments.
     """
     theta, rate = fitted
     logits = jnp.matmul(features, theta, precision=HIGHEST) + offset
     probs = jax.nn.softmax(logits)
     likely = jnp.sum(targets * jnp.log(with_lapses(probs, rate)), axis=-1)
-    right = (1.0 - rate) * jnp.sum(targets * probs, axis=-1)
-    # The probability that the row is no lapse; rows of weight 0 count for nothing.
-    told = right / (right + rate / targets.shape[1] + jnp.finfo(right.dtype).tiny)
-    told = jnp.where(rate > 0, told, 1.0)
+    told = _no_lapse(probs, targets, rate)
     spread = deviation * (features - jnp.einsum("mc,mcp->mp", probs, features, precision=HIGHEST)[:, None])
     # What the softmax curves, less what the doubt about lapses takes away.
     curved = (weight * told)[:, None] * (probs - (1.0 - told)[:, None] * targets)
@@ -137,6 +130,13 @@ def log_evidence(
     eigenvalues = jnp.maximum(jnp.linalg.eigvalsh(hessian), 0.0)
     from_prior = jnp.sum(((theta - mean) / deviation) ** 2)
     return jnp.dot(weight, likely) - 0.5 * (from_prior + jnp.sum(jnp.log1p(eigenvalues)))
+
+
+def _no_lapse(probs: jax.Array, targets: jax.Array, rate: jax.Array) -> jax.Array:
+    """Probability that each row is no lapse, [m], given its prediction and target [m, c] and the rate."""
+    told = (1.0 - rate) * jnp.sum(targets * probs, axis=-1)
+    told /= told + rate / targets.shape[1] + jnp.finfo(told.dtype).tiny
+    return jnp.where(rate > 0, told, 1.0)
 
 
 def with_lapses(probs: jax.Array, lapse: jax.Array, axis: int = -1) -> jax.Array:
